@@ -1,0 +1,50 @@
+"""Pixel-centre coordinates û of feature maps and of regions, the u of equations (2) to (6).
+
+All are (x, y), in units of `unit` image pixels: 1 gives pixels, the stride of a feature level
+gives its cells. Index i of a map with stride s is centred at (i + 0.5)·s image pixels.
+
+Shapes: R regions, M samples along the side of a region, H and W cells of a feature map.
+"""
+
+import torch
+from torch import Tensor
+
+
+def map_coordinates(
+    height: int,
+    width: int,
+    *,
+    stride: float = 1.0,
+    unit: float = 1.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Coordinates of the cells of a feature map, from the image's upper left corner: (2, H, W)."""
+    x = (torch.arange(width, device=device, dtype=dtype) + 0.5) * (stride / unit)
+    y = (torch.arange(height, device=device, dtype=dtype) + 0.5) * (stride / unit)
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+
+
+def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> Tensor:
+    """Coordinates of the sample points of regions, each from the centre of its own region.
+
+    Sample j of M lies at x0 + (j + 0.5)·w/M, where ROIAlign (aligned) takes it. The centre is a
+    constant of each region, and only differences of embeddings enter the kernel, so leaving it
+    out changes nothing but the rounding, which is what makes this safe for half precision and
+    for boxes that reach across the border of the image.
+
+    Args:
+        boxes: (R, 4), x0, y0, x1, y1 in image pixels.
+        side: M.
+        unit: image pixels to the coordinate unit; one number, or (R,) one for each region.
+
+    Returns:
+        (R, 2, M, M)
+    """
+    ticks = (torch.arange(side, device=boxes.device, dtype=boxes.dtype) + 0.5) / side - 0.5
+    if isinstance(unit, Tensor):
+        unit = unit[:, None]
+    sizes = (boxes[:, 2:] - boxes[:, :2]) / unit
+    x, y = (sizes[:, :, None] * ticks).unbind(dim=1)
+    shape = (len(boxes), side, side)
+    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=1)
