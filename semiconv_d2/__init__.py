@@ -1,0 +1,64 @@
+"""Semi-convolutional operators for instance segmentation, as a Detectron2 plugin.
+
+Importing it registers ROI heads and datasets with Detectron2, where Detectron2 is installed.
+`semiconv_d2.ops` needs nothing but PyTorch.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+_NEEDS_DETECTRON2 = {
+    "EmbeddingHead": "semiconv_d2.modeling",
+    "RegionEmbedding": "semiconv_d2.modeling",
+    "SeedKernel": "semiconv_d2.modeling",
+    "SemiConvCascadeROIHeads": "semiconv_d2.modeling",
+    "SemiConvMixin": "semiconv_d2.modeling",
+    "SemiConvROIHeads": "semiconv_d2.modeling",
+    "add_semiconv_config": "semiconv_d2.config",
+    "build_optimizer": "semiconv_d2.engine",
+}
+_HAS_DETECTRON2 = find_spec("detectron2") is not None
+
+__all__ = ["get_config_file", *_NEEDS_DETECTRON2]
+
+
+def get_config_file(name: str) -> str:
+    """Path of a config that comes with the package: "voc_semiconv", "lazy/voc_semiconv.py", …
+
+    Raises:
+        ValueError: there is none of that name; the message lists those that there are.
+    """
+    package = Path(__file__).parent
+    # In a clone they are at the top level, in an installed package inside it.
+    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    path = folder / (name if name.endswith((".yaml", ".py")) else f"{name}.yaml")
+    if not path.is_file():
+        configs = sorted(
+            p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in (".yaml", ".py")
+        )
+        raise ValueError(f"There is no config {name!r}. There are: {', '.join(configs)}.")
+    return str(path)
+
+
+def __getattr__(name: str):
+    if name not in _NEEDS_DETECTRON2:
+        raise AttributeError(f"module 'semiconv_d2' has no attribute {name!r}")
+    if not _HAS_DETECTRON2:
+        raise ImportError(
+            f"semiconv_d2.{name} needs Detectron2, which is not installed. Install it by: "
+            "pip install --no-build-isolation "
+            "'git+https://github.com/facebookresearch/detectron2.git'"
+        )
+    return getattr(import_module(_NEEDS_DETECTRON2[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NEEDS_DETECTRON2]
+
+
+if _HAS_DETECTRON2:
+    import_module("semiconv_d2.modeling")
+    import_module("semiconv_d2.data")

@@ -1,0 +1,72 @@
+"""The plugin's config keys, all under MODEL.SEMICONV. Everything else is Detectron2's own:
+classes, mask resolution, pooling and FPN levels come from the keys that it has for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+
+def add_semiconv_config(cfg: CfgNode) -> None:
+    """Adds MODEL.SEMICONV with its defaults to `cfg`, in place. Keys that are there are kept."""
+    from detectron2.config import CfgNode
+
+    if "SEMICONV" in cfg.MODEL:
+        return
+    cfg.MODEL.SEMICONV = CfgNode()
+    node = cfg.MODEL.SEMICONV
+
+    # Whether mask logits are rescored by the kernel. False: masks stay those of the stock head, and
+    # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
+    node.RESCORE = True
+
+    # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolution, shared by all FPN levels.
+    # D, channels of the embedding; the first two are geometric.
+    node.EMBEDDING_DIM = 8
+    # Channels of the 1×1 convolution.
+    node.HIDDEN_DIM = 256
+    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
+    node.GRADIENT_SCALE = 0.1
+    # Learning rate of subnet, σ and gain, as a multiple of SOLVER.BASE_LR. Read by
+    # `semiconv_d2.build_optimizer`, which `tools/train_net.py` uses.
+    node.LR_FACTOR = 1.0
+
+    # --- The region's embedding Ψ = f(Φ, u).
+    # "additive", equations (3) and (6), or "none", the purely convolutional ablation.
+    node.MIXING = "additive"
+    # Unit of coordinates, distances and σ: "stride" of the level a region is pooled from, or "pixel".
+    node.COORD_UNIT = "stride"
+    # "assigned": pooled from the level that the region's size assigns it to, as mask features are;
+    # "finest": always from the finest one.
+    node.EMBEDDING_LEVELS = "assigned"
+    # Side of the pooled embedding. 0: that of the mask logits; else the logits are resized to it.
+    node.EMBEDDING_RESOLUTION = 0
+
+    # --- Seed and kernel.
+    # Seed at test: "soft", the expectation under the softmax of the mask logits, or "hard", the
+    # embedding at the largest logit. Training always uses the soft one.
+    node.SEED = "soft"
+    # "laplacian", equation (9), or "gaussian", equation (7).
+    node.KERNEL = "laplacian"
+    # σ at the start, in coordinate units. log σ is learned. TODO-MEASURE
+    node.SIGMA_INIT = 20.0
+    # g in ŝ = s + g · evidence. "fixed": 1, the paper. "learned": from 0, so that a model is
+    # exactly the stock one at the moment of attaching.
+    node.GAIN = "fixed"
+    # "log": log K, the paper, which can only lower logits. "logit": log K − log(1 − K), which can
+    # raise them as well.
+    node.EVIDENCE = "log"
+
+    # --- Losses. A loss of weight 0 is left out.
+    # The segment embedding loss, equation (5).
+    node.EMBEDDING_LOSS_WEIGHT = 1.0
+    # Cross-entropy between K and the ground-truth mask of the region.
+    node.KERNEL_LOSS_WEIGHT = 1.0
+    # Pixels the kernel loss runs over: all of the "region", or those of "instances" only, the
+    # region's own against all others'.
+    node.KERNEL_PIXELS = "region"
+    # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
+    # "count" takes them as its own.
+    node.SHARED_PIXELS = "ignore"

@@ -1,0 +1,35 @@
+"""The optimizer: Detectron2's own, with the plugin's parameters in groups of their own."""
+
+from detectron2.config import CfgNode
+from detectron2.solver import build_optimizer as build_stock_optimizer
+from torch import nn
+from torch.optim import Optimizer
+
+from ..modeling import EmbeddingHead, SeedKernel
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    """Detectron2's optimizer for `cfg`, with MODEL.SEMICONV.LR_FACTOR applied.
+
+    σ and the gain also lose their weight decay, which would pull σ towards 1 and the gain to 0.
+    """
+    optimizer = build_stock_optimizer(cfg, model)
+    factor = cfg.MODEL.SEMICONV.LR_FACTOR
+    for module in model.modules():
+        if isinstance(module, EmbeddingHead):
+            _regroup(optimizer, module, lr_factor=factor)
+        elif isinstance(module, SeedKernel):
+            _regroup(optimizer, module, lr_factor=factor, weight_decay=0.0)
+    return optimizer
+
+
+def _regroup(optimizer: Optimizer, module: nn.Module, *, lr_factor: float, **options) -> None:
+    """Moves the parameters of `module` from each group of `optimizer` to a changed copy of it."""
+    chosen = {id(p) for p in module.parameters()}
+    for group in list(optimizer.param_groups):
+        moved = [p for p in group["params"] if id(p) in chosen]
+        if moved:
+            group["params"] = [p for p in group["params"] if id(p) not in chosen]
+            changes = {"params": moved, "lr": group["lr"] * lr_factor, **options}
+            optimizer.add_param_group({**group, **changes})
+    optimizer.param_groups[:] = [g for g in optimizer.param_groups if g["params"]]

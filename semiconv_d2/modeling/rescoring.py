@@ -1,0 +1,155 @@
+"""From embedding maps to rescored mask logits: pool and mix, then seed and kernel.
+
+Shapes: B images, R regions, D embedding channels, M side of a region's grid.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from detectron2.layers import ROIAlign
+from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+
+from ..ops import (
+    KERNELS,
+    MIXINGS,
+    SEEDS,
+    log_odds,
+    mix,
+    region_coordinates,
+    seed_embedding,
+    seed_log_kernel,
+    seed_weights,
+)
+from ..ops.choices import check_choice
+from ..ops.precision import at_least_float32
+
+COORD_UNITS = ("stride", "pixel")
+GAINS = ("fixed", "learned")
+EVIDENCES = ("log", "logit")
+
+
+class RegionEmbedding(nn.Module):
+    """Ψ of regions: Φ pooled from the embedding maps, mixed with coordinates of the same points."""
+
+    def __init__(
+        self, *, pooler: ROIPooler, mixing: str = "additive", coord_unit: str = "stride"
+    ):
+        """
+        Args:
+            pooler: aligned ROIAlign over the embedding maps. One over a single level pools every
+                region from the finest.
+            mixing: see `ops.mix`.
+            coord_unit: "stride", cells of the level that a region is pooled from, or "pixel".
+        """
+        super().__init__()
+        if not all(isinstance(p, ROIAlign) and p.aligned for p in pooler.level_poolers):
+            raise ValueError(
+                "The embedding must be pooled by ROIAlignV2: the older ROIAlign widens narrow "
+                "boxes and ROIPool rounds them, so that coordinates would not lie where the "
+                "features were taken. Set MODEL.ROI_MASK_HEAD.POOLER_TYPE to 'ROIAlignV2'."
+            )
+        self.pooler = pooler
+        self.mixing = check_choice("MIXING", mixing, MIXINGS)
+        self.coord_unit = check_choice("COORD_UNIT", coord_unit, COORD_UNITS)
+
+    @property
+    def num_levels(self) -> int:
+        """How many of the feature levels are used, from the finest."""
+        return len(self.pooler.level_poolers)
+
+    def forward(self, maps: list[Tensor], boxes: list[Boxes]) -> Tensor:
+        """
+        Args:
+            maps: Φ, one (B, D, H_l, W_l) for each level, finest first.
+            boxes: regions of each image, in its pixels.
+
+        Returns:
+            Ψ at the sample points, (R, D, M, M), float32. Each region has its own origin: only
+            differences within a region mean anything.
+        """
+        pooled = at_least_float32(self.pooler(maps, boxes))
+        coordinates = region_coordinates(
+            Boxes.cat(boxes).tensor, pooled.shape[-1], self._pixels_per_unit(boxes)
+        )
+        return mix(pooled, coordinates, self.mixing)
+
+    def _pixels_per_unit(self, boxes: list[Boxes]) -> Tensor | float:
+        if self.coord_unit == "pixel":
+            return 1.0
+        pooler = self.pooler
+        if self.num_levels == 1:
+            return 2.0**pooler.min_level
+        levels = assign_boxes_to_levels(
+            boxes,
+            pooler.min_level,
+            pooler.max_level,
+            pooler.canonical_box_size,
+            pooler.canonical_level,
+        )
+        return 2.0 ** (levels + pooler.min_level)
+
+
+class RescoredMasks(NamedTuple):
+    """What the kernel makes of regions; all (R, M, M), float32."""
+
+    seed_weights: Tensor
+    """p, how much each pixel contributes to the seed; sums to 1."""
+    log_kernel: Tensor
+    """log K_σ between each pixel and the seed."""
+    logits: Tensor
+    """ŝ, the mask logits after rescoring."""
+
+
+class SeedKernel(nn.Module):
+    """Compares all pixels of a region with the region's seed, and rescores its mask logits.
+
+    ŝ = s + g · evidence, where evidence is log K_σ, or its logit. Learns log σ, and g on request.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: str = "laplacian",
+        sigma_init: float = 20.0,
+        gain: str = "fixed",
+        evidence: str = "log",
+        seed: str = "soft",
+        rescore: bool = True,
+    ):
+        """
+        Args:
+            kernel: "laplacian", equation (9), or "gaussian", equation (7).
+            sigma_init: σ at the start, in coordinate units.
+            gain: "fixed", g = 1, or "learned", from 0.
+            evidence: "log" or "logit".
+            seed: "soft" or "hard", at test; training always takes the soft one.
+            rescore: False leaves logits as they are: the kernel is there for its own loss.
+        """
+        super().__init__()
+        if not (math.isfinite(sigma_init) and sigma_init > 0):
+            raise ValueError(f"SIGMA_INIT is {sigma_init}; σ must be positive and finite.")
+        self.kernel = check_choice("KERNEL", kernel, KERNELS)
+        self.evidence = check_choice("EVIDENCE", evidence, EVIDENCES)
+        self.seed = check_choice("SEED", seed, SEEDS)
+        self.rescore = rescore
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma_init)))
+        learned = check_choice("GAIN", gain, GAINS) == "learned"
+        self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
+
+    def forward(self, logits: Tensor, embedding: Tensor) -> RescoredMasks:
+        """
+        Args:
+            logits: s of the region's class, (R, M, M).
+            embedding: Ψ, (R, D, M, M).
+        """
+        logits = at_least_float32(logits)
+        weights = seed_weights(logits, "soft" if self.training else self.seed)
+        seed = seed_embedding(weights, embedding)
+        log_k = seed_log_kernel(embedding, seed, self.log_sigma.exp(), self.kernel)
+        if self.rescore:
+            evidence = log_k if self.evidence == "log" else log_odds(log_k)
+            logits = logits + (evidence if self.gain is None else self.gain * evidence)
+        return RescoredMasks(weights, log_k, logits)

@@ -1,0 +1,323 @@
+"""Mask R-CNN's ROI heads with semi-convolutional rescoring of the masks (section 3.5)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, cat
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import (
+    ROI_HEADS_REGISTRY,
+    BaseMaskRCNNHead,
+    CascadeROIHeads,
+    StandardROIHeads,
+    select_foreground_proposals,
+)
+from detectron2.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from ..ops import kernel_cross_entropy, segment_embedding_loss
+from ..ops.choices import check_choice
+from ..visualization.regions import draw_regions
+from .embedding_head import EmbeddingHead
+from .ground_truth import CroppedMasks, coverage_maps, crop_coverage, crop_masks
+from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
+
+KERNEL_PIXELS = ("region", "instances")
+SHARED_PIXELS = ("ignore", "count")
+
+# Names under which `forward` hands what it has computed on to `_forward_mask`, in a copy of the
+# dictionary of features. No feature of a backbone is called so.
+_EMBEDDING = "semiconv/embedding/"
+_COVERAGE = "semiconv/coverage"
+
+_SCALAR_PERIOD = 20  # iterations; Detectron2's writers write as often. Reading σ waits for the GPU.
+
+
+class SemiConvMixin:
+    """Adds the embedding, its losses and the rescoring of masks to ROI heads.
+
+    For `StandardROIHeads` and whatever inherits its `forward` signature and mask branch; comes
+    before them in the bases:
+
+        @ROI_HEADS_REGISTRY.register()
+        class MySemiConvROIHeads(SemiConvMixin, MyROIHeads):
+            pass
+
+    The mask head is any that has `layers` and the `forward` of `BaseMaskRCNNHead`.
+
+    Losses: `loss_mask`, on the rescored logits; `loss_embedding`, equation (5); `loss_kernel`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        embedding_head: EmbeddingHead | None = None,
+        region_embedding: RegionEmbedding | None = None,
+        seed_kernel: SeedKernel | None = None,
+        embedding_loss_weight: float = 1.0,
+        kernel_loss_weight: float = 1.0,
+        kernel_pixels: str = "region",
+        shared_pixels: str = "ignore",
+        **kwargs,
+    ):
+        """
+        Args:
+            embedding_head: the subnet. None: these are the stock ROI heads.
+            region_embedding: pools and mixes what the subnet gives.
+            seed_kernel: None where masks are not rescored and there is no kernel loss.
+            embedding_loss_weight, kernel_loss_weight: a loss of weight 0 is left out.
+            kernel_pixels: "region" or "instances", the pixels that the kernel loss runs over.
+            shared_pixels: "ignore" or "count", what the losses do with pixels of two instances.
+            kwargs: the arguments of the ROI heads that this extends.
+        """
+        super().__init__(**kwargs)
+        if embedding_head is not None:
+            _check_mask_branch(self.mask_head, self.mask_pooler)
+        self.embedding_head = embedding_head
+        self.region_embedding = region_embedding
+        self.seed_kernel = seed_kernel
+        self.embedding_loss_weight = embedding_loss_weight
+        self.kernel_loss_weight = kernel_loss_weight
+        self.kernel_pixels = check_choice("KERNEL_PIXELS", kernel_pixels, KERNEL_PIXELS)
+        self.shared_pixels = check_choice("SHARED_PIXELS", shared_pixels, SHARED_PIXELS)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        ret = super().from_config(cfg, input_shape)
+        if cfg.MODEL.MASK_ON:
+            ret.update(cls._init_semiconv(cfg, input_shape, ret))
+        return ret
+
+    @classmethod
+    def _init_semiconv(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec], mask_args: dict):
+        node = cfg.MODEL.SEMICONV
+        use_kernel = node.RESCORE or node.KERNEL_LOSS_WEIGHT > 0
+        if not use_kernel and not node.EMBEDDING_LOSS_WEIGHT > 0:
+            return {}
+        _check_mask_branch(mask_args["mask_head"], mask_args["mask_pooler"])
+
+        check_choice("EMBEDDING_LEVELS", node.EMBEDDING_LEVELS, ("assigned", "finest"))
+        in_features = mask_args["mask_in_features"]
+        if node.EMBEDDING_LEVELS == "finest":
+            in_features = in_features[:1]
+        shapes = [input_shape[f] for f in in_features]
+        resolution = node.EMBEDDING_RESOLUTION or _mask_side(
+            mask_args["mask_head"], shapes[0].channels, mask_args["mask_pooler"].output_size
+        )
+        pooler = ROIPooler(
+            output_size=resolution,
+            scales=tuple(1.0 / s.stride for s in shapes),
+            sampling_ratio=cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO,
+            pooler_type=cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE,
+        )
+        seed_kernel = SeedKernel(
+            kernel=node.KERNEL,
+            sigma_init=node.SIGMA_INIT,
+            gain=node.GAIN,
+            evidence=node.EVIDENCE,
+            seed=node.SEED,
+            rescore=node.RESCORE,
+        )
+        return {
+            "embedding_head": EmbeddingHead(
+                in_channels=shapes[0].channels,
+                hidden_dim=node.HIDDEN_DIM,
+                embedding_dim=node.EMBEDDING_DIM,
+                gradient_scale=node.GRADIENT_SCALE,
+            ),
+            "region_embedding": RegionEmbedding(
+                pooler=pooler, mixing=node.MIXING, coord_unit=node.COORD_UNIT
+            ),
+            "seed_kernel": seed_kernel if use_kernel else None,
+            "embedding_loss_weight": node.EMBEDDING_LOSS_WEIGHT,
+            "kernel_loss_weight": node.KERNEL_LOSS_WEIGHT,
+            "kernel_pixels": node.KERNEL_PIXELS,
+            "shared_pixels": node.SHARED_PIXELS,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """As the ROI heads that this extends; in training with the losses of the embedding."""
+        if not (self.training and self.mask_on and self.embedding_head is not None):
+            return super().forward(images, features, proposals, targets)
+
+        maps = self._embedding_maps(features)
+        features = {**features, **{f"{_EMBEDDING}{i}": x for i, x in enumerate(maps)}}
+        if self._needs_coverage:
+            features[_COVERAGE] = coverage_maps(targets)
+        proposals, losses = super().forward(images, features, proposals, targets)
+        if self.embedding_loss_weight > 0:
+            losses["loss_embedding"] = self._embedding_loss(maps, features, targets)
+        return proposals, losses
+
+    def _forward_mask(self, features: dict[str, Tensor], instances: list[Instances]):
+        """As in `StandardROIHeads`, with the logits rescored between mask head and loss."""
+        kernel = self.seed_kernel
+        if not self.mask_on or kernel is None or not (self.training or kernel.rescore):
+            return super()._forward_mask(features, instances)
+
+        if self.training:
+            instances, _ = select_foreground_proposals(instances, self.num_classes)
+        boxes = [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
+        classes = [x.gt_classes if self.training else x.pred_classes for x in instances]
+        mask_features = self.mask_pooler([features[f] for f in self.mask_in_features], boxes)
+        logits = self.mask_head.layers(mask_features)
+
+        maps = self._embedding_maps(features)
+        embedding = self.region_embedding(maps, boxes)
+        stock = _resize(_logits_of_class(logits, cat(classes)), embedding.shape[-1])
+        rescored = kernel(stock, embedding)
+        logits = rescored.logits if kernel.rescore else stock
+        if not self.training:
+            mask_rcnn_inference(logits[:, None], instances)
+            return instances
+
+        losses = self._mask_losses(features, instances, boxes, stock, rescored)
+        if not sum(len(x) for x in instances):
+            # Every loss needs a graph to every parameter that has one otherwise: gradients are
+            # averaged between processes, some of which may have regions.
+            losses["loss_mask"] = losses["loss_mask"] + _zero(maps) + _zero(kernel.parameters())
+        return losses
+
+    def _mask_losses(
+        self,
+        features: dict[str, Tensor],
+        instances: list[Instances],
+        boxes: list[Boxes],
+        stock: Tensor,
+        rescored: RescoredMasks,
+    ) -> dict[str, Tensor]:
+        head, kernel = self.mask_head, self.seed_kernel
+        logits = rescored.logits if kernel.rescore else stock
+        crops = crop_masks(instances, boxes, stock.shape[-1])
+        for x, crop in zip(instances, crops, strict=True):
+            # Proposals of this branch alone: selecting the foreground has copied them.
+            x.gt_masks = CroppedMasks(crop)
+        own = cat(crops)
+
+        losses = {
+            "loss_mask": mask_rcnn_loss(logits[:, None], instances, head.vis_period)
+            * head.loss_weight
+        }
+        if self.kernel_loss_weight > 0:
+            pixels = self._kernel_pixels(features, boxes, own)
+            loss = kernel_cross_entropy(rescored.log_kernel, own, pixels)
+            losses["loss_kernel"] = loss * self.kernel_loss_weight
+        self._log(stock, rescored, own)
+        return losses
+
+    def _kernel_pixels(
+        self, features: dict[str, Tensor], boxes: list[Boxes], own: Tensor
+    ) -> Tensor:
+        """The pixels that the kernel loss runs over, (R, M, M) boolean."""
+        pixels = torch.ones_like(own)
+        if self._needs_coverage:
+            covered, shared = crop_coverage(features[_COVERAGE], boxes, own.shape[-1])
+            if self.kernel_pixels == "instances":
+                pixels = covered | own
+            if self.shared_pixels == "ignore":
+                pixels = pixels & ~(own & shared)
+        return pixels
+
+    def _embedding_loss(
+        self, maps: list[Tensor], features: dict[str, Tensor], targets: list[Instances]
+    ) -> Tensor:
+        boxes = [x.gt_boxes for x in targets]
+        embedding = self.region_embedding(maps, boxes)
+        masks = cat(crop_masks(targets, boxes, embedding.shape[-1]))
+        if self.shared_pixels == "ignore":
+            _, shared = crop_coverage(features[_COVERAGE], boxes, embedding.shape[-1])
+            masks = masks & ~shared
+        loss = segment_embedding_loss(embedding, masks) * self.embedding_loss_weight
+        return loss if len(masks) else loss + _zero(maps)
+
+    def _embedding_maps(self, features: dict[str, Tensor]) -> list[Tensor]:
+        """Φ of every level in use, computed unless `forward` has done so."""
+        num_levels = self.region_embedding.num_levels
+        if f"{_EMBEDDING}0" in features:
+            return [features[f"{_EMBEDDING}{i}"] for i in range(num_levels)]
+        return self.embedding_head([features[f] for f in self.mask_in_features[:num_levels]])
+
+    @property
+    def _needs_coverage(self) -> bool:
+        return self.shared_pixels == "ignore" or self.kernel_pixels == "instances"
+
+    def _log(self, stock: Tensor, rescored: RescoredMasks, own: Tensor) -> None:
+        storage = get_event_storage()
+        kernel, vis_period = self.seed_kernel, self.mask_head.vis_period
+        if (storage.iter + 1) % _SCALAR_PERIOD == 0:
+            storage.put_scalar("semiconv/sigma", kernel.log_sigma.detach().exp())
+            if kernel.gain is not None:
+                storage.put_scalar("semiconv/gain", kernel.gain.detach())
+        if vis_period > 0 and storage.iter % vis_period == 0 and len(own):
+            name = "semiconv: mask; seed; kernel; rescored mask; ground truth"
+            storage.put_image(
+                name,
+                draw_regions(
+                    stock.detach().sigmoid(),
+                    rescored.seed_weights.detach(),
+                    rescored.log_kernel.detach().exp(),
+                    rescored.logits.detach().sigmoid(),
+                    own,
+                ),
+            )
+
+
+@ROI_HEADS_REGISTRY.register()
+class SemiConvROIHeads(SemiConvMixin, StandardROIHeads):
+    """Mask R-CNN's ROI heads, semi-convolutional."""
+
+
+@ROI_HEADS_REGISTRY.register()
+class SemiConvCascadeROIHeads(SemiConvMixin, CascadeROIHeads):
+    """Cascade Mask R-CNN's ROI heads, semi-convolutional."""
+
+
+def _check_mask_branch(mask_head: nn.Module, mask_pooler: nn.Module | None) -> None:
+    if (
+        mask_pooler is None
+        or not callable(getattr(mask_head, "layers", None))
+        or type(mask_head).forward is not BaseMaskRCNNHead.forward
+    ):
+        raise TypeError(
+            f"{type(mask_head).__name__} cannot be rescored: SemiConv needs a mask head with "
+            "`layers` and the `forward` of BaseMaskRCNNHead, on pooled features. Set "
+            "MODEL.ROI_MASK_HEAD.NAME to 'MaskRCNNConvUpsampleHead', or use the stock ROI heads."
+        )
+
+
+def _mask_side(mask_head: nn.Module, in_channels: int, pooled_size: tuple[int, int]) -> int:
+    """Side of the logits that a mask head gives, found on tensors without data."""
+    head = copy.deepcopy(mask_head).to("meta").eval()
+    return head.layers(torch.empty(1, in_channels, *pooled_size, device="meta")).shape[-1]
+
+
+def _logits_of_class(logits: Tensor, classes: Tensor) -> Tensor:
+    """The channel of each region's class: (R, C, M, M), or (R, 1, M, M), to (R, M, M)."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    return logits[torch.arange(len(classes), device=classes.device), classes]
+
+
+def _resize(logits: Tensor, side: int) -> Tensor:
+    if logits.shape[-1] == side:
+        return logits
+    return nn.functional.interpolate(
+        logits[:, None], size=(side, side), mode="bilinear", align_corners=False
+    )[:, 0]
+
+
+def _zero(tensors) -> Tensor:
+    """0, with a graph to all of them."""
+    return sum(x.sum() for x in tensors) * 0
