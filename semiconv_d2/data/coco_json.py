@@ -1,0 +1,104 @@
+"""COCO instance annotations with one run-length encoded mask for each instance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from semiconv_d2.data.files import DatasetError
+
+
+class CocoImage(NamedTuple):
+    """An image and its instances. Masks may share pixels."""
+
+    file_name: str
+    """Relative to the folder of images."""
+    height: int
+    width: int
+    instances: Sequence[tuple[np.ndarray, int]]
+    """A mask, (height, width) bool, and a category id for each instance."""
+
+
+def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
+    """Annotations in COCO's format; all ids count from 1.
+
+    Segmentations are compressed run-length encodings, boxes are (left, top, width, height) in
+    pixels. Boxes and areas are those of the encoded masks.
+
+    Args:
+        images: read once, one after the other.
+        categories: names; category id i is the i-th of them.
+
+    Raises:
+        DatasetError: a mask is empty or not of its image's size, or a category id is not one of
+            the categories'; the message names the image and the number of the instance in it,
+            counted from 1.
+    """
+    image_entries: list[dict] = []
+    annotations: list[dict] = []
+    for image_id, image in enumerate(images, start=1):
+        image_entries.append(
+            {
+                "id": image_id,
+                "file_name": image.file_name,
+                "height": image.height,
+                "width": image.width,
+            }
+        )
+        for number, (mask, category_id) in enumerate(image.instances, start=1):
+            _check_instance(image, number, mask, category_id, len(categories))
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id}
+                | _encode(mask)
+                | {"iscrowd": 0}
+            )
+    return {
+        "info": {},
+        "licenses": [],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(categories, start=1)],
+        "images": image_entries,
+        "annotations": annotations,
+    }
+
+
+def _check_instance(
+    image: CocoImage, number: int, mask: np.ndarray, category_id: int, categories: int
+) -> None:
+    where = f"{image.file_name}, instance {number}"
+    if mask.shape != (image.height, image.width):
+        raise DatasetError(
+            f"{where}: the mask is {mask.shape} pixels (height, width), the image is "
+            f"{(image.height, image.width)}"
+        )
+    if not mask.any():
+        raise DatasetError(f"{where}: the mask is empty")
+    if not 1 <= category_id <= categories:
+        raise DatasetError(f"{where}: category id {category_id} is not in 1..{categories}")
+
+
+def _encode(mask: np.ndarray) -> dict:
+    import pycocotools.mask as mask_util
+
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+        "bbox": mask_util.toBbox(rle).tolist(),
+        "area": int(mask_util.area(rle)),
+    }
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write a JSON file whole or not at all: a file of that name is replaced at the very end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,103 @@
+"""Reading the files of somebody's dataset, with errors that say what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+_LISTED = 8  # entries of a folder named in a message
+
+
+class DatasetError(ValueError):
+    """A dataset, or what is asked of it, is not what it has to be; the message is one line."""
+
+
+def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
+    """Check that a download has its folders.
+
+    Raises:
+        DatasetError: naming what was expected, what is missing and what is there instead.
+    """
+    folders = list(folders)
+    missing = [folder for folder in folders if not (root / folder).is_dir()]
+    if missing:
+        raise DatasetError(
+            f"{root} is not {what}: expected the folders {', '.join(folders)}; missing: "
+            f"{', '.join(missing)}; found: {describe_folder(root)}"
+        )
+
+
+def describe_folder(folder: Path) -> str:
+    """What lies in a folder, in a few words for a message."""
+    if not folder.is_dir():
+        return "a file" if folder.exists() else "nothing, there is no such folder"
+    names = [_describe_entry(entry) for entry in sorted(folder.iterdir())]
+    if not names:
+        return "an empty folder"
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _describe_entry(path: Path) -> str:
+    if not path.exists():
+        return f"{path.name} (a link to {path.readlink()}, which is not there)"
+    return f"{path.name}/" if path.is_dir() else path.name
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped.
+
+    Raises:
+        DatasetError: the file is missing or no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_image(path: Path, modes: Iterable[str]) -> np.ndarray:
+    """Pixels of an image file, as its mode stores them: (H, W) or (H, W, C) uint8.
+
+    Args:
+        path: the file.
+        modes: Pillow's names of the modes that make sense, such as "L" or "P".
+
+    Raises:
+        DatasetError: the file is missing, damaged, no image, or of another mode.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(f"cannot read the image {path}: {error}") from error
+    if mode not in modes:
+        raise DatasetError(f"{path} is an image of mode {mode}, expected {' or '.join(modes)}")
+    return pixels
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, from its header.
+
+    Raises:
+        DatasetError: the file is missing or no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(f"cannot read the image {path}: {error}") from error
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write (H, W) uint8 as a grey image."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path)

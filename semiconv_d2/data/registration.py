@@ -1,0 +1,118 @@
+"""Names of the prepared datasets in Detectron2's catalogs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from semiconv_d2.data import bbbc010, synthetic_worms, voc
+from semiconv_d2.data.files import DatasetError, describe_folder
+from semiconv_d2.data.prepared import datasets_root, images_path, json_path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """One registered name and what it stands for."""
+
+    name: str
+    folder: str
+    """Name of the prepared folder below DETECTRON2_DATASETS."""
+    split: str
+    categories: Sequence[str]
+    command: str
+    """What prepares the folder."""
+
+
+PREPARED_DATASETS = tuple(
+    PreparedDataset(
+        f"{prefix}_{split}", folder, split, reader.CATEGORIES, f"python datasets/{command}"
+    )
+    for prefix, folder, reader, command in (
+        (
+            "voc_2012_instance",
+            voc.folder_name(2012),
+            voc,
+            "prepare_voc.py PATH/TO/VOCdevkit/VOC2012",
+        ),
+        (
+            "voc_2007_instance",
+            voc.folder_name(2007),
+            voc,
+            "prepare_voc.py PATH/TO/VOCdevkit/VOC2007",
+        ),
+        ("bbbc010", bbbc010.FOLDER, bbbc010, "prepare_bbbc010.py PATH/TO/BBBC010"),
+        (
+            "synthetic_worms",
+            synthetic_worms.FOLDER,
+            synthetic_worms,
+            "prepare_synthetic_worms.py",
+        ),
+    )
+    for split in reader.SPLITS
+)
+
+
+def register_prepared_datasets() -> None:
+    """Register all names of `PREPARED_DATASETS`; those that are registered already stay as is.
+
+    Needs Detectron2. The folder of all datasets is read from DETECTRON2_DATASETS now; the files
+    in it are first looked at when a dataset is loaded.
+    """
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for dataset in PREPARED_DATASETS:
+        if dataset.name in DatasetCatalog:
+            logger.debug("the dataset '%s' is registered already", dataset.name)
+            continue
+        folder = datasets_root() / dataset.folder
+        DatasetCatalog.register(dataset.name, partial(load_prepared, dataset, folder))
+        MetadataCatalog.get(dataset.name).set(
+            json_file=str(json_path(folder, dataset.split)),
+            image_root=str(images_path(folder)),
+            evaluator_type="coco",
+            thing_classes=list(dataset.categories),
+            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(dataset.categories))},
+        )
+
+
+def load_prepared(dataset: PreparedDataset, folder: Path) -> list[dict]:
+    """Detectron2's dicts of a prepared dataset, read by its own `load_coco_json`.
+
+    Needs Detectron2.
+
+    Raises:
+        DatasetError: the JSON or an image is missing, or the JSON is damaged. The message names
+            the folder expected, what was found in it, and the command that prepares it.
+    """
+    from detectron2.data.datasets import load_coco_json
+
+    json_file, images = json_path(folder, dataset.split), images_path(folder)
+
+    def not_prepared(problem: str) -> DatasetError:
+        return DatasetError(
+            f"the dataset '{dataset.name}' is not prepared: {problem}. Expected {json_file.name} "
+            f"and {images.name}/ in {folder.absolute()}; found: {describe_folder(folder)}. "
+            f"Prepare it by: {dataset.command} (the environment variable DETECTRON2_DATASETS "
+            f"names the folder of all datasets)"
+        )
+
+    if not json_file.is_file():
+        raise not_prepared(f"there is no {json_file.name}")
+    if not images.is_dir():
+        raise not_prepared(f"there is no folder {images.name}")
+    try:
+        records = load_coco_json(str(json_file), str(images), dataset.name)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
+        reason = " ".join(str(error).split())  # in one line
+        raise not_prepared(
+            f"{json_file.name} is damaged ({type(error).__name__}: {reason})"
+        ) from error
+    for record in records:
+        if not Path(record["file_name"]).is_file():
+            raise not_prepared(f"the image {record['file_name']} is missing")
+    return records

@@ -1,0 +1,121 @@
+"""Small datasets that are made up here, and real ones where they can be found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _real_data(name: str) -> Path:
+    root = Path(os.environ.get("SEMICONV_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (root / name).is_dir():
+        pytest.skip(f"no real data: set SEMICONV_TEST_DATA to the folder that has {name}")
+    return root / name
+
+
+@pytest.fixture(scope="session")
+def real_voc() -> Path:
+    return _real_data("VOC2007_subset")
+
+
+@pytest.fixture(scope="session")
+def real_bbbc010() -> Path:
+    return _real_data("BBBC010")
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    return REPOSITORY / "datasets"
+
+
+@pytest.fixture(scope="session")
+def read_masks() -> Callable[[Path], dict[str, list[tuple[np.ndarray, str]]]]:
+    """Masks and names of categories of each image in a COCO JSON, as pycocotools reads it."""
+    from pycocotools.coco import COCO
+
+    def read(path: Path) -> dict[str, list[tuple[np.ndarray, str]]]:
+        coco = COCO(str(path))
+        return {
+            image["file_name"]: [
+                (coco.annToMask(instance) > 0, coco.cats[instance["category_id"]]["name"])
+                for instance in coco.imgToAnns[image["id"]]
+            ]
+            for image in coco.imgs.values()
+        }
+
+    return read
+
+
+def save_image(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    if mode == "P":
+        image.putpalette(np.arange(768) % 256)
+    image.save(path)
+
+
+VOC_OBJECTS = {
+    # 0 is background, 255 void; 1 is a bird, 2 a person and 3 a tvmonitor.
+    "one": np.pad([[1, 1, 255, 2, 2, 2], [1, 1, 255, 2, 2, 2], [0, 255, 255, 3, 3, 3]], 4),
+    "two": np.pad([[255, 1, 1], [1, 1, 255]], ((3, 4), (2, 6))),
+    "empty": np.zeros((5, 9), dtype=int),
+}
+VOC_CLASSES = np.zeros(256, dtype=np.uint8)
+VOC_CLASSES[[1, 2, 3, 255]] = 3, 15, 20, 255
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """A VOCdevkit year with the images "one" and "empty" to train, "two" to validate and one more
+    that is in no list."""
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    for name, objects in VOC_OBJECTS.items():
+        objects = objects.astype(np.uint8)
+        photograph = np.full((*objects.shape, 3), 100, dtype=np.uint8)
+        save_image(root / "JPEGImages" / f"{name}.jpg", photograph)
+        save_image(root / "SegmentationObject" / f"{name}.png", objects, mode="P")
+        save_image(root / "SegmentationClass" / f"{name}.png", VOC_CLASSES[objects], mode="P")
+    save_image(root / "JPEGImages" / "unused.jpg", photograph)
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("one\nempty\n\n")
+    (lists / "val.txt").write_text("two \n")
+    return root
+
+
+@pytest.fixture
+def bbbc010(tmp_path: Path) -> Path:
+    """The download of two wells with two worms each, and the lists that split them."""
+    root = tmp_path / "BBBC010"
+    for well in ("A01", "A02"):
+        worms = np.zeros((2, 12, 16), dtype=np.uint8)
+        worms[0, 2:4, 1:12] = 255
+        worms[1, 1:11, 6:8] = 255
+        foreground = np.zeros((12, 16, 4), dtype=np.uint8)
+        foreground[1:, :, :3] = worms.max(axis=0)[:-1, :, None]  # one row lower, as the original
+        foreground[..., 3] = 255
+        save_image(root / "BBBC010_v1_foreground" / f"{well}_binary.png", foreground)
+        for number, worm in zip(("01", "03"), worms, strict=True):
+            save_image(
+                root / "BBBC010_v1_foreground_eachworm" / f"{well}_{number}_ground_truth.png", worm
+            )
+    (root / "train_wells.txt").write_text("A02\n")
+    (root / "test_wells.txt").write_text("A01\n")
+    return root
+
+
+@pytest.fixture
+def catalogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Detectron2's catalogs without any dataset, and an empty folder of all datasets."""
+    data = pytest.importorskip("detectron2.data")
+    monkeypatch.setattr(data.DatasetCatalog, "data", {})
+    monkeypatch.setattr(data.MetadataCatalog, "data", {})
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "all"))
+    return tmp_path / "all"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semiconv_d2.data.coco_json import CocoImage, build_coco, write_json
+from semiconv_d2.data.files import DatasetError
+
+
+def image(*instances: tuple[np.ndarray, int], name: str = "a.png") -> CocoImage:
+    return CocoImage(name, 7, 11, instances)
+
+
+def test_masks_come_back_bit_for_bit_and_keep_their_overlap(tmp_path, read_masks):
+    rng = np.random.default_rng(0)
+    masks = rng.random((6, 7, 11)) < 0.5
+    masks[5] = False
+    masks[5, 6, 10] = True
+    images = [
+        image(*[(mask, 1 + i % 2) for i, mask in enumerate(masks)], name="a.png"),
+        image(name="none.png"),
+        image((masks[1] | masks[2], 2), name="b.png"),
+    ]
+    write_json(build_coco(iter(images), ("cat", "dog")), tmp_path / "x.json")
+
+    read = read_masks(tmp_path / "x.json")
+
+    assert list(read) == ["a.png", "none.png", "b.png"]
+    assert [name for _, name in read["a.png"]] == ["cat", "dog"] * 3
+    np.testing.assert_array_equal([mask for mask, _ in read["a.png"]], masks)
+    np.testing.assert_array_equal(read["b.png"][0][0], masks[1] | masks[2])
+    assert (read["a.png"][0][0] & read["a.png"][1][0]).any()
+    assert read["none.png"] == []
+
+
+def test_ids_boxes_and_areas():
+    mask = np.zeros((7, 11), dtype=bool)
+    mask[2:5, 3:9] = True
+    mask[2, 3:9] = False
+    mask[2, 8] = True
+    coco = build_coco([image((mask, 2)), image((mask, 1), (mask, 2), name="b.png")], ("cat", "dog"))
+
+    assert coco["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    assert [entry["id"] for entry in coco["images"]] == [1, 2]
+    assert coco["images"][0] == {"id": 1, "file_name": "a.png", "height": 7, "width": 11}
+    instances = coco["annotations"]
+    assert [(a["id"], a["image_id"], a["category_id"]) for a in instances] == [
+        (1, 1, 2),
+        (2, 2, 1),
+        (3, 2, 2),
+    ]
+    for instance in instances:
+        assert instance["bbox"] == [3, 2, 6, 3]
+        assert instance["area"] == 13
+        assert instance["iscrowd"] == 0
+        assert instance["segmentation"]["size"] == [7, 11]
+        assert isinstance(instance["segmentation"]["counts"], str)
+
+
+FULL = np.ones((7, 11), dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ((~FULL, 1), "b.png, instance 2: the mask is empty"),
+        ((FULL.T, 1), r"b.png, instance 2: .*\(11, 7\).* the image is \(7, 11\)"),
+        ((FULL, 3), r"b.png, instance 2: category id 3 is not in 1..2"),
+        ((FULL, 0), r"b.png, instance 2: category id 0 is not in 1..2"),
+    ],
+)
+def test_an_invalid_instance_is_named(second, message):
+    with pytest.raises(DatasetError, match=message):
+        build_coco([image((FULL, 1)), image((FULL, 1), second, name="b.png")], ("cat", "dog"))
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "x.json"
+    write_json({"old": True}, path)
+    with pytest.raises(TypeError):
+        write_json({"long": list(range(1000)), "not json": object()}, path)
+    assert json.loads(path.read_text()) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+    write_json({"new": True}, path)
+    assert json.loads(path.read_text()) == {"new": True}
+    assert list(tmp_path.iterdir()) == [path]
