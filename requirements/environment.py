@@ -38,7 +38,10 @@ def main():
     stamp = venv / "semiconv_d2.stamp"
     wanted = fingerprint(args.detectron2)
     if not stamp.is_file() or stamp.read_text() != wanted:
-        create(venv, python, args.detectron2)
+        if not stamp.is_file():
+            create(venv)
+            stamp.write_text("incomplete")
+        install(python, args.detectron2)
         stamp.write_text(wanted)
         log("ready.")
     print(python)
@@ -51,35 +54,42 @@ def is_supported(version):
 def find_supported_python():
     """The newest supported `python3.N` on the PATH that starts."""
     for minor in range(SUPPORTED[1][1], SUPPORTED[0][1] - 1, -1):
-        python = shutil.which("python3.%d" % minor)
+        python = shutil.which(f"python3.{minor}")
         if python and subprocess.call([python, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return python
     sys.exit(
-        "Python 3.%d to 3.%d is needed; `%s` is %s, and no other was found on the PATH. "
-        "Install one of them and try again."
-        % (SUPPORTED[0][1], SUPPORTED[1][1], sys.executable, sys.version.split()[0])
+        f"Python 3.{SUPPORTED[0][1]} to 3.{SUPPORTED[1][1]} is needed; {sys.executable} is "
+        f"{sys.version.split()[0]}, and no other was found on the PATH. Install one of them and "
+        "try again."
     )
 
 
 def fingerprint(detectron2):
     """Changes whenever the environment has to be brought up to date."""
-    digest = hashlib.sha256(("%s %s" % (ROOT, detectron2)).encode())
+    digest = hashlib.sha256(f"{ROOT} {detectron2}".encode())
     for path in sorted(HERE.glob("*")) + [ROOT / "setup.py", ROOT / "pyproject.toml"]:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def create(venv, python, detectron2):
-    if venv.exists() and not (venv / "pyvenv.cfg").is_file() and any(venv.iterdir()):
-        sys.exit("%s is no virtual environment. Name another folder: make VENV=..." % venv)
-    if not python.is_file():
-        log("creating %s with Python %s" % (venv, sys.version.split()[0]))
-        if subprocess.call([sys.executable, "-m", "venv", str(venv)], stdout=sys.stderr) != 0:
-            sys.exit(
-                "Python's venv module could not create %s. Debian and Ubuntu ship it apart: "
-                "install the package python3-venv and try again." % venv
-            )
+def create(venv):
+    if venv.exists() and (not venv.is_dir() or any(venv.iterdir())):
+        sys.exit(
+            f"{venv} is there already and was not made by this project. To use an environment of "
+            f"your own as it is: PYTHON={venv}/bin/python make ...; to have one made, name a new "
+            "folder: VENV=..."
+        )
+    log(f"creating {venv} with Python {sys.version.split()[0]}")
+    if subprocess.call([sys.executable, "-m", "venv", str(venv)], stdout=sys.stderr) != 0:
+        shutil.rmtree(venv, ignore_errors=True)
+        sys.exit(
+            f"Python's venv module could not create {venv}. Debian and Ubuntu ship it apart: "
+            "install the package python3-venv and try again."
+        )
+
+
+def install(python, detectron2):
     log("installing the locked packages: PyTorch and what it needs take 5 GB and some minutes")
     # Some packages are published as source only. They are built with the locked setuptools, not
     # with whatever is newest that day.
@@ -107,7 +117,7 @@ def install_repacked_detectron2(python):
         wheel = subprocess.check_output(command).decode().strip()
         found = hashlib.sha256(Path(wheel).read_bytes()).hexdigest()
         if found != REPACKED_SHA256:
-            sys.exit("The repacked Detectron2 has sha256 %s, not %s." % (found, REPACKED_SHA256))
+            sys.exit(f"The repacked Detectron2 has sha256 {found}, not {REPACKED_SHA256}.")
         pip(python, "install", "--no-deps", "--force-reinstall", wheel)
 
 

@@ -61,13 +61,13 @@ def repack(source: Path, output_dir: Path) -> Path:
         licence = next(name for name in wheel.namelist() if name.endswith(".dist-info/LICENSE"))
         files[f"{DIST_INFO}/LICENSE"] = wheel.read(licence)
     init = files["detectron2/__init__.py"]
-    files["detectron2/__init__.py"] = init.replace(
-        b'__version__ = "0.7.2"', b'__version__ = "0.6"'
-    )
+    files["detectron2/__init__.py"] = init.replace(b'__version__ = "0.7.2"', b'__version__ = "0.6"')
     files[f"{DIST_INFO}/METADATA"] = METADATA.encode()
     files[f"{DIST_INFO}/WHEEL"] = WHEEL.encode()
 
-    record = "".join(f"{name},{_digest(data)},{len(data)}\n" for name, data in sorted(files.items()))
+    record = "".join(
+        f"{name},{_digest(data)},{len(data)}\n" for name, data in sorted(files.items())
+    )
     files[f"{DIST_INFO}/RECORD"] = f"{record}{DIST_INFO}/RECORD,,\n".encode()
 
     output = output_dir / f"detectron2-{VERSION}-py3-none-any.whl"

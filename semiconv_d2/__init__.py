@@ -37,7 +37,9 @@ def get_config_file(name: str) -> str:
     path = folder / (name if name.endswith((".yaml", ".py")) else f"{name}.yaml")
     if not path.is_file():
         configs = sorted(
-            p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in (".yaml", ".py")
+            p.relative_to(folder).as_posix()
+            for p in folder.rglob("*")
+            if p.suffix in (".yaml", ".py")
         )
         raise ValueError(f"There is no config {name!r}. There are: {', '.join(configs)}.")
     return str(path)

@@ -36,7 +36,8 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     # --- The region's embedding Ψ = f(Φ, u).
     # "additive", equations (3) and (6), or "none", the purely convolutional ablation.
     node.MIXING = "additive"
-    # Unit of coordinates, distances and σ: "stride" of the level a region is pooled from, or "pixel".
+    # Unit of coordinates, distances and σ: "stride", that of the level a region is pooled from, or
+    # "pixel".
     node.COORD_UNIT = "stride"
     # "assigned": pooled from the level that the region's size assigns it to, as mask features are;
     # "finest": always from the finest one.

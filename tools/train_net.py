@@ -36,7 +36,9 @@ def main(args):
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     if cfg.TEST.AUG.ENABLED:
-        trainer.register_hooks([hooks.EvalHook(0, lambda: trainer.test_with_tta(cfg, trainer.model))])
+        trainer.register_hooks(
+            [hooks.EvalHook(0, lambda: trainer.test_with_tta(cfg, trainer.model))]
+        )
     return trainer.train()
 
 

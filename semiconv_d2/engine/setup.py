@@ -78,7 +78,7 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return
     raise ConfigError(
-        f"MODEL.WEIGHTS is {weights}, which is not there. If it is the model of stage 1, train that "
-        "first, with the config of the same name that has mask_rcnn in the place of semiconv; or "
+        f"MODEL.WEIGHTS is {weights}, which is not there. If it is the model of stage 1, train "
+        "that first, with the config that has mask_rcnn in its name in the place of semiconv; or "
         "name another checkpoint: MODEL.WEIGHTS PATH."
     )

@@ -34,9 +34,7 @@ EVIDENCES = ("log", "logit")
 class RegionEmbedding(nn.Module):
     """Ψ of regions: Φ pooled from the embedding maps, mixed with coordinates of the same points."""
 
-    def __init__(
-        self, *, pooler: ROIPooler, mixing: str = "additive", coord_unit: str = "stride"
-    ):
+    def __init__(self, *, pooler: ROIPooler, mixing: str = "additive", coord_unit: str = "stride"):
         """
         Args:
             pooler: aligned ROIAlign over the embedding maps. One over a single level pools every
@@ -93,14 +91,16 @@ class RegionEmbedding(nn.Module):
 
 
 class RescoredMasks(NamedTuple):
-    """What the kernel makes of regions; all (R, M, M), float32."""
+    """What the kernel makes of regions; all (R, M, M)."""
 
+    logits: Tensor
+    """s, the mask logits of the stock head."""
     seed_weights: Tensor
     """p, how much each pixel contributes to the seed; sums to 1."""
     log_kernel: Tensor
     """log K_σ between each pixel and the seed."""
-    logits: Tensor
-    """ŝ, the mask logits after rescoring."""
+    rescored: Tensor
+    """ŝ, the mask logits after rescoring; s itself where rescoring is off."""
 
 
 class SeedKernel(nn.Module):
@@ -145,11 +145,11 @@ class SeedKernel(nn.Module):
             logits: s of the region's class, (R, M, M).
             embedding: Ψ, (R, D, M, M).
         """
-        logits = at_least_float32(logits)
         weights = seed_weights(logits, "soft" if self.training else self.seed)
         seed = seed_embedding(weights, embedding)
         log_k = seed_log_kernel(embedding, seed, self.log_sigma.exp(), self.kernel)
+        rescored = logits
         if self.rescore:
             evidence = log_k if self.evidence == "log" else log_odds(log_k)
-            logits = logits + (evidence if self.gain is None else self.gain * evidence)
-        return RescoredMasks(weights, log_k, logits)
+            rescored = logits + (evidence if self.gain is None else self.gain * evidence)
+        return RescoredMasks(logits, weights, log_k, rescored)

@@ -53,6 +53,14 @@ class SemiConvMixin:
     Losses: `loss_mask`, on the rescored logits; `loss_embedding`, equation (5); `loss_kernel`.
     """
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not hasattr(super(), "_forward_mask"):
+            raise TypeError(
+                f"{cls.__name__} cannot be semi-convolutional: SemiConvMixin comes before ROI "
+                "heads with the mask branch of StandardROIHeads; Res5ROIHeads (C4) have none."
+            )
+
     @configurable
     def __init__(
         self,
@@ -89,6 +97,12 @@ class SemiConvMixin:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        if not cfg.MODEL.ROI_BOX_HEAD.NAME:
+            raise ValueError(
+                f"{cls.__name__} needs a box head: MODEL.ROI_BOX_HEAD.NAME is empty, as in C4 "
+                "configs, whose Res5ROIHeads share a backbone stage instead. Set it to "
+                "'FastRCNNConvFCHead', or start from an FPN config."
+            )
         ret = super().from_config(cfg, input_shape)
         if cfg.MODEL.MASK_ON:
             ret.update(cls._init_semiconv(cfg, input_shape, ret))
@@ -152,7 +166,7 @@ class SemiConvMixin:
         if not (self.training and self.mask_on and self.embedding_head is not None):
             return super().forward(images, features, proposals, targets)
 
-        maps = self._embedding_maps(features)
+        maps = self.embedding_maps(features)
         features = {**features, **{f"{_EMBEDDING}{i}": x for i, x in enumerate(maps)}}
         if self._needs_coverage:
             features[_COVERAGE] = coverage_maps(targets)
@@ -171,50 +185,57 @@ class SemiConvMixin:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
         boxes = [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
         classes = [x.gt_classes if self.training else x.pred_classes for x in instances]
-        mask_features = self.mask_pooler([features[f] for f in self.mask_in_features], boxes)
-        logits = self.mask_head.layers(mask_features)
-
-        maps = self._embedding_maps(features)
-        embedding = self.region_embedding(maps, boxes)
-        stock = _resize(_logits_of_class(logits, cat(classes)), embedding.shape[-1])
-        rescored = kernel(stock, embedding)
-        logits = rescored.logits if kernel.rescore else stock
+        masks = self.rescore_masks(features, boxes, classes)
         if not self.training:
-            mask_rcnn_inference(logits[:, None], instances)
+            mask_rcnn_inference(masks.rescored[:, None], instances)
             return instances
 
-        losses = self._mask_losses(features, instances, boxes, stock, rescored)
-        if not sum(len(x) for x in instances):
+        losses = self._mask_losses(features, instances, boxes, masks)
+        if not len(masks.rescored):
             # Every loss needs a graph to every parameter that has one otherwise: gradients are
             # averaged between processes, some of which may have regions.
-            losses["loss_mask"] = losses["loss_mask"] + _zero(maps) + _zero(kernel.parameters())
+            unused = [*self.embedding_maps(features), *kernel.parameters()]
+            losses["loss_mask"] = losses["loss_mask"] + _zero(unused)
         return losses
+
+    def rescore_masks(
+        self, features: dict[str, Tensor], boxes: list[Boxes], classes: list[Tensor]
+    ) -> RescoredMasks:
+        """Everything between features and mask logits, for regions of given classes.
+
+        Args:
+            features: those of the backbone.
+            boxes: regions of each image, in its pixels.
+            classes: (R_i,) for each image.
+        """
+        mask_features = self.mask_pooler([features[f] for f in self.mask_in_features], boxes)
+        logits = _logits_of_class(self.mask_head.layers(mask_features), cat(classes))
+        embedding = self.region_embedding(self.embedding_maps(features), boxes)
+        return self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding)
 
     def _mask_losses(
         self,
         features: dict[str, Tensor],
         instances: list[Instances],
         boxes: list[Boxes],
-        stock: Tensor,
-        rescored: RescoredMasks,
+        masks: RescoredMasks,
     ) -> dict[str, Tensor]:
-        head, kernel = self.mask_head, self.seed_kernel
-        logits = rescored.logits if kernel.rescore else stock
-        crops = crop_masks(instances, boxes, stock.shape[-1])
+        head = self.mask_head
+        crops = crop_masks(instances, boxes, masks.logits.shape[-1])
         for x, crop in zip(instances, crops, strict=True):
             # Proposals of this branch alone: selecting the foreground has copied them.
             x.gt_masks = CroppedMasks(crop)
         own = cat(crops)
 
         losses = {
-            "loss_mask": mask_rcnn_loss(logits[:, None], instances, head.vis_period)
+            "loss_mask": mask_rcnn_loss(masks.rescored[:, None], instances, head.vis_period)
             * head.loss_weight
         }
         if self.kernel_loss_weight > 0:
             pixels = self._kernel_pixels(features, boxes, own)
-            loss = kernel_cross_entropy(rescored.log_kernel, own, pixels)
+            loss = kernel_cross_entropy(masks.log_kernel, own, pixels)
             losses["loss_kernel"] = loss * self.kernel_loss_weight
-        self._log(stock, rescored, own)
+        self._log(masks, own)
         return losses
 
     def _kernel_pixels(
@@ -242,8 +263,8 @@ class SemiConvMixin:
         loss = segment_embedding_loss(embedding, masks) * self.embedding_loss_weight
         return loss if len(masks) else loss + _zero(maps)
 
-    def _embedding_maps(self, features: dict[str, Tensor]) -> list[Tensor]:
-        """Φ of every level in use, computed unless `forward` has done so."""
+    def embedding_maps(self, features: dict[str, Tensor]) -> list[Tensor]:
+        """Φ of every level in use, (B, D, H_l, W_l) each; computed unless `forward` has done so."""
         num_levels = self.region_embedding.num_levels
         if f"{_EMBEDDING}0" in features:
             return [features[f"{_EMBEDDING}{i}"] for i in range(num_levels)]
@@ -253,7 +274,7 @@ class SemiConvMixin:
     def _needs_coverage(self) -> bool:
         return self.shared_pixels == "ignore" or self.kernel_pixels == "instances"
 
-    def _log(self, stock: Tensor, rescored: RescoredMasks, own: Tensor) -> None:
+    def _log(self, masks: RescoredMasks, own: Tensor) -> None:
         storage = get_event_storage()
         kernel, vis_period = self.seed_kernel, self.mask_head.vis_period
         if (storage.iter + 1) % _SCALAR_PERIOD == 0:
@@ -265,10 +286,10 @@ class SemiConvMixin:
             storage.put_image(
                 name,
                 draw_regions(
-                    stock.detach().sigmoid(),
-                    rescored.seed_weights.detach(),
-                    rescored.log_kernel.detach().exp(),
-                    rescored.logits.detach().sigmoid(),
+                    masks.logits.detach().sigmoid(),
+                    masks.seed_weights.detach(),
+                    masks.log_kernel.detach().exp(),
+                    masks.rescored.detach().sigmoid(),
                     own,
                 ),
             )

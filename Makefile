@@ -1,0 +1,66 @@
+# What there is to do. Every target creates the environment first where it is missing.
+#
+#   make demo               train and compare stock Mask R-CNN and its semi-convolutional twin
+#   make test               lint and tests
+#   make test-slow          the tests that take minutes
+#   make -s python          path of the environment's interpreter, for anything else
+#
+#   VENV=folder             where the environment is, or is created       (.venv)
+#   PYTHON=interpreter      an environment of your own, used as it is
+#   DETECTRON2=github       builds Detectron2 from its main branch        (wheel)
+
+VENV ?= .venv
+DETECTRON2 ?= wheel
+PYTHON ?=
+
+HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3.10)
+# Prints the interpreter to use, and everything else on stderr.
+FIND_PYTHON = $(if $(PYTHON),echo $(PYTHON),$(HOST_PYTHON) requirements/environment.py $(VENV) --detectron2 $(DETECTRON2))
+
+.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint lock
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+python:
+	@$(FIND_PYTHON)
+
+environment:
+	@$(FIND_PYTHON) >&2
+
+lint:
+	@python=$$($(FIND_PYTHON)) && $$python -m ruff check . && $$python -m ruff format --check .
+
+test: lint
+	@python=$$($(FIND_PYTHON)) && $$python -m pytest -m "not slow"
+
+test-slow:
+	@python=$$($(FIND_PYTHON)) && $$python -m pytest -m slow
+
+# The demo's own data, so that it never meets what lies in the folder of your datasets.
+DEMO = output/demo
+demo drop-in demo-checkpoint: export DETECTRON2_DATASETS = $(DEMO)/datasets
+
+demo:
+	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
+	$$python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)
+
+# What attaching costs before any fine-tuning, for several σ, beside what the demo shows.
+drop-in:
+	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
+	$$python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)_drop_in \
+	    --sigmas 1 2 5 10 20 50 100
+
+# Trains the demo's model of stage 1, which is shipped: about 45 minutes on two cores.
+demo-checkpoint:
+	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
+	$$python tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
+	$$python tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
+
+# Needs uv. Run after changing requirements/*.in.
+lock:
+	for name in build lock; do \
+	    uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	        --no-emit-index-url --custom-compile-command "make lock" \
+	        requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
+	done

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks, ROIMasks
+
+from semiconv_d2.modeling.ground_truth import (
+    CroppedMasks,
+    coverage_maps,
+    crop_coverage,
+    crop_masks,
+)
+
+
+def image_with(masks, height=40, width=50) -> Instances:
+    instances = Instances((height, width))
+    instances.gt_boxes = Boxes(torch.tensor([[0.0, 0, 1, 1]] * len(masks)))
+    instances.gt_masks = masks
+    return instances
+
+
+def random_masks(num=4, height=40, width=50) -> torch.Tensor:
+    return torch.rand(num, height, width) > 0.6
+
+
+def test_coverage_of_bit_masks():
+    masks = random_masks()
+    covered, shared = coverage_maps([image_with(BitMasks(masks))])[0]
+    assert torch.equal(covered.bool(), masks.any(dim=0))
+    assert torch.equal(shared.bool(), masks.sum(dim=0) >= 2)
+
+
+def test_coverage_of_polygons_is_that_of_their_bit_masks():
+    """Triangles that overlap, reach out of the image and have several parts."""
+    polygons = PolygonMasks(
+        [
+            [[3.2, 4.1, 30.7, 6.4, 15.5, 33.3]],
+            [[-8.0, 20.0, 25.5, 10.5, 20.2, 55.0]],
+            [[40.0, 2.0, 48.0, 3.0, 44.0, 12.0], [30.5, 30.5, 60.0, 31.0, 45.0, 39.0]],
+            [[100.0, 100.0, 110.0, 100.0, 105.0, 110.0]],  # wholly outside
+        ]
+    )
+    boxes = polygons.get_bounding_boxes().tensor
+    bits = BitMasks.from_polygon_masks(polygons.polygons, 40, 50)
+    maps = [coverage_maps([image_with(m)])[0] for m in (polygons, bits)]
+    assert len(boxes) == 4
+    assert maps[1][1].any()
+    # Shifted polygons meet other ties when pycocotools rounds: a few pixels of the outline.
+    assert (maps[0] != maps[1]).sum() <= 0.01 * maps[1][0].sum()
+
+
+def test_coverage_pads_images_of_different_sizes_and_takes_empty_ones():
+    first = image_with(BitMasks(random_masks(2, 20, 30)), 20, 30)
+    empty = Instances((25, 10))
+    empty.gt_boxes = Boxes(torch.zeros(0, 4))
+    maps = coverage_maps([first, empty])
+    assert maps.shape == (2, 2, 25, 30)
+    assert not maps[0, :, 20:].any()
+    assert not maps[1].any()
+
+
+def test_cropped_coverage_is_cropped_as_the_masks_themselves():
+    masks = random_masks(2)
+    masks = torch.nn.functional.max_pool2d(masks.float()[None], 5, 1, 2)[0].bool()
+    masks[1, :, :25] = False
+    image = image_with(BitMasks(masks))
+    boxes = Boxes(torch.tensor([[3.3, 2.1, 37.7, 33.9], [10.0, 5.0, 44.5, 30.25]]))
+    covered, shared = crop_coverage(coverage_maps([image]), [boxes], 14)
+    union = BitMasks(masks.any(dim=0).expand(2, -1, -1)).crop_and_resize(boxes.tensor, 14)
+    both = BitMasks(masks.all(dim=0).expand(2, -1, -1)).crop_and_resize(boxes.tensor, 14)
+    assert torch.equal(covered, union)
+    assert torch.equal(shared, both)
+    assert both.any()
+
+
+def test_other_masks_are_refused_with_the_way_out():
+    masks = ROIMasks(torch.zeros(1, 28, 28))
+    with pytest.raises(TypeError, match=r"ROIMasks; SemiConv needs.*SHARED_PIXELS to 'count'"):
+        coverage_maps([image_with(masks)])
+
+
+def test_crops_of_an_image_without_masks():
+    empty = Instances((25, 10))
+    empty.gt_boxes = Boxes(torch.zeros(0, 4))
+    [crop] = crop_masks([empty], [Boxes(torch.zeros(0, 4))], 14)
+    assert crop.shape == (0, 14, 14)
+    assert crop.dtype == torch.bool
+
+
+def test_cropped_masks_refuse_another_crop():
+    masks = CroppedMasks(torch.zeros(3, 14, 14, dtype=torch.bool))
+    assert masks.crop_and_resize(torch.zeros(3, 4), 14) is masks.crops
+    with pytest.raises(ValueError, match="2 masks of side 14 were asked for; 3 of side 14"):
+        masks.crop_and_resize(torch.zeros(2, 4), 14)
+    with pytest.raises(ValueError, match="side 28"):
+        masks.crop_and_resize(torch.zeros(3, 4), 28)

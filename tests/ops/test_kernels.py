@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+
+from semiconv_d2.ops import (
+    EPSILON,
+    KERNELS,
+    bilateral_log_kernel,
+    log_kernel,
+    log_odds,
+    log_one_minus_exp,
+    map_coordinates,
+    seed_log_kernel,
+    softened_squared_distance,
+)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_seed_log_kernel_against_loops(kernel):
+    embedding = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+    seed = torch.randn(3, 4, dtype=torch.float64)
+    sigma = 1.7
+    log_k = seed_log_kernel(embedding, seed, sigma, kernel)
+    for r in range(3):
+        for row in range(5):
+            for column in range(6):
+                squared = EPSILON + sum(
+                    (embedding[r, d, row, column] - seed[r, d]).item() ** 2 for d in range(4)
+                )
+                if kernel == "laplacian":
+                    expected = math.exp(-math.sqrt(squared) / sigma)
+                else:
+                    expected = math.exp(-squared / (2 * sigma**2))
+                assert math.isclose(log_k[r, row, column].exp().item(), expected, rel_tol=1e-12)
+
+
+def test_softening_is_the_only_deviation_from_the_paper():
+    a, b = torch.randn(2, 100, 8, dtype=torch.float64)
+    exact = (a - b).norm(dim=1)
+    softened = softened_squared_distance(a, b, dim=1).sqrt()
+    assert (softened >= exact).all()
+    assert (softened - exact).max() <= math.sqrt(EPSILON)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradcheck(kernel):
+    embedding = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    seed = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    log_sigma = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+
+    def evidence(embedding, seed, log_sigma):
+        return log_odds(seed_log_kernel(embedding, seed, log_sigma.exp(), kernel))
+
+    assert torch.autograd.gradcheck(evidence, (embedding, seed, log_sigma))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 20.0, 1000.0])
+def test_finite_at_every_distance(kernel, distance, sigma):
+    embedding = torch.zeros(1, 8, 1, 1, requires_grad=True)
+    seed = torch.zeros(1, 8)
+    seed[0, 0] = distance
+    log_sigma = torch.tensor(math.log(sigma), requires_grad=True)
+    log_k = seed_log_kernel(embedding, seed, log_sigma.exp(), kernel)
+    for value in (log_k, log_one_minus_exp(log_k), log_odds(log_k)):
+        assert torch.isfinite(value).all()
+        gradients = torch.autograd.grad(value.sum(), (embedding, log_sigma), retain_graph=True)
+        assert all(torch.isfinite(g).all() for g in gradients)
+
+
+def test_gradient_of_log_one_minus_k_is_bounded():
+    """By 1 / (2√ε) for the Laplacian, whatever σ."""
+    x = torch.logspace(-6, 3, 500, dtype=torch.float64).view(-1, 1, 1, 1).requires_grad_()
+    log_k = seed_log_kernel(x, torch.zeros(500, 1), 20.0)
+    [gradient] = torch.autograd.grad(log_one_minus_exp(log_k).sum(), x)
+    bound = 1 / (2 * math.sqrt(EPSILON))
+    assert 0.9 * bound < gradient.abs().max() <= bound
+
+
+def test_log_one_minus_exp_is_accurate():
+    log_k = -torch.logspace(-7, 2, 200, dtype=torch.float64)
+    exact = [
+        math.log(-math.expm1(v)) if v > -0.5 else math.log1p(-math.exp(v)) for v in log_k.tolist()
+    ]
+    expected = torch.tensor(exact, dtype=torch.float64)
+    found = log_one_minus_exp(log_k.float()).double()
+    torch.testing.assert_close(found, expected, rtol=3e-6, atol=1e-37)
+
+
+def test_log_odds_is_the_logit_of_k():
+    log_k = -torch.rand(50, dtype=torch.float64) * 5 - 1e-3
+    torch.testing.assert_close(torch.sigmoid(log_odds(log_k)), log_k.exp())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_raised_to_float32(dtype):
+    embedding = torch.randn(2, 8, 3, 3).to(dtype)
+    seed = torch.randn(2, 8).to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        log_k = seed_log_kernel(embedding, seed, torch.tensor(20.0))
+        odds = log_odds(log_k)
+    assert log_k.dtype == odds.dtype == torch.float32
+    torch.testing.assert_close(log_k, seed_log_kernel(embedding.float(), seed.float(), 20.0))
+
+
+def test_bilateral_against_the_direct_implementation():
+    image = torch.rand(3, 6, 7, dtype=torch.float64)
+    grid = map_coordinates(6, 7, dtype=torch.float64)
+    row, column = 2, 5
+    log_k = bilateral_log_kernel(image, grid, (row, column), sigma_space=3.0, sigma_range=0.2)
+    for i in range(6):
+        for j in range(7):
+            space = ((i - row) ** 2 + (j - column) ** 2) / (2 * 3.0**2)
+            colour = ((image[:, i, j] - image[:, row, column]) ** 2).sum().item() / (2 * 0.2**2)
+            assert math.isclose(log_k[i, j].item(), -space - colour, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def test_gaussian_factors_into_steered_space_and_appearance():
+    """Equation (8)."""
+    psi = torch.randn(8, dtype=torch.float64)
+    other = torch.randn(8, dtype=torch.float64)
+
+    def log_gaussian(a, b):
+        return log_kernel(softened_squared_distance(a, b, dim=0, epsilon=0.0), 1.0, "gaussian")
+
+    whole = log_gaussian(psi, other)
+    parts = log_gaussian(psi[:2], other[:2]) + log_gaussian(psi[2:], other[2:])
+    torch.testing.assert_close(whole, parts)
+
+
+def test_unknown_kernel_names_the_choices():
+    with pytest.raises(ValueError, match=r"kernel is 'cauchy'.*'laplacian', 'gaussian'"):
+        log_kernel(torch.ones(1), 1.0, "cauchy")

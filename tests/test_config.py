@@ -1,0 +1,117 @@
+"""Configs: every file builds, every key is read, and what is shared with Detectron2 is equal."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from detectron2 import model_zoo
+from detectron2.config import LazyConfig, get_cfg, instantiate
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+
+import semiconv_d2
+from semiconv_d2.engine import load_config
+
+CONFIGS = Path(semiconv_d2.get_config_file("Base-RCNN-FPN")).parent
+PACKAGE = Path(semiconv_d2.__file__).parent
+
+
+def test_base_is_detectron2_s():
+    theirs = Path(model_zoo.get_config_file("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"))
+    theirs = theirs.parent.parent / "Base-RCNN-FPN.yaml"
+    ours = CONFIGS / "Base-RCNN-FPN.yaml"
+    assert yaml.safe_load(ours.read_text()) == yaml.safe_load(theirs.read_text())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_config_builds(path):
+    cfg = load_config(str(path))
+    model = build_model(cfg)
+    assert ("semiconv" in path.stem) == hasattr(model.roi_heads, "embedding_head")
+
+
+@pytest.mark.parametrize(
+    "stage_2", sorted(CONFIGS.glob("*_semiconv*.yaml")), ids=lambda p: p.stem
+)
+def test_both_stages_are_the_same_model_but_for_the_plugin(stage_2):
+    stage_1 = CONFIGS / stage_2.name.replace("semiconv", "mask_rcnn")
+    first, second = load_config(str(stage_1)), load_config(str(stage_2))
+    for cfg in (first, second):
+        cfg.defrost()
+        cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.WEIGHTS = ""
+        cfg.MODEL.pop("SEMICONV")
+    assert first.MODEL == second.MODEL
+    assert first.DATASETS == second.DATASETS
+    assert first.INPUT == second.INPUT
+
+
+def test_voc_schedule_is_the_paper_s():
+    cfg = load_config(str(CONFIGS / "voc_semiconv.yaml"))
+    epoch = 1464 / cfg.SOLVER.IMS_PER_BATCH
+    assert cfg.SOLVER.IMS_PER_BATCH == 2
+    assert cfg.SOLVER.BASE_LR == 0.0025
+    assert cfg.SOLVER.MAX_ITER == 24 * epoch
+    assert cfg.SOLVER.STEPS == (12 * epoch,)
+    assert cfg.SOLVER.GAMMA == 0.1
+
+
+def test_every_key_is_read():
+    source = "\n".join(
+        p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "config.py"
+    )
+    keys = load_config(str(CONFIGS / "voc_semiconv.yaml")).MODEL.SEMICONV
+    unread = [k for k in keys if not re.search(rf"(node|MODEL\.SEMICONV)\.{k}\b", source)]
+    assert len(keys) > 10
+    assert not unread
+
+
+def test_every_key_is_explained():
+    source = inspect.getsource(semiconv_d2.add_semiconv_config)
+    lines = source.splitlines()
+    for key in load_config("").MODEL.SEMICONV:
+        [at] = [i for i, line in enumerate(lines) if f"node.{key} =" in line]
+        assert lines[at - 1].lstrip().startswith("#"), key
+
+
+def test_adding_the_config_twice_keeps_what_is_set():
+    cfg = get_cfg()
+    semiconv_d2.add_semiconv_config(cfg)
+    cfg.MODEL.SEMICONV.SIGMA_INIT = 3.0
+    semiconv_d2.add_semiconv_config(cfg)
+    assert cfg.MODEL.SEMICONV.SIGMA_INIT == 3.0
+    assert "SEMICONV" not in get_cfg().MODEL  # Detectron2's global defaults are left alone
+
+
+def test_lazy_config_is_the_same_model():
+    lazy = LazyConfig.load(semiconv_d2.get_config_file("lazy/voc_semiconv.py"))
+    cfg = load_config(str(CONFIGS / "voc_semiconv.yaml"))
+    torch.manual_seed(0)
+    ours, theirs = build_model(cfg).eval(), instantiate(lazy.model).eval()
+    torch.nn.init.normal_(ours.roi_heads.embedding_head.embedding.weight, std=0.1)
+    theirs.load_state_dict(ours.state_dict())
+
+    # The same boxes for both, random ones: untrained models detect next to nothing.
+    features = {
+        name: torch.randn(1, 256, 128 // s, 128 // s)
+        for name, s in zip(("p2", "p3", "p4", "p5"), (4, 8, 16, 32), strict=True)
+    }
+    masks = []
+    for model in (ours, theirs):
+        instances = Instances((128, 128))
+        instances.pred_boxes = Boxes(torch.tensor([[10.0, 10, 90, 60], [5, 5, 125, 120]]))
+        instances.pred_classes = torch.tensor([3, 14])
+        with torch.no_grad():
+            [found] = model.roi_heads.forward_with_given_boxes(features, [instances])
+        masks.append(found.pred_masks)
+    assert torch.equal(*masks)
+    assert lazy.optimizer.lr == cfg.SOLVER.BASE_LR
+    assert lazy.train.max_iter == cfg.SOLVER.MAX_ITER
+    assert lazy.dataloader.train.total_batch_size == cfg.SOLVER.IMS_PER_BATCH
+
+
+def test_unknown_config_names_those_that_there_are():
+    with pytest.raises(ValueError, match=r"no config 'voc'.*voc_semiconv\.yaml"):
+        semiconv_d2.get_config_file("voc")
