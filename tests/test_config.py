@@ -33,9 +33,7 @@ def test_every_config_builds(path):
     assert ("semiconv" in path.stem) == hasattr(model.roi_heads, "embedding_head")
 
 
-@pytest.mark.parametrize(
-    "stage_2", sorted(CONFIGS.glob("*_semiconv*.yaml")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("stage_2", sorted(CONFIGS.glob("*_semiconv*.yaml")), ids=lambda p: p.stem)
 def test_both_stages_are_the_same_model_but_for_the_plugin(stage_2):
     stage_1 = CONFIGS / stage_2.name.replace("semiconv", "mask_rcnn")
     first, second = load_config(str(stage_1)), load_config(str(stage_2))
@@ -53,15 +51,13 @@ def test_voc_schedule_is_the_paper_s():
     epoch = 1464 / cfg.SOLVER.IMS_PER_BATCH
     assert cfg.SOLVER.IMS_PER_BATCH == 2
     assert cfg.SOLVER.BASE_LR == 0.0025
-    assert cfg.SOLVER.MAX_ITER == 24 * epoch
-    assert cfg.SOLVER.STEPS == (12 * epoch,)
+    assert 24 * epoch == cfg.SOLVER.MAX_ITER
+    assert (12 * epoch,) == cfg.SOLVER.STEPS
     assert cfg.SOLVER.GAMMA == 0.1
 
 
 def test_every_key_is_read():
-    source = "\n".join(
-        p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "config.py"
-    )
+    source = "\n".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "config.py")
     keys = load_config(str(CONFIGS / "voc_semiconv.yaml")).MODEL.SEMICONV
     unread = [k for k in keys if not re.search(rf"(node|MODEL\.SEMICONV)\.{k}\b", source)]
     assert len(keys) > 10

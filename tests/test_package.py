@@ -66,9 +66,7 @@ def test_ops_work_without_detectron2():
 def test_names_that_need_detectron2_say_how_to_get_it(name):
     out = run(
         sys.executable,
-        "HIDDEN = {'detectron2'}"
-        + HIDE
-        + "import semiconv_d2\n"
+        "HIDDEN = {'detectron2'}" + HIDE + "import semiconv_d2\n"
         f"try:\n    from semiconv_d2 import {name}\n"
         "except ImportError as error:\n    print(error)",
     )
@@ -101,7 +99,9 @@ def distributions(tmp_path_factory) -> tuple[Path, Path]:
     """Wheel and source distribution, built from a copy so that nothing is left behind here."""
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"
-    ignore = shutil.ignore_patterns(".git", ".venv*", "output", "*.egg-info", "build", "dist", ".*_cache")
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv*", "output", "*.egg-info", "build", "dist", ".*_cache"
+    )
     shutil.copytree(ROOT, source, ignore=ignore, symlinks=True)
     code = (
         "from setuptools import build_meta as b; "

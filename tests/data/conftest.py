@@ -1,8 +1,7 @@
-"""Small datasets that are made up here, and real ones where they can be found."""
+"""Small datasets that are made up here."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,23 +10,6 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def _real_data(name: str) -> Path:
-    root = Path(os.environ.get("SEMICONV_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not (root / name).is_dir():
-        pytest.skip(f"no real data: set SEMICONV_TEST_DATA to the folder that has {name}")
-    return root / name
-
-
-@pytest.fixture(scope="session")
-def real_voc() -> Path:
-    return _real_data("VOC2007_subset")
-
-
-@pytest.fixture(scope="session")
-def real_bbbc010() -> Path:
-    return _real_data("BBBC010")
 
 
 @pytest.fixture(scope="session")

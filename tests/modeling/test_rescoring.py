@@ -10,9 +10,7 @@ from semiconv_d2 import RegionEmbedding, SeedKernel
 
 def region_embedding(**options) -> RegionEmbedding:
     scales = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
-    pooler = ROIPooler(
-        output_size=7, scales=scales, sampling_ratio=0, pooler_type="ROIAlignV2"
-    )
+    pooler = ROIPooler(output_size=7, scales=scales, sampling_ratio=0, pooler_type="ROIAlignV2")
     return RegionEmbedding(pooler=pooler, **options)
 
 

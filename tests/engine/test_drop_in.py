@@ -1,0 +1,104 @@
+"""`tools/drop_in.py` on a few images: what it prints, writes and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from PIL import Image
+
+import semiconv_d2
+from semiconv_d2.engine import load_config
+from semiconv_d2.engine.drop_in import Row, format_rows, time_per_image
+
+
+@pytest.fixture
+def stock_checkpoint(tmp_path):
+    torch.manual_seed(1)
+    model = build_model(load_config(semiconv_d2.get_config_file("demo_mask_rcnn")))
+    path = tmp_path / "stock.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return path
+
+
+def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
+    output = tmp_path / "out"
+    status, out, err = run_tool(
+        "tools/drop_in.py", "--config-file", "configs/demo_semiconv.yaml", "--output", output,
+        "--sigmas", 5, 20, "--opts", "MODEL.WEIGHTS", stock_checkpoint, *quick,
+        "SOLVER.MAX_ITER", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0,
+    )  # fmt: skip
+    assert status == 0, err
+    assert "one seed" in out
+    rows = [Row(**r) for r in json.loads((output / "drop_in.json").read_text())["rows"]]
+    assert [r.model for r in rows] == [
+        "stage 1: stock Mask R-CNN",
+        "SemiConv, just attached",
+        "just attached, g = 1, σ = 5",
+        "just attached, g = 1, σ = 20",
+        "just attached, learned g",
+        "stock Mask R-CNN, fine-tuned",
+        "SemiConv, fine-tuned",
+    ]
+    stock, *_, fixed_5, fixed_20, learned, _, tuned = rows
+    assert (fixed_5.sigma, fixed_20.sigma) == (pytest.approx(5), pytest.approx(20))
+    assert learned.ap == stock.ap  # exactly the stock model at the moment of attaching
+    assert learned.gain == 0
+    assert tuned.parameters > stock.parameters
+    assert rows[-1].seconds_per_image > 0
+    table = (output / "table.txt").read_text()
+    assert table in out
+    headers = ["model", "AP", "AP50", "AP75", "s/image", "parameters", "σ", "gain"]
+    assert table.splitlines()[0].split() == headers
+    assert len({len(line) for line in table.splitlines()}) == 1  # aligned
+    picture = np.asarray(Image.open(output / "comparison.png"))
+    assert picture.std() > 10
+    assert "[5/10]" in err
+
+
+def test_a_stock_config_is_refused(run_tool, stock_checkpoint, tmp_path):
+    status, _, err = run_tool(
+        "tools/drop_in.py", "--config-file", "configs/demo_mask_rcnn.yaml",
+        "--output", tmp_path / "out", "--opts", "MODEL.WEIGHTS", stock_checkpoint,
+    )  # fmt: skip
+    assert status == 1
+    assert "error: MODEL.ROI_HEADS.NAME is StandardROIHeads" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_format_leaves_out_what_is_not_there():
+    row = Row("stock", 40.25, 80.0, 30.0, None, 1234567)
+    last = format_rows([row]).splitlines()[-1]
+    assert last.split() == ["stock", "40.2", "80.0", "30.0", "–", "1,234,567", "–", "–"]
+
+
+def test_models_take_turns():
+    calls = []
+
+    def model(name):
+        class Recorder(torch.nn.Module):
+            def forward(self, batch):
+                calls.append((name, batch[0]))
+
+        return Recorder()
+
+    seconds = time_per_image([model("a"), model("b")], [1, 2, 3], "cpu", warmup=1)
+    assert calls == [(name, image) for image in (1, 2, 3) for name in "ab"]
+    assert all(s > 0 for s in seconds)
+
+
+def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
+    weights = {"a": torch.randn(3, 4)}
+    torch.save({"model": weights, "optimizer": {"b": 1}, "iteration": 7}, tmp_path / "in.pth")
+    status, out, err = run_tool(
+        "tools/strip_checkpoint.py", tmp_path / "in.pth", tmp_path / "o.pth"
+    )
+    assert status == 0, err
+    assert "12 numbers" in out
+    stripped = torch.load(tmp_path / "o.pth", weights_only=True)
+    assert set(stripped) == {"model"}
+    assert torch.equal(stripped["model"]["a"], weights["a"])
+    status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "no.pth", tmp_path / "o.pth")
+    assert status == 1
+    assert "there is no checkpoint" in err

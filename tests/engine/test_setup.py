@@ -1,0 +1,74 @@
+import logging
+
+import pytest
+import torch
+
+import semiconv_d2
+from semiconv_d2.engine import ConfigError, Trainer, load_config
+from semiconv_d2.engine.setup import check_weights
+
+VOC = semiconv_d2.get_config_file("voc_semiconv")
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+
+
+def test_config_is_frozen_and_has_the_plugin_s_keys():
+    cfg = load_config(VOC, ["MODEL.SEMICONV.EMBEDDING_DIM", "4"])
+    assert cfg.is_frozen()
+    assert cfg.MODEL.SEMICONV.EMBEDDING_DIM == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["MODEL.SEMICONV.SIGMA", "3"], "SIGMA"),
+        (["MODEL.SEMICONV.SIGMA_INIT", "wide"], "SIGMA_INIT"),
+        (["MODEL.SEMICONV.SIGMA_INIT"], "list"),
+    ],
+)
+def test_wrong_overrides_are_named(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(VOC, overrides)
+
+
+def test_missing_config_file():
+    with pytest.raises(ConfigError, match=r"no config file nowhere\.yaml"):
+        load_config("nowhere.yaml")
+
+
+def test_unknown_key_in_a_file_is_named_with_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("MODEL:\n  SEMICONV:\n    SIGMAA: 3.0\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml.*SIGMAA"):
+        load_config(str(path))
+
+
+@without_cuda
+def test_without_cuda_runs_on_the_cpu_and_ignores_amp(caplog):
+    with caplog.at_level(logging.WARNING):
+        cfg = load_config(VOC, ["SOLVER.AMP.ENABLED", "True"])
+    assert cfg.MODEL.DEVICE == "cpu"
+    assert not cfg.SOLVER.AMP.ENABLED
+    assert "SOLVER.AMP.ENABLED needs CUDA and is ignored" in caplog.text
+
+
+def test_missing_weights_are_found_before_any_work(tmp_path):
+    cfg = load_config(VOC, ["MODEL.WEIGHTS", "gone.pth", "OUTPUT_DIR", str(tmp_path)])
+    with pytest.raises(ConfigError, match=r"gone\.pth, which is not there.*mask_rcnn"):
+        check_weights(cfg, resume=False)
+    with pytest.raises(ConfigError):
+        check_weights(cfg, resume=True)  # nothing to resume from
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    check_weights(cfg, resume=True)
+
+
+@pytest.mark.parametrize("weights", ["", "detectron2://ImageNetPretrained/MSRA/R-50.pkl"])
+def test_other_weights_are_left_to_the_checkpointer(weights):
+    check_weights(load_config(VOC, ["MODEL.WEIGHTS", weights]), resume=False)
+
+
+def test_evaluation_of_another_kind_is_refused():
+    from detectron2.data import MetadataCatalog
+
+    MetadataCatalog.get("semiconv_test_other").set(evaluator_type="lvis")
+    with pytest.raises(ConfigError, match="semiconv_test_other is evaluated as 'lvis'"):
+        Trainer.build_evaluator(load_config(VOC), "semiconv_test_other")

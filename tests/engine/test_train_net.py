@@ -1,0 +1,72 @@
+"""`tools/train_net.py`, from the command line to the files it leaves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+CONFIG = "configs/demo_semiconv.yaml"
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
+    """One story: every step starts from what the last one left."""
+    base = ("--config-file", CONFIG)
+    keys = ("OUTPUT_DIR", tmp_path, "MODEL.WEIGHTS", "", *quick)
+    status, out, err = run_tool("tools/train_net.py", *base, *keys, "SOLVER.MAX_ITER", 2)
+    assert status == 0, err
+    assert "There is no CUDA device: running on the CPU." in out or "cuda" in out
+    assert (tmp_path / "model_final.pth").is_file()
+    assert (tmp_path / "inference" / "coco_instances_results.json").is_file()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    written = set().union(*lines_of(tmp_path / "metrics.json"))
+    assert {"loss_mask", "loss_embedding", "loss_kernel", "segm/AP"} <= written
+
+    status, out, err = run_tool(
+        "tools/train_net.py", *base, "--resume", *keys, "SOLVER.MAX_ITER", 20
+    )
+    assert status == 0, err
+    assert "Starting training from iteration 2" in out
+    metrics = lines_of(tmp_path / "metrics.json")
+    assert max(m["iteration"] for m in metrics if "loss_mask" in m) == 19
+    assert any("semiconv/sigma" in m for m in metrics)
+
+    final = ("MODEL.WEIGHTS", tmp_path / "model_final.pth")
+    status, out, err = run_tool(
+        "tools/train_net.py", *base, "--eval-only", *keys[:2], *quick, *final,
+        "TEST.AUG.ENABLED", True, "TEST.AUG.MIN_SIZES", "(64,)",
+    )  # fmt: skip
+    assert status == 0, err
+    assert (tmp_path / "inference_TTA" / "coco_instances_results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config-file", "gone.yaml"), "error: There is no config file gone.yaml."),
+        (
+            ("--config-file", CONFIG, "MODEL.WEIGHTS", "no.pth"),
+            "error: MODEL.WEIGHTS is no.pth",
+        ),
+        (("--config-file", CONFIG, "MODEL.SEMICONV.SIGMAA", 1), "SIGMAA"),
+        (("--config-file", CONFIG, "--num-gpus", 99), "--num-gpus 99"),
+        (
+            ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
+            "prepare_bbbc010.py",
+        ),
+    ],
+)
+def test_what_cannot_run_says_so_in_one_line(run_tool, tmp_path, arguments, message):
+    status, _, err = run_tool("tools/train_net.py", *arguments, cwd=_elsewhere(tmp_path))
+    assert status == 1
+    assert message in err
+    assert "Traceback" not in err
+
+
+def _elsewhere(folder: Path) -> Path:
+    """A working directory of its own that sees the configs, so that nothing is written here."""
+    (folder / "configs").symlink_to(Path(__file__).resolve().parents[2] / "configs")
+    return folder

@@ -1,0 +1,42 @@
+import numpy as np
+
+from semiconv_d2.visualization.masks import PALETTE, instance_colours, match_masks, paint_masks
+
+
+def boxes(*corners, size=(20, 30)):
+    masks = np.zeros((len(corners), *size), dtype=bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, corners, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return masks
+
+
+def test_colours_are_where_the_masks_are():
+    image = np.full((20, 30, 3), 255, dtype=np.uint8)
+    masks = boxes((2, 2, 10, 10), (8, 8, 16, 16))
+    colours = np.array([[1.0, 0, 0], [0, 0, 1.0]])
+    painted = paint_masks(image, masks, colours, opacity=0.5)
+    assert np.allclose(painted[0, 0], 1)
+    assert np.allclose(painted[3, 3], [1, 0.5, 0.5])
+    assert np.allclose(painted[15, 15], [0.5, 0.5, 1])
+    assert np.allclose(painted[9, 9], [0.75, 0.5, 0.75])  # both: the mean of their colours
+
+
+def test_painting_nothing_leaves_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    painted = paint_masks(image, np.zeros((0, 20, 30), dtype=bool), np.zeros((0, 3)))
+    assert np.allclose(painted, image / 255)
+
+
+def test_masks_match_by_overlap():
+    reference = boxes((0, 0, 10, 10), (10, 0, 20, 10))
+    found = boxes((11, 0, 20, 10), (0, 0, 9, 10), (0, 15, 5, 20))
+    assert match_masks(found, reference).tolist() == [1, 0, -1]
+    assert match_masks(found, reference[:0]).tolist() == [-1, -1, -1]
+    assert match_masks(found[:0], reference).tolist() == []
+
+
+def test_colours_of_many_instances_differ():
+    colours = instance_colours(3 * len(PALETTE))
+    assert len({tuple(c) for c in colours.round(6)}) == 3 * len(PALETTE)
+    assert colours.min() >= 0
+    assert colours.max() <= 1

@@ -1,0 +1,47 @@
+"""Attaches the plugin to a trained stock model, fine-tunes both equally long, and compares them.
+
+    python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output output/demo
+
+Writes a table, JSON, log, checkpoints and a picture to the output folder.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.engine import ConfigError, load_config
+from semiconv_d2.engine.drop_in import compare_drop_in, format_rows
+from semiconv_d2.engine.setup import check_weights
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="config of the model of stage 2")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--sigmas",
+        type=float,
+        nargs="+",
+        default=(),
+        help="evaluate the attached model at these σ too, before fine-tuning",
+    )
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
+    args = parser.parse_args()
+    try:
+        cfg = load_config(args.config_file, args.opts)
+        check_weights(cfg, resume=False)
+        rows = compare_drop_in(cfg, args.output, args.sigmas)
+    except (ConfigError, DatasetError) as error:
+        sys.exit(f"error: {error}")
+    table = format_rows(rows)
+    (args.output / "table.txt").write_text(f"{table}\n", encoding="utf-8")
+    print(f"\n{table}\n\nMask AP on {', '.join(cfg.DATASETS.TEST)}; one seed, so differences of a")
+    print("point or less mean nothing. Timed on the same images by turns.")
+    print(f"Picture: {args.output / 'comparison.png'}")
+
+
+if __name__ == "__main__":
+    main()
