@@ -42,13 +42,13 @@ class WormSettings:
 
     size: tuple[int, int] = (192, 192)
     """Height and width of the image."""
-    worms: tuple[int, int] = (6, 10)
+    worms: tuple[int, int] = (5, 8)
     """Number of worms in an image."""
-    width: tuple[float, float] = (6.0, 9.0)
+    width: tuple[float, float] = (8.0, 12.0)
     """Width of the body at its middle."""
     length: tuple[float, float] = (60.0, 110.0)
     """Length of the centre line."""
-    crowding: float = 0.6
+    crowding: float = 0.5
     """Probability that a worm is laid across or beside one that is already there, in [0, 1]. All
     others are laid where they touch none."""
 
