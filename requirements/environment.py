@@ -123,10 +123,9 @@ def install_repacked_detectron2(python):
 
 def pip(python, command, *arguments):
     line = [str(python), "-m", "pip", "--disable-pip-version-check", command]
-    if command != "check":
+    # On a terminal pip shows how far it is; a log file is spared that.
+    if command != "check" and not sys.stderr.isatty():
         line.append("--quiet")
-    # pip shows no progress when it is quiet, and too much when it is not: the log above says
-    # what is being done.
     if subprocess.call(line + [str(a) for a in arguments], stdout=sys.stderr) != 0:
         sys.exit("The environment is not complete: pip failed, see above. Run the command again.")
 
