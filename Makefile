@@ -7,15 +7,17 @@
 #
 #   VENV=folder             where the environment is, or is created       (.venv)
 #   PYTHON=interpreter      an environment of your own, used as it is
-#   DETECTRON2=github       builds Detectron2 from its main branch        (wheel)
+#   DETECTRON2=github       builds Detectron2 from its main branch
 
 VENV ?= .venv
-DETECTRON2 ?= wheel
+DETECTRON2 ?=
 PYTHON ?=
 
-HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3.10)
+HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v python3.12 || \
+    command -v python3.11 || command -v python3.10 || echo python3)
 # Prints the interpreter to use, and everything else on stderr.
-FIND_PYTHON = $(if $(PYTHON),echo $(PYTHON),$(HOST_PYTHON) requirements/environment.py $(VENV) --detectron2 $(DETECTRON2))
+FIND_PYTHON = $(if $(PYTHON),command -v "$(PYTHON)",\
+    "$(HOST_PYTHON)" requirements/environment.py "$(VENV)" $(if $(DETECTRON2),--detectron2 $(DETECTRON2)))
 
 .PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint lock
 
@@ -29,33 +31,33 @@ environment:
 	@$(FIND_PYTHON) >&2
 
 lint:
-	@python=$$($(FIND_PYTHON)) && $$python -m ruff check . && $$python -m ruff format --check .
+	@python="$$($(FIND_PYTHON))" && "$$python" -m ruff check . && "$$python" -m ruff format --check .
 
 test: lint
-	@python=$$($(FIND_PYTHON)) && $$python -m pytest -m "not slow"
+	@python="$$($(FIND_PYTHON))" && "$$python" -m pytest -m "not slow"
 
 test-slow:
-	@python=$$($(FIND_PYTHON)) && $$python -m pytest -m slow
+	@python="$$($(FIND_PYTHON))" && "$$python" -m pytest -m slow
 
 # The demo's own data, so that it never meets what lies in the folder of your datasets.
 DEMO = output/demo
 demo drop-in demo-checkpoint: export DETECTRON2_DATASETS = $(DEMO)/datasets
 
 demo:
-	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
-	$$python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)
+	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_synthetic_worms.py && \
+	"$$python" tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)
 
 # What attaching costs before any fine-tuning, for several σ, beside what the demo shows.
 drop-in:
-	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
-	$$python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)_drop_in \
+	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_synthetic_worms.py && \
+	"$$python" tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)_drop_in \
 	    --sigmas 1 2 5 10 20 50 100
 
 # Trains the demo's model of stage 1, which is shipped: about 45 minutes on two cores.
 demo-checkpoint:
-	@python=$$($(FIND_PYTHON)) && $$python datasets/prepare_synthetic_worms.py && \
-	$$python tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
-	$$python tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
+	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_synthetic_worms.py && \
+	"$$python" tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
+	"$$python" tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
 
 # Needs uv. Run after changing requirements/*.in.
 lock:

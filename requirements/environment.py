@@ -3,10 +3,10 @@
     python3 environment.py VENV [--detectron2 wheel|github]
 
 Everything comes from the hash-checked locks beside this file; Detectron2 as the repacked wheel of
-`detectron2.txt`, or built from its main branch with `--detectron2 github`. The project itself is
-installed in editable mode. When nothing has changed since the last call this only prints the path.
-Standard library only, and no syntax newer than Python 3.6, so that an old interpreter can run
-it as far as the search for one that is recent enough.
+`detectron2.txt`, or built from its main branch with `--detectron2 github`, which later calls keep
+to. The project itself is installed in editable mode. When nothing has changed since the last
+call this only prints the path. Standard library only, and no syntax newer than Python 3.6, so
+that an old interpreter can run it as far as the search for one that is recent enough.
 """
 
 import argparse
@@ -28,21 +28,27 @@ GITHUB = "git+https://github.com/facebookresearch/detectron2.git"
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("venv", type=Path)
-    parser.add_argument("--detectron2", choices=("wheel", "github"), default="wheel")
+    parser.add_argument("--detectron2", choices=("wheel", "github"))
     args = parser.parse_args()
     if not is_supported(sys.version_info[:2]):
         sys.exit(subprocess.call([find_supported_python(), __file__, *sys.argv[1:]]))
 
-    venv = args.venv.absolute()
+    venv = args.venv.expanduser().absolute()
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = venv / "semiconv_d2.stamp"
-    wanted = fingerprint(args.detectron2)
-    if not stamp.is_file() or stamp.read_text() != wanted:
+    # "wheel" or "github", and what the environment was made from once it is complete.
+    found = stamp.read_text().split() if stamp.is_file() else ["wheel"]
+    detectron2 = args.detectron2 or found[0]
+    wanted = [detectron2, fingerprint()]
+    if found != wanted or not python.exists():
         if not stamp.is_file():
+            refuse_what_is_there(venv)
+            venv.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(detectron2)
+        if not python.exists():
             create(venv)
-            stamp.write_text("incomplete")
-        install(python, args.detectron2)
-        stamp.write_text(wanted)
+        install(python, detectron2)
+        stamp.write_text(" ".join(wanted))
         log("ready.")
     print(python)
 
@@ -64,25 +70,28 @@ def find_supported_python():
     )
 
 
-def fingerprint(detectron2):
+def fingerprint():
     """Changes whenever the environment has to be brought up to date."""
-    digest = hashlib.sha256(f"{ROOT} {detectron2}".encode())
+    digest = hashlib.sha256(str(ROOT).encode())
     for path in sorted(HERE.glob("*")) + [ROOT / "setup.py", ROOT / "pyproject.toml"]:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def create(venv):
+def refuse_what_is_there(venv):
     if venv.exists() and (not venv.is_dir() or any(venv.iterdir())):
         sys.exit(
             f"{venv} is there already and was not made by this project. To use an environment of "
             f"your own as it is: PYTHON={venv}/bin/python make ...; to have one made, name a new "
             "folder: VENV=..."
         )
+
+
+def create(venv):
     log(f"creating {venv} with Python {sys.version.split()[0]}")
-    if subprocess.call([sys.executable, "-m", "venv", str(venv)], stdout=sys.stderr) != 0:
-        shutil.rmtree(venv, ignore_errors=True)
+    command = [sys.executable, "-m", "venv", str(venv)]
+    if subprocess.call(command, stdout=sys.stderr) != 0:
         sys.exit(
             f"Python's venv module could not create {venv}. Debian and Ubuntu ship it apart: "
             "install the package python3-venv and try again."

@@ -42,7 +42,8 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     # "assigned": pooled from the level that the region's size assigns it to, as mask features are;
     # "finest": always from the finest one.
     node.EMBEDDING_LEVELS = "assigned"
-    # Side of the pooled embedding. 0: that of the mask logits; else the logits are resized to it.
+    # Side of the pooled embedding. 0: that of the mask logits. Another number: where masks are
+    # rescored the logits are resized to it, so that even a gain of 0 changes masks a little.
     node.EMBEDDING_RESOLUTION = 0
 
     # --- Seed and kernel.
@@ -51,7 +52,7 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     node.SEED = "soft"
     # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
-    # σ at the start, in coordinate units. log σ is learned. TODO-MEASURE
+    # σ at the start, in coordinate units; learned. TODO-MEASURE
     node.SIGMA_INIT = 20.0
     # g in ŝ = s + g · evidence. "fixed": 1, the paper. "learned": from 0, so that a model is
     # exactly the stock one at the moment of attaching.

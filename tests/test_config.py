@@ -88,6 +88,15 @@ def test_lazy_config_is_the_same_model():
     ours, theirs = build_model(cfg).eval(), instantiate(lazy.model).eval()
     torch.nn.init.normal_(ours.roi_heads.embedding_head.embedding.weight, std=0.1)
     theirs.load_state_dict(ours.state_dict())
+    trained = [{n for n, p in m.named_parameters() if p.requires_grad} for m in (ours, theirs)]
+    assert trained[0] == trained[1]
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = [m.backbone(image) for m in (ours, theirs)]
+    assert all(torch.equal(maps[0][name], maps[1][name]) for name in maps[0])
+    assert torch.equal(ours.pixel_mean, theirs.pixel_mean)
+    assert torch.equal(ours.pixel_std, theirs.pixel_std)
+    assert ours.input_format == theirs.input_format
 
     # The same boxes for both, random ones: untrained models detect next to nothing.
     features = {
@@ -105,6 +114,8 @@ def test_lazy_config_is_the_same_model():
     assert torch.equal(*masks)
     assert lazy.optimizer.lr == cfg.SOLVER.BASE_LR
     assert lazy.train.max_iter == cfg.SOLVER.MAX_ITER
+    assert lazy.train.eval_period == cfg.TEST.EVAL_PERIOD
+    assert lazy.train.checkpointer.period == cfg.SOLVER.CHECKPOINT_PERIOD
     assert lazy.dataloader.train.total_batch_size == cfg.SOLVER.IMS_PER_BATCH
 
 

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, load_config
+from semiconv_d2.engine import ConfigError, load_checked_config
 from semiconv_d2.engine.drop_in import compare_drop_in, format_rows
-from semiconv_d2.engine.setup import check_weights
 
 
 def main():
@@ -29,17 +28,16 @@ def main():
         help="evaluate the attached model at these σ too, before fine-tuning",
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
+    parser.set_defaults(resume=False)
     args = parser.parse_args()
     try:
-        cfg = load_config(args.config_file, args.opts)
-        check_weights(cfg, resume=False)
+        cfg = load_checked_config(args)
         rows = compare_drop_in(cfg, args.output, args.sigmas)
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")
-    table = format_rows(rows)
-    (args.output / "table.txt").write_text(f"{table}\n", encoding="utf-8")
-    print(f"\n{table}\n\nMask AP on {', '.join(cfg.DATASETS.TEST)}; one seed, so differences of a")
-    print("point or less mean nothing. Timed on the same images by turns.")
+    print(f"\n{format_rows(rows)}\n")
+    print(f"Mask AP on {cfg.DATASETS.TEST[0]}. A single seed: differences of a point mean nothing.")
+    print("Seconds are medians, both models by turns on the same images.")
     print(f"Picture: {args.output / 'comparison.png'}")
 
 

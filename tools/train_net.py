@@ -9,18 +9,16 @@ import sys
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.engine import default_argument_parser, hooks, launch
+from detectron2.engine import default_argument_parser, default_setup, hooks, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, Trainer, setup
+from semiconv_d2.engine import ConfigError, Trainer, load_checked_config
 
 
-def main(args):
-    setup_logger(name="semiconv_d2")
-    cfg = setup(args)
+def main(cfg, args):
+    default_setup(cfg, args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
         DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
@@ -47,13 +45,15 @@ if __name__ == "__main__":
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
         sys.exit(f"--num-gpus {arguments.num_gpus}: {torch.cuda.device_count()} are there.")
     try:
+        # Checked before there are several processes, whose errors nobody wants to read.
+        config = load_checked_config(arguments)
         launch(
             main,
             arguments.num_gpus,
             num_machines=arguments.num_machines,
             machine_rank=arguments.machine_rank,
             dist_url=arguments.dist_url,
-            args=(arguments,),
+            args=(config, arguments),
         )
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")

@@ -10,6 +10,7 @@ from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel, SemiConvROIH
 
 model = get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stages.depth = 101
+model.backbone.bottom_up.freeze_at = 2
 model.roi_heads.num_classes = 20
 model.roi_heads.update(
     _target_=SemiConvROIHeads,
@@ -37,6 +38,8 @@ optimizer.lr = 0.0025
 train = get_config("common/train.py").train
 train.init_checkpoint = "output/voc_mask_rcnn/model_final.pth"
 train.output_dir = "output/voc_semiconv_lazy"
+train.checkpointer.period = 1464  # 2 epochs
+train.eval_period = 4392  # 6 epochs
 train.max_iter = 17568  # 24 epochs: 24 × 1,464 images of train / 2 images a batch
 
 lr_multiplier = L(WarmupParamScheduler)(

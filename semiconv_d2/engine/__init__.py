@@ -1,7 +1,7 @@
 """Trainer and set-up that the command-line tools share."""
 
 from .optimizer import build_optimizer
-from .setup import ConfigError, load_config, setup
+from .setup import ConfigError, load_checked_config, load_config
 from .trainer import Trainer
 
-__all__ = ["ConfigError", "Trainer", "build_optimizer", "load_config", "setup"]
+__all__ = ["ConfigError", "Trainer", "build_optimizer", "load_checked_config", "load_config"]

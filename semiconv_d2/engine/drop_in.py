@@ -20,6 +20,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase, hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
+from detectron2.structures.masks import polygons_to_bitmask
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
@@ -105,6 +106,7 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
     rows[-2:] = [r._replace(seconds_per_image=s) for r, s in zip(rows[-2:], seconds, strict=True)]
     write_json({"rows": [r._asdict() for r in rows], "config": cfg.dump()}, output / "drop_in.json")
+    (output / "table.txt").write_text(f"{format_rows(rows)}\n", encoding="utf-8")
     _draw(cfg, models, output / "comparison.png")
     return rows
 
@@ -149,7 +151,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
     with _stdout_to(output / "log.txt"):
         evaluator = Trainer.build_evaluator(cfg, name, str(output / "inference"))
         bar = tqdm(loader, desc="images", unit="image", leave=False)
-        return inference_on_dataset(model, bar, evaluator)["segm"]
+        results = inference_on_dataset(model, bar, evaluator)
+    # Detectron2 leaves the task out where there is not a single prediction.
+    return results.get("segm", {"AP": 0.0, "AP50": 0.0, "AP75": 0.0})
 
 
 @torch.no_grad()
@@ -168,7 +172,7 @@ def time_per_image(
                 torch.cuda.synchronize()
             if number >= warmup:
                 taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in seconds]
+    return [statistics.median(taken) if taken else float("nan") for taken in seconds]
 
 
 class _ProgressBar(HookBase):
@@ -221,7 +225,7 @@ def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
         results["AP75"],
         None,
         sum(p.numel() for p in model.parameters()),
-        None if kernel is None else kernel.log_sigma.exp().item(),
+        None if kernel is None else kernel.sigma.item(),
         gain,
     )
 
@@ -237,9 +241,13 @@ def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
     from pycocotools import mask as mask_util
 
     def masks(record: dict) -> np.ndarray:
-        size = (0, record["height"], record["width"])
-        encoded = [a["segmentation"] for a in record["annotations"]]
-        return np.array([mask_util.decode(m) for m in encoded], dtype=bool).reshape(-1, *size[1:])
+        height, width = record["height"], record["width"]
+        segmentations = [a["segmentation"] for a in record["annotations"]]
+        found = [
+            polygons_to_bitmask(s, height, width) if isinstance(s, list) else mask_util.decode(s)
+            for s in segmentations
+        ]
+        return np.array(found, dtype=bool).reshape(-1, height, width)
 
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     record = max(records, key=lambda r: (masks(r).sum(axis=0) > 1).sum())

@@ -11,7 +11,7 @@ from ..modeling import EmbeddingHead, SeedKernel
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """Detectron2's optimizer for `cfg`, with MODEL.SEMICONV.LR_FACTOR applied.
 
-    σ and the gain also lose their weight decay, which would pull σ towards 1 and the gain to 0.
+    σ and the gain also lose their weight decay, which would pull them back to their start.
     """
     optimizer = build_stock_optimizer(cfg, model)
     factor = cfg.MODEL.SEMICONV.LR_FACTOR

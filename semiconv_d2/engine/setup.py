@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import default_setup
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
+from yaml import YAMLError
 
 from ..config import add_semiconv_config
+from ..data.registration import PREPARED_DATASETS
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         if config_file:
             cfg.merge_from_file(config_file)
         cfg.merge_from_list(overrides or [])
-    except (KeyError, ValueError, AssertionError) as error:
+    except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
         where = f"{config_file} {' '.join(overrides or [])}".strip()
         raise ConfigError(f"{where}: {error}") from error
     adapt_to_machine(cfg)
@@ -48,26 +50,25 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
 
 
 def adapt_to_machine(cfg: CfgNode) -> None:
-    """Without CUDA: MODEL.DEVICE becomes "cpu", and SOLVER.AMP.ENABLED is ignored, both said."""
-    if torch.cuda.is_available():
-        return
-    if cfg.MODEL.DEVICE.startswith("cuda"):
+    """MODEL.DEVICE becomes "cpu" without CUDA, and SOLVER.AMP.ENABLED is ignored on the CPU; both
+    are said."""
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.SOLVER.AMP.ENABLED:
+    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
         logger.warning("SOLVER.AMP.ENABLED needs CUDA and is ignored.")
         cfg.SOLVER.AMP.ENABLED = False
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """The config of Detectron2's standard arguments, checked; logging and seeds are set up.
+def load_checked_config(args: argparse.Namespace) -> CfgNode:
+    """The config of Detectron2's standard arguments, checked as far as that takes no time.
 
     Raises:
-        ConfigError: see `load_config`; or MODEL.WEIGHTS names a file that is not there.
+        ConfigError: see `load_config`, `check_weights` and `check_datasets`.
     """
     cfg = load_config(args.config_file, args.opts)
     check_weights(cfg, args.resume)
-    default_setup(cfg, args)
+    check_datasets(cfg)
     return cfg
 
 
@@ -82,3 +83,24 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
         "that first, with the config that has mask_rcnn in its name in the place of semiconv; or "
         "name another checkpoint: MODEL.WEIGHTS PATH."
     )
+
+
+def check_datasets(cfg: CfgNode) -> None:
+    """Raises `ConfigError` where a dataset is not registered or cannot be evaluated, and whatever
+    reading it raises where its annotations are missing."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name not in DatasetCatalog:
+            raise ConfigError(
+                f"The dataset {name} is not registered. Registered by this package: "
+                f"{', '.join(d.name for d in PREPARED_DATASETS)}."
+            )
+        annotations = MetadataCatalog.get(name).get("json_file")
+        if annotations and not Path(annotations).is_file():
+            DatasetCatalog.get(name)
+    for name in cfg.DATASETS.TEST:
+        kind = MetadataCatalog.get(name).get("evaluator_type", "coco")
+        if kind != "coco":
+            raise ConfigError(
+                f"The dataset {name} is evaluated as {kind!r}; this trainer evaluates datasets in "
+                "COCO format."
+            )

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -14,7 +13,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from .optimizer import build_optimizer
-from .setup import ConfigError
 
 
 class Trainer(DefaultTrainer):
@@ -28,12 +26,6 @@ class Trainer(DefaultTrainer):
     def build_evaluator(
         cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None
     ) -> COCOEvaluator:
-        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", "coco")
-        if kind != "coco":
-            raise ConfigError(
-                f"The dataset {dataset_name} is evaluated as {kind!r}; this trainer evaluates "
-                "datasets in COCO format."
-            )
         folder = output_folder or str(Path(cfg.OUTPUT_DIR) / "inference")
         return COCOEvaluator(dataset_name, output_dir=folder)
 

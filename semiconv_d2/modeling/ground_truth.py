@@ -95,8 +95,9 @@ def _count(targets: Instances) -> Tensor:
 def _count_polygons(masks: PolygonMasks, height: int, width: int) -> np.ndarray:
     """Rasterises each instance within its own box only, which is most of the cost saved."""
     count = np.zeros((height, width), dtype=np.int32)
-    boxes = masks.get_bounding_boxes().tensor.numpy()
-    lower = np.clip(np.floor(boxes[:, :2]).astype(int) - 1, 0, None)
+    # An instance without polygons has a box at infinity.
+    boxes = masks.get_bounding_boxes().tensor.numpy().clip(-1, max(height, width) + 1)
+    lower = np.maximum(np.floor(boxes[:, :2]).astype(int) - 1, 0)
     upper = np.minimum(np.ceil(boxes[:, 2:]).astype(int) + 1, (width, height))
     for polygons, (x0, y0), (x1, y1) in zip(masks.polygons, lower, upper, strict=True):
         if x1 > x0 and y1 > y0:

@@ -17,6 +17,7 @@ from ..ops import (
     MIXINGS,
     SEEDS,
     log_odds,
+    map_coordinates,
     mix,
     region_coordinates,
     seed_embedding,
@@ -68,18 +69,26 @@ class RegionEmbedding(nn.Module):
             Ψ at the sample points, (R, D, M, M), float32. Each region has its own origin: only
             differences within a region mean anything.
         """
-        pooled = at_least_float32(self.pooler(maps, boxes))
+        # ROIAlign rounds boxes to the precision of its input; the coordinates' are not rounded.
+        pooled = self.pooler([at_least_float32(x) for x in maps], boxes)
         coordinates = region_coordinates(
             Boxes.cat(boxes).tensor, pooled.shape[-1], self._pixels_per_unit(boxes)
         )
         return mix(pooled, coordinates, self.mixing)
 
+    def embed_map(self, phi: Tensor) -> Tensor:
+        """Ψ over the finest level as a whole, (..., D, H, W), for looking at: regions see Φ of
+        the level that they are pooled from."""
+        stride = 2.0**self.pooler.min_level
+        unit = stride if self.coord_unit == "stride" else 1.0
+        height, width = phi.shape[-2:]
+        coordinates = map_coordinates(height, width, stride=stride, unit=unit, device=phi.device)
+        return mix(at_least_float32(phi), coordinates, self.mixing)
+
     def _pixels_per_unit(self, boxes: list[Boxes]) -> Tensor | float:
         if self.coord_unit == "pixel":
             return 1.0
         pooler = self.pooler
-        if self.num_levels == 1:
-            return 2.0**pooler.min_level
         levels = assign_boxes_to_levels(
             boxes,
             pooler.min_level,
@@ -94,19 +103,22 @@ class RescoredMasks(NamedTuple):
     """What the kernel makes of regions; all (R, M, M)."""
 
     logits: Tensor
-    """s, the mask logits of the stock head."""
+    """s, the mask logits of the stock head, at the resolution of the embedding."""
     seed_weights: Tensor
     """p, how much each pixel contributes to the seed; sums to 1."""
     log_kernel: Tensor
     """log K_σ between each pixel and the seed."""
     rescored: Tensor
-    """ŝ, the mask logits after rescoring; s itself where rescoring is off."""
+    """ŝ, the mask logits after rescoring; where that is off, s as the stock head gives it."""
 
 
 class SeedKernel(nn.Module):
     """Compares all pixels of a region with the region's seed, and rescores its mask logits.
 
-    ŝ = s + g · evidence, where evidence is log K_σ, or its logit. Learns log σ, and g on request.
+    ŝ = s + g · evidence, where evidence is log K_σ, or its logit. Learns σ, and g on request.
+
+    The parameter is log σ/σ₀, with σ₀ the σ at the start, so that the weight decay of whatever
+    optimizer is used pulls σ back to σ₀ and not to 1.
     """
 
     def __init__(
@@ -135,9 +147,15 @@ class SeedKernel(nn.Module):
         self.evidence = check_choice("EVIDENCE", evidence, EVIDENCES)
         self.seed = check_choice("SEED", seed, SEEDS)
         self.rescore = rescore
-        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma_init)))
+        self.register_buffer("sigma_init", torch.tensor(float(sigma_init)))
+        self.log_sigma_ratio = nn.Parameter(torch.zeros(()))
         learned = check_choice("GAIN", gain, GAINS) == "learned"
         self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
+
+    @property
+    def sigma(self) -> Tensor:
+        """σ, a scalar in coordinate units."""
+        return self.sigma_init * self.log_sigma_ratio.exp()
 
     def forward(self, logits: Tensor, embedding: Tensor) -> RescoredMasks:
         """
@@ -147,7 +165,7 @@ class SeedKernel(nn.Module):
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
         seed = seed_embedding(weights, embedding)
-        log_k = seed_log_kernel(embedding, seed, self.log_sigma.exp(), self.kernel)
+        log_k = seed_log_kernel(embedding, seed, self.sigma, self.kernel)
         rescored = logits
         if self.rescore:
             evidence = log_k if self.evidence == "log" else log_odds(log_k)

@@ -27,6 +27,7 @@ from .embedding_head import EmbeddingHead
 from .ground_truth import CroppedMasks, coverage_maps, crop_coverage, crop_masks
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
 
+EMBEDDING_LEVELS = ("assigned", "finest")
 KERNEL_PIXELS = ("region", "instances")
 SHARED_PIXELS = ("ignore", "count")
 
@@ -85,8 +86,23 @@ class SemiConvMixin:
             kwargs: the arguments of the ROI heads that this extends.
         """
         super().__init__(**kwargs)
+        for name, weight in (
+            ("EMBEDDING_LOSS_WEIGHT", embedding_loss_weight),
+            ("KERNEL_LOSS_WEIGHT", kernel_loss_weight),
+        ):
+            if not weight >= 0:
+                raise ValueError(f"{name} is {weight}; it must be 0, for none, or positive.")
         if embedding_head is not None:
             _check_mask_branch(self.mask_head, self.mask_pooler)
+            if region_embedding is None:
+                raise ValueError("embedding_head needs a region_embedding beside it.")
+        if seed_kernel is not None and (
+            embedding_head is None or not (seed_kernel.rescore or kernel_loss_weight > 0)
+        ):
+            raise ValueError(
+                "seed_kernel needs an embedding_head beside it, and something to do: with "
+                "rescore=False, a kernel_loss_weight above 0."
+            )
         self.embedding_head = embedding_head
         self.region_embedding = region_embedding
         self.seed_kernel = seed_kernel
@@ -97,6 +113,11 @@ class SemiConvMixin:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        if "SEMICONV" not in cfg.MODEL:
+            raise KeyError(
+                "MODEL.SEMICONV is missing: call semiconv_d2.add_semiconv_config(cfg) before "
+                "the config file is merged."
+            )
         if not cfg.MODEL.ROI_BOX_HEAD.NAME:
             raise ValueError(
                 f"{cls.__name__} needs a box head: MODEL.ROI_BOX_HEAD.NAME is empty, as in C4 "
@@ -109,34 +130,30 @@ class SemiConvMixin:
         return ret
 
     @classmethod
-    def _init_semiconv(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec], mask_args: dict):
+    def _init_semiconv(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec], stock: dict) -> dict:
+        """The arguments of this class, given those of the ROI heads that it extends."""
         node = cfg.MODEL.SEMICONV
         use_kernel = node.RESCORE or node.KERNEL_LOSS_WEIGHT > 0
         if not use_kernel and not node.EMBEDDING_LOSS_WEIGHT > 0:
             return {}
-        _check_mask_branch(mask_args["mask_head"], mask_args["mask_pooler"])
+        mask_head, mask_pooler = stock["mask_head"], stock["mask_pooler"]
+        _check_mask_branch(mask_head, mask_pooler)
+        if node.EMBEDDING_RESOLUTION < 0:
+            raise ValueError(f"EMBEDDING_RESOLUTION is {node.EMBEDDING_RESOLUTION}; 0 or more.")
 
-        check_choice("EMBEDDING_LEVELS", node.EMBEDDING_LEVELS, ("assigned", "finest"))
-        in_features = mask_args["mask_in_features"]
+        check_choice("EMBEDDING_LEVELS", node.EMBEDDING_LEVELS, EMBEDDING_LEVELS)
+        in_features = stock["mask_in_features"]
         if node.EMBEDDING_LEVELS == "finest":
             in_features = in_features[:1]
         shapes = [input_shape[f] for f in in_features]
         resolution = node.EMBEDDING_RESOLUTION or _mask_side(
-            mask_args["mask_head"], shapes[0].channels, mask_args["mask_pooler"].output_size
+            mask_head, shapes[0].channels, mask_pooler.output_size
         )
         pooler = ROIPooler(
             output_size=resolution,
             scales=tuple(1.0 / s.stride for s in shapes),
             sampling_ratio=cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO,
             pooler_type=cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE,
-        )
-        seed_kernel = SeedKernel(
-            kernel=node.KERNEL,
-            sigma_init=node.SIGMA_INIT,
-            gain=node.GAIN,
-            evidence=node.EVIDENCE,
-            seed=node.SEED,
-            rescore=node.RESCORE,
         )
         return {
             "embedding_head": EmbeddingHead(
@@ -148,7 +165,16 @@ class SemiConvMixin:
             "region_embedding": RegionEmbedding(
                 pooler=pooler, mixing=node.MIXING, coord_unit=node.COORD_UNIT
             ),
-            "seed_kernel": seed_kernel if use_kernel else None,
+            "seed_kernel": SeedKernel(
+                kernel=node.KERNEL,
+                sigma_init=node.SIGMA_INIT,
+                gain=node.GAIN,
+                evidence=node.EVIDENCE,
+                seed=node.SEED,
+                rescore=node.RESCORE,
+            )
+            if use_kernel
+            else None,
             "embedding_loss_weight": node.EMBEDDING_LOSS_WEIGHT,
             "kernel_loss_weight": node.KERNEL_LOSS_WEIGHT,
             "kernel_pixels": node.KERNEL_PIXELS,
@@ -190,13 +216,7 @@ class SemiConvMixin:
             mask_rcnn_inference(masks.rescored[:, None], instances)
             return instances
 
-        losses = self._mask_losses(features, instances, boxes, masks)
-        if not len(masks.rescored):
-            # Every loss needs a graph to every parameter that has one otherwise: gradients are
-            # averaged between processes, some of which may have regions.
-            unused = [*self.embedding_maps(features), *kernel.parameters()]
-            losses["loss_mask"] = losses["loss_mask"] + _zero(unused)
-        return losses
+        return self._mask_losses(features, instances, boxes, masks)
 
     def rescore_masks(
         self, features: dict[str, Tensor], boxes: list[Boxes], classes: list[Tensor]
@@ -211,7 +231,8 @@ class SemiConvMixin:
         mask_features = self.mask_pooler([features[f] for f in self.mask_in_features], boxes)
         logits = _logits_of_class(self.mask_head.layers(mask_features), cat(classes))
         embedding = self.region_embedding(self.embedding_maps(features), boxes)
-        return self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding)
+        masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding)
+        return masks if self.seed_kernel.rescore else masks._replace(rescored=logits)
 
     def _mask_losses(
         self,
@@ -221,11 +242,13 @@ class SemiConvMixin:
         masks: RescoredMasks,
     ) -> dict[str, Tensor]:
         head = self.mask_head
-        crops = crop_masks(instances, boxes, masks.logits.shape[-1])
-        for x, crop in zip(instances, crops, strict=True):
+        # One crop for all losses, unless kernel and mask differ in resolution.
+        mask_side, kernel_side = masks.rescored.shape[-1], masks.log_kernel.shape[-1]
+        crops = {side: crop_masks(instances, boxes, side) for side in {mask_side, kernel_side}}
+        for x, crop in zip(instances, crops[mask_side], strict=True):
             # Proposals of this branch alone: selecting the foreground has copied them.
             x.gt_masks = CroppedMasks(crop)
-        own = cat(crops)
+        own = cat(crops[kernel_side])
 
         losses = {
             "loss_mask": mask_rcnn_loss(masks.rescored[:, None], instances, head.vis_period)
@@ -244,7 +267,7 @@ class SemiConvMixin:
         """The pixels that the kernel loss runs over, (R, M, M) boolean."""
         pixels = torch.ones_like(own)
         if self._needs_coverage:
-            covered, shared = crop_coverage(features[_COVERAGE], boxes, own.shape[-1])
+            covered, shared = self._crop_coverage(features, boxes, own.shape[-1])
             if self.kernel_pixels == "instances":
                 pixels = covered | own
             if self.shared_pixels == "ignore":
@@ -258,10 +281,9 @@ class SemiConvMixin:
         embedding = self.region_embedding(maps, boxes)
         masks = cat(crop_masks(targets, boxes, embedding.shape[-1]))
         if self.shared_pixels == "ignore":
-            _, shared = crop_coverage(features[_COVERAGE], boxes, embedding.shape[-1])
+            _, shared = self._crop_coverage(features, boxes, embedding.shape[-1])
             masks = masks & ~shared
-        loss = segment_embedding_loss(embedding, masks) * self.embedding_loss_weight
-        return loss if len(masks) else loss + _zero(maps)
+        return segment_embedding_loss(embedding, masks) * self.embedding_loss_weight
 
     def embedding_maps(self, features: dict[str, Tensor]) -> list[Tensor]:
         """Φ of every level in use, (B, D, H_l, W_l) each; computed unless `forward` has done so."""
@@ -272,13 +294,27 @@ class SemiConvMixin:
 
     @property
     def _needs_coverage(self) -> bool:
-        return self.shared_pixels == "ignore" or self.kernel_pixels == "instances"
+        kernel_needs = self.kernel_pixels == "instances" and self.kernel_loss_weight > 0
+        any_loss = self.embedding_loss_weight > 0 or self.kernel_loss_weight > 0
+        return kernel_needs or (self.shared_pixels == "ignore" and any_loss)
+
+    def _crop_coverage(
+        self, features: dict[str, Tensor], boxes: list[Boxes], side: int
+    ) -> tuple[Tensor, Tensor]:
+        if _COVERAGE not in features:
+            raise KeyError(
+                f"{type(self).__name__}._forward_mask was called in training with other features "
+                "than forward has passed on. ROI heads under SemiConvMixin pass the dictionary "
+                "on whole; without that, set MODEL.SEMICONV.SHARED_PIXELS to 'count' and "
+                "KERNEL_PIXELS to 'region'."
+            )
+        return crop_coverage(features[_COVERAGE], boxes, side)
 
     def _log(self, masks: RescoredMasks, own: Tensor) -> None:
         storage = get_event_storage()
         kernel, vis_period = self.seed_kernel, self.mask_head.vis_period
         if (storage.iter + 1) % _SCALAR_PERIOD == 0:
-            storage.put_scalar("semiconv/sigma", kernel.log_sigma.detach().exp())
+            storage.put_scalar("semiconv/sigma", kernel.sigma.detach())
             if kernel.gain is not None:
                 storage.put_scalar("semiconv/gain", kernel.gain.detach())
         if vis_period > 0 and storage.iter % vis_period == 0 and len(own):
@@ -289,7 +325,7 @@ class SemiConvMixin:
                     masks.logits.detach().sigmoid(),
                     masks.seed_weights.detach(),
                     masks.log_kernel.detach().exp(),
-                    masks.rescored.detach().sigmoid(),
+                    _resize(masks.rescored.detach(), own.shape[-1]).sigmoid(),
                     own,
                 ),
             )
@@ -328,7 +364,8 @@ def _logits_of_class(logits: Tensor, classes: Tensor) -> Tensor:
     """The channel of each region's class: (R, C, M, M), or (R, 1, M, M), to (R, M, M)."""
     if logits.shape[1] == 1:
         return logits[:, 0]
-    return logits[torch.arange(len(classes), device=classes.device), classes]
+    index = classes[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    return logits.gather(1, index)[:, 0]
 
 
 def _resize(logits: Tensor, side: int) -> Tensor:
@@ -337,8 +374,3 @@ def _resize(logits: Tensor, side: int) -> Tensor:
     return nn.functional.interpolate(
         logits[:, None], size=(side, side), mode="bilinear", align_corners=False
     )[:, 0]
-
-
-def _zero(tensors) -> Tensor:
-    """0, with a graph to all of them."""
-    return sum(x.sum() for x in tensors) * 0

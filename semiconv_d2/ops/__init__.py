@@ -9,7 +9,7 @@ from .gradient import scale_gradient
 from .kernels import (
     EPSILON,
     KERNELS,
-    bilateral_log_kernel,
+    bilateral_embedding,
     log_kernel,
     log_odds,
     log_one_minus_exp,
@@ -25,7 +25,7 @@ __all__ = [
     "KERNELS",
     "MIXINGS",
     "SEEDS",
-    "bilateral_log_kernel",
+    "bilateral_embedding",
     "kernel_cross_entropy",
     "log_kernel",
     "log_odds",

@@ -46,5 +46,6 @@ def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> 
         unit = unit[:, None]
     sizes = (boxes[:, 2:] - boxes[:, :2]) / unit
     x, y = (sizes[:, :, None] * ticks).unbind(dim=1)
-    shape = (len(boxes), side, side)
-    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=1)
+    # The number of regions is left open: tracing would make a constant of it.
+    x, y = x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)
+    return torch.stack([x, y], dim=1)

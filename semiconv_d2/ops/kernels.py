@@ -41,7 +41,12 @@ def log_kernel(
 
 
 def seed_log_kernel(
-    embedding: Tensor, seed: Tensor, sigma: Tensor | float, kernel: str = "laplacian"
+    embedding: Tensor,
+    seed: Tensor,
+    sigma: Tensor | float,
+    kernel: str = "laplacian",
+    *,
+    epsilon: float = EPSILON,
 ) -> Tensor:
     """log K_σ between the pixels of each region and the region's seed.
 
@@ -52,35 +57,28 @@ def seed_log_kernel(
     Returns:
         (R, H, W), float32 at least.
     """
-    squared = softened_squared_distance(embedding, seed[:, :, None, None], dim=1)
+    seed = seed[:, :, None, None]
+    squared = softened_squared_distance(embedding, seed, dim=1, epsilon=epsilon)
     return log_kernel(squared, sigma, kernel)
 
 
-def bilateral_log_kernel(
-    image: Tensor,
-    coordinates: Tensor,
-    seed: tuple[int, int],
-    *,
-    sigma_space: float,
-    sigma_range: float,
+def bilateral_embedding(
+    image: Tensor, coordinates: Tensor, *, sigma_space: float, sigma_range: float
 ) -> Tensor:
-    """log K of the classic bilateral kernel to one pixel: equation (8) with Φ^g = 0, Φ^a = RGB.
+    """The Ψ whose Gaussian kernel is the classic bilateral one: (8) with Φ^g = 0 and Φ^a = RGB.
+
+    Each part is divided by its own scale; compare with σ = 1.
 
     Args:
-        image: (C, H, W), any colour space.
-        coordinates: (2, H, W).
-        seed: row and column of the pixel that all others are compared with.
+        image: (..., C, H, W), any colour space.
+        coordinates: (..., 2, H, W).
         sigma_space, sigma_range: scales of the two factors, in units of coordinates and image.
 
     Returns:
-        (H, W)
+        (..., 2 + C, H, W)
     """
-    embedding = torch.cat([coordinates / sigma_space, image / sigma_range])
-    row, column = seed
-    squared = softened_squared_distance(
-        embedding, embedding[:, row, column, None, None], dim=0, epsilon=0.0
-    )
-    return log_kernel(squared, 1.0, "gaussian")
+    coordinates = coordinates.expand(*image.shape[:-3], *coordinates.shape[-3:])
+    return torch.cat([coordinates / sigma_space, image / sigma_range], dim=-3)
 
 
 def log_one_minus_exp(log_k: Tensor) -> Tensor:

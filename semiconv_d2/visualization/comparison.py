@@ -35,7 +35,7 @@ def draw_comparison(
     image: np.ndarray,
     truth: np.ndarray,
     predictions: dict[str, Instances],
-    view: RegionView,
+    view: RegionView | None,
 ) -> None:
     """Writes the picture; the format is that of the path's ending.
 
@@ -43,7 +43,7 @@ def draw_comparison(
         image: (H, W, 3) uint8, RGB.
         truth: masks of the instances, (N, H, W) boolean.
         predictions: by the name of the model, as the model returns them for the image.
-        view: of the last of the models.
+        view: of the last of the models; None where it has detected nothing.
     """
     from matplotlib.figure import Figure
 
@@ -54,34 +54,42 @@ def draw_comparison(
     height, width = image.shape[:2]
     colours = instance_colours(len(truth))
 
-    def show(ax, picture, title, **options):
-        ax.imshow(picture, interpolation="nearest", **options)
-        ax.set_title(title, fontsize=10)
-
-    show(axes[0, 0], image, "image")
-    show(axes[0, 1], paint_masks(image, truth, colours), "ground truth")
+    _show(axes[0, 0], image, "image")
+    _show(axes[0, 1], paint_masks(image, truth, colours), "ground truth")
     for ax, (name, found) in zip(axes[0, 2:], predictions.items(), strict=True):
         masks = found[found.scores > MIN_SCORE].pred_masks.cpu().numpy()
         matched = match_masks(masks, truth)
         # The last row is for what matches nothing.
         painted = np.vstack([colours, [[0.55, 0.55, 0.55]]])[matched]
-        show(ax, paint_masks(image, masks, painted), f"{name}, score > {MIN_SCORE}")
+        _show(ax, paint_masks(image, masks, painted), f"{name}, score > {MIN_SCORE}")
 
-    show(axes[1, 0], view.embedding, "embedding Ψ (PCA)", extent=(0, width, height, 0))
+    if view is not None:
+        _draw_region(axes[0, 3], axes[1], view, (height, width))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
+    """The four pictures of the lower row, and the region's box in the picture above them."""
+    height, width = size
+    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=(0, width, height, 0))
     x0, y0, x1, y1 = view.box * (width, height, width, height)
-    for ax in (axes[0, 3], axes[1, 0]):
+    for ax in (above, row[0]):
         ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="black", linewidth=2.5)
         ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="white", linewidth=1)
     region = {"extent": (x0, x1, y1, y0), "cmap": "viridis"}
-    show(axes[1, 1], view.seed_weights, "seed: softmax of the logits", vmin=0, **region)
-    kernel = axes[1, 2]
-    show(kernel, view.kernel, "kernel K(seed, u)", vmin=0, vmax=1, **region)
-    figure.colorbar(kernel.images[0], ax=kernel, shrink=0.7)
-    show(axes[1, 3], view.mask, "rescored mask", vmin=0, vmax=1, **region)
+    _show(row[1], view.seed_weights, "seed: softmax of the logits", vmin=0, **region)
+    kernel = row[2]
+    _show(kernel, view.kernel, "kernel K(seed, u)", vmin=0, vmax=1, **region)
+    above.figure.colorbar(kernel.images[0], ax=kernel, shrink=0.7)
+    _show(row[3], view.mask, "rescored mask", vmin=0, vmax=1, **region)
     side = len(view.seed_weights)
-    row, column = divmod(int(view.seed_weights.argmax()), side)
-    peak = x0 + (column + 0.5) * (x1 - x0) / side, y0 + (row + 0.5) * (y1 - y0) / side
-    for ax in axes[1, 1:]:
+    i, j = divmod(int(view.seed_weights.argmax()), side)
+    peak = x0 + (j + 0.5) * (x1 - x0) / side, y0 + (i + 0.5) * (y1 - y0) / side
+    for ax in row[1:]:
         ax.plot(*peak, marker="+", color="red", markersize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+
+
+def _show(ax, picture, title: str, **options) -> None:
+    ax.imshow(picture, interpolation="nearest", **options)
+    ax.set_title(title, fontsize=10)

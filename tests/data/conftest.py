@@ -39,7 +39,7 @@ def save_image(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if mode == "P":
-        image.putpalette(np.arange(768) % 256)
+        image.putpalette((np.arange(768) % 256).tolist())
     image.save(path)
 
 

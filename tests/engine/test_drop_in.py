@@ -30,7 +30,7 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
         "SOLVER.MAX_ITER", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0,
     )  # fmt: skip
     assert status == 0, err
-    assert "one seed" in out
+    assert "A single seed" in out
     rows = [Row(**r) for r in json.loads((output / "drop_in.json").read_text())["rows"]]
     assert [r.model for r in rows] == [
         "stage 1: stock Mask R-CNN",

@@ -2,10 +2,12 @@ import logging
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import semiconv_d2
-from semiconv_d2.engine import ConfigError, Trainer, load_config
-from semiconv_d2.engine.setup import check_weights
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.engine import ConfigError, load_config
+from semiconv_d2.engine.setup import check_datasets, check_weights
 
 VOC = semiconv_d2.get_config_file("voc_semiconv")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -66,9 +68,38 @@ def test_other_weights_are_left_to_the_checkpointer(weights):
     check_weights(load_config(VOC, ["MODEL.WEIGHTS", weights]), resume=False)
 
 
-def test_evaluation_of_another_kind_is_refused():
-    from detectron2.data import MetadataCatalog
+def test_evaluation_of_another_kind_is_refused(tmp_path):
+    name = "semiconv_test_other"
+    DatasetCatalog.register(name, list)
+    MetadataCatalog.get(name).set(evaluator_type="lvis")
+    try:
+        with pytest.raises(ConfigError, match="semiconv_test_other is evaluated as 'lvis'"):
+            check_datasets(load_config(VOC, ["DATASETS.TRAIN", "()", "DATASETS.TEST", (name,)]))
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
-    MetadataCatalog.get("semiconv_test_other").set(evaluator_type="lvis")
-    with pytest.raises(ConfigError, match="semiconv_test_other is evaluated as 'lvis'"):
-        Trainer.build_evaluator(load_config(VOC), "semiconv_test_other")
+
+def test_unknown_datasets_are_named_with_those_that_there_are():
+    cfg = load_config(VOC, ["DATASETS.TEST", ("voc_val",)])
+    with pytest.raises((ConfigError, DatasetError), match=r"voc_val|voc_2012"):
+        check_datasets(cfg)
+    cfg = load_config(VOC, ["DATASETS.TRAIN", ("voc_val",)])
+    with pytest.raises(ConfigError, match=r"voc_val is not registered.*voc_2012_instance_train"):
+        check_datasets(cfg)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("MODEL: [unclosed", "mine.yaml"), ("_BASE_: gone.yaml", "gone.yaml"), ("- a", "mine.yaml")],
+)
+def test_broken_config_files_are_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(path))
+
+
+def test_amp_is_ignored_wherever_the_model_is_on_the_cpu():
+    overrides = ["MODEL.DEVICE", "cpu", "SOLVER.AMP.ENABLED", "True"]
+    assert not load_config(VOC, overrides).SOLVER.AMP.ENABLED

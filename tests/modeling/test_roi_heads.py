@@ -3,13 +3,14 @@
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.export.torchscript_patch import patch_builtin_len
 from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 import semiconv_d2
-from semiconv_d2 import EmbeddingHead, SemiConvMixin, SemiConvROIHeads
+from semiconv_d2 import EmbeddingHead, SeedKernel, SemiConvMixin, SemiConvROIHeads
 from semiconv_d2.engine import load_config
 
 STOCK = ("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
@@ -87,18 +88,21 @@ def test_fixed_gain_approaches_the_stock_model_with_sigma(make_model, make_batch
     assert lost[2] < 0.01
 
 
+@pytest.mark.parametrize("resolution", [0, 17, 56])
 @pytest.mark.parametrize(
     ("weights", "extra"),
     [((1.0, 0.0), {"loss_embedding"}), ((0.0, 1.0), {"loss_kernel"}), ((0.5, 2.0), LOSSES)],
 )
 def test_auxiliary_losses_leave_the_masks_alone(
-    make_model, make_batch, losses_of, predict, weights, extra
+    make_model, make_batch, losses_of, predict, weights, extra, resolution
 ):
     stock = make_model(*STOCK)
+    torch.nn.init.normal_(stock.roi_heads.mask_head.predictor.weight)
     auxiliary = make_model(
         "MODEL.SEMICONV.RESCORE", False,
         "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", weights[0],
         "MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", weights[1],
+        "MODEL.SEMICONV.EMBEDDING_RESOLUTION", resolution,
         like=stock,
     )  # fmt: skip
     batch = make_batch(3, 1)
@@ -135,7 +139,7 @@ def test_a_stock_checkpoint_lacks_only_the_new_parameters(
     DetectionCheckpointer(stock, str(tmp_path)).save("stock")
     attached = make_model(*LEARNED)
     missing, unexpected = attached.load_state_dict(stock.state_dict(), strict=False)
-    assert set(missing) == set(new_parameters(attached))
+    assert set(missing) == {*new_parameters(attached), "roi_heads.seed_kernel.sigma_init"}
     assert not unexpected
 
     attached = make_model(*LEARNED)
@@ -320,7 +324,15 @@ def test_a_wrong_word_names_key_and_choices(make_model, key):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("SIGMA_INIT", 0.0), ("SIGMA_INIT", float("nan")), ("EMBEDDING_DIM", 1)]
+    ("key", "value"),
+    [
+        ("SIGMA_INIT", 0.0),
+        ("SIGMA_INIT", float("nan")),
+        ("EMBEDDING_DIM", 1),
+        ("EMBEDDING_RESOLUTION", -3),
+        ("KERNEL_LOSS_WEIGHT", -1.0),
+        ("EMBEDDING_LOSS_WEIGHT", float("nan")),
+    ],
 )
 def test_a_wrong_number_names_its_key(make_model, key, value):
     with pytest.raises(ValueError, match=key):
@@ -328,7 +340,16 @@ def test_a_wrong_number_names_its_key(make_model, key, value):
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (0, 3)])
-@pytest.mark.parametrize("options", [(), LEARNED, ("MODEL.SEMICONV.KERNEL_PIXELS", "instances")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        LEARNED,
+        ("MODEL.SEMICONV.KERNEL_PIXELS", "instances"),
+        ("MODEL.SEMICONV.EMBEDDING_LEVELS", "finest"),
+        ("MODEL.SEMICONV.RESCORE", False),
+    ],
+)
 def test_images_without_instances(make_model, make_batch, losses_of, counts, options):
     model = make_model(*options)
     losses = losses_of(model, make_batch(*counts))
@@ -336,9 +357,9 @@ def test_images_without_instances(make_model, make_batch, losses_of, counts, opt
     assert all(torch.isfinite(x) and x.requires_grad for x in losses.values())
     if not any(counts):
         assert losses["loss_embedding"] == losses["loss_kernel"] == losses["loss_mask"] == 0
-    # As many parameters have a gradient as in any other batch, or processes would wait forever.
+    # Every parameter has a gradient, as in any other batch, or processes would wait forever.
     sum(losses.values()).backward()
-    assert all(p.grad is not None for p in new_parameters(model).values())
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_no_detection(make_model, make_batch, predict):
@@ -482,6 +503,73 @@ def test_autocast_in_bfloat16(make_model, make_batch, losses_of, predict):
     assert len(found[0]) > 0
 
 
+@pytest.mark.filterwarnings("ignore")  # of the tracer, about Detectron2's assertions
+def test_tracing_serves_other_sizes_and_no_boxes(make_model):
+    """Mask branch alone, given boxes: what export needs of the plugin."""
+    heads = make_model("MODEL.ROI_HEADS.NUM_CLASSES", 3).roi_heads.eval().requires_grad_(False)
+    torch.nn.init.normal_(heads.mask_head.predictor.weight)
+
+    class MaskBranch(torch.nn.Module):
+        def forward(self, p2, p3, p4, p5, boxes, classes):
+            instances = Instances((128, 128))
+            instances.pred_boxes, instances.pred_classes = Boxes(boxes), classes
+            features = {"p2": p2, "p3": p3, "p4": p4, "p5": p5}
+            return heads.forward_with_given_boxes(features, [instances])[0].pred_masks
+
+    def inputs(count, size):
+        corners = torch.rand(count, 2) * size / 2
+        boxes = torch.cat([corners, corners + 10 + torch.rand(count, 2) * size / 3], dim=1)
+        maps = [torch.randn(1, 64, size // s, size // s) for s in (4, 8, 16, 32)]
+        return *maps, boxes, torch.arange(count) % 3
+
+    with torch.no_grad(), patch_builtin_len():
+        traced = torch.jit.trace(MaskBranch(), inputs(6, 128), check_trace=False)
+        for count, size in ((6, 128), (1, 128), (9, 256), (0, 192)):
+            given = inputs(count, size)
+            torch.testing.assert_close(traced(*given), MaskBranch()(*given))
+
+
+def test_without_the_plugin_s_keys_the_error_says_what_to_call(make_cfg):
+    cfg = make_cfg().clone()
+    cfg.defrost()
+    del cfg.MODEL["SEMICONV"]
+    with pytest.raises(KeyError, match="add_semiconv_config"):
+        build_model(cfg)
+
+
+def test_parts_that_do_not_fit_together_are_refused(make_model):
+    heads = make_model().roi_heads
+    kernel = SeedKernel(rescore=False)
+    with pytest.raises(ValueError, match="region_embedding"):
+        heads_of(heads, embedding_head=heads.embedding_head)
+    with pytest.raises(ValueError, match="kernel_loss_weight above 0"):
+        heads_of(
+            heads,
+            embedding_head=heads.embedding_head,
+            region_embedding=heads.region_embedding,
+            seed_kernel=kernel,
+            kernel_loss_weight=0.0,
+        )
+
+
+def heads_of(like: SemiConvROIHeads, **kwargs) -> SemiConvROIHeads:
+    """ROI heads from parts, as a LazyConfig builds them."""
+    return SemiConvROIHeads(
+        box_in_features=like.box_in_features,
+        box_pooler=like.box_pooler,
+        box_head=like.box_head,
+        box_predictor=like.box_predictor,
+        mask_in_features=like.mask_in_features,
+        mask_pooler=like.mask_pooler,
+        mask_head=like.mask_head,
+        num_classes=like.num_classes,
+        batch_size_per_image=like.batch_size_per_image,
+        positive_fraction=like.positive_fraction,
+        proposal_matcher=like.proposal_matcher,
+        **kwargs,
+    )
+
+
 # --- Geometry.
 
 
@@ -547,6 +635,42 @@ def test_ground_truth_is_cropped_once(make_model, make_batch, losses_of, monkeyp
     assert 3 in calls
 
 
+def test_own_heads_that_drop_features_get_a_clear_error(make_model, make_batch, losses_of):
+    model = make_model()
+    original = model.roi_heads._forward_mask
+    model.roi_heads._forward_mask = lambda features, instances: original(
+        {name: features[name] for name in ("p2", "p3", "p4", "p5")}, instances
+    )
+    with pytest.raises(KeyError, match="pass the dictionary on whole"):
+        losses_of(model, make_batch(2))
+
+
+def test_coverage_is_computed_only_for_losses_that_read_it(make_model, make_batch, losses_of):
+    model = make_model(*OFF, "MODEL.SEMICONV.RESCORE", True)
+    batch = make_batch(2)
+    batch[0]["instances"].gt_masks = OpaqueMasks(batch[0]["instances"].gt_masks)
+    assert set(losses_of(model, batch)) == STOCK_LOSSES
+
+
+class OpaqueMasks:
+    """Masks of a kind that the plugin does not know, but that can be cropped."""
+
+    def __init__(self, masks):
+        self.masks = masks
+
+    def __len__(self):
+        return len(self.masks)
+
+    def __getitem__(self, index):
+        return OpaqueMasks(self.masks[index])
+
+    def to(self, *args, **kwargs):
+        return self
+
+    def crop_and_resize(self, boxes, side):
+        return self.masks.crop_and_resize(boxes, side)
+
+
 def test_weight_of_the_mask_head_is_honoured(make_model, make_batch, losses_of):
     one = make_model()
     other = make_model(like=one)
@@ -572,9 +696,7 @@ def test_sigma_and_gain_go_to_the_event_storage(make_model, make_batch):
     with torch.no_grad():
         model.roi_heads.seed_kernel.gain.fill_(0.25)
     latest = storage_after(model, batch, 19).latest()
-    assert latest["semiconv/sigma"][0] == pytest.approx(
-        model.roi_heads.seed_kernel.log_sigma.exp().item()
-    )
+    assert latest["semiconv/sigma"][0] == pytest.approx(model.roi_heads.seed_kernel.sigma.item())
     assert latest["semiconv/gain"][0] == 0.25
     assert "semiconv/sigma" not in storage_after(model, batch, 18).latest()
 

@@ -6,7 +6,7 @@ import torch
 from semiconv_d2.ops import (
     EPSILON,
     KERNELS,
-    bilateral_log_kernel,
+    bilateral_embedding,
     log_kernel,
     log_odds,
     log_one_minus_exp,
@@ -105,16 +105,34 @@ def test_half_precision_is_raised_to_float32(dtype):
     torch.testing.assert_close(log_k, seed_log_kernel(embedding.float(), seed.float(), 20.0))
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1000.0])
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_of_half_precision_inputs_are_finite(dtype, kernel, scale):
+    embedding = (scale * torch.randn(2, 8, 3, 3)).to(dtype).requires_grad_()
+    seed = embedding.detach()[:, :, 1, 1].clone().requires_grad_()
+    with torch.autocast("cpu", dtype=dtype):
+        odds = log_odds(seed_log_kernel(embedding, seed, torch.tensor(20.0), kernel))
+    gradients = torch.autograd.grad(odds.mean(), (embedding, seed))
+    assert all(torch.isfinite(g).all() for g in gradients)
+
+
 def test_bilateral_against_the_direct_implementation():
-    image = torch.rand(3, 6, 7, dtype=torch.float64)
+    """Two images at once, each compared with a pixel of its own."""
+    images = torch.rand(2, 3, 6, 7, dtype=torch.float64)
     grid = map_coordinates(6, 7, dtype=torch.float64)
-    row, column = 2, 5
-    log_k = bilateral_log_kernel(image, grid, (row, column), sigma_space=3.0, sigma_range=0.2)
-    for i in range(6):
-        for j in range(7):
-            space = ((i - row) ** 2 + (j - column) ** 2) / (2 * 3.0**2)
-            colour = ((image[:, i, j] - image[:, row, column]) ** 2).sum().item() / (2 * 0.2**2)
-            assert math.isclose(log_k[i, j].item(), -space - colour, rel_tol=1e-9, abs_tol=1e-12)
+    psi = bilateral_embedding(images, grid, sigma_space=3.0, sigma_range=0.2)
+    seeds = [(2, 5), (0, 0)]
+    seed = torch.stack([p[:, r, c] for p, (r, c) in zip(psi, seeds, strict=True)])
+    log_k = seed_log_kernel(psi, seed, 1.0, "gaussian", epsilon=0.0)
+    for n, (row, column) in enumerate(seeds):
+        for i in range(6):
+            for j in range(7):
+                space = ((i - row) ** 2 + (j - column) ** 2) / (2 * 3.0**2)
+                difference = images[n, :, i, j] - images[n, :, row, column]
+                colour = (difference**2).sum().item() / (2 * 0.2**2)
+                expected = math.exp(-space) * math.exp(-colour)
+                assert math.isclose(log_k[n, i, j].exp().item(), expected, rel_tol=1e-9)
 
 
 def test_gaussian_factors_into_steered_space_and_appearance():

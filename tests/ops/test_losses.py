@@ -125,6 +125,17 @@ def test_no_pixel_counts():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kernel_cross_entropy_of_half_precision(dtype):
+    log_k = torch.tensor([[[-0.001, -1.0], [-20.0, -1000.0]]]).to(dtype).requires_grad_()
+    target = torch.tensor([[[False, True], [False, True]]])
+    with torch.autocast("cpu", dtype=dtype):
+        loss = kernel_cross_entropy(log_k, target)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, kernel_cross_entropy(log_k.detach().float(), target))
+    assert torch.isfinite(torch.autograd.grad(loss, log_k)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_losses_under_autocast(dtype):
     embedding = (300 * torch.randn(2, 8, 14, 14)).to(dtype).requires_grad_()
     masks = torch.rand(2, 14, 14) > 0.5

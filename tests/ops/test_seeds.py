@@ -54,15 +54,15 @@ def test_no_regions(seed):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_computes_in_float32(dtype):
-    logits, embedding = (
-        torch.randn(2, 14, 14).to(dtype),
-        (100 * torch.randn(2, 8, 14, 14)).to(dtype),
-    )
+    logits = torch.randn(2, 14, 14).to(dtype).requires_grad_()
+    embedding = (100 * torch.randn(2, 8, 14, 14)).to(dtype).requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
         seed = seed_embedding(seed_weights(logits), embedding)
     expected = seed_embedding(seed_weights(logits.double()), embedding.double())
     assert seed.dtype == torch.float32
     torch.testing.assert_close(seed.double(), expected, rtol=1e-4, atol=1e-4)
+    gradients = torch.autograd.grad(seed.sum(), (logits, embedding))
+    assert all(torch.isfinite(g).all() for g in gradients)
 
 
 def test_unknown_seed_names_the_choices():

@@ -1,0 +1,42 @@
+"""Two processes, one of which has nothing to learn from: no gradient may be missing."""
+
+import os
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+from torch import distributed
+
+import semiconv_d2  # noqa: F401, registers the ROI heads in every process
+
+COUNTS = ((3, 0), (0, 0))  # instances in the image of each process, at each step
+
+
+@pytest.mark.skipif(not distributed.is_gloo_available(), reason="PyTorch without gloo")
+def test_processes_with_and_without_instances_stay_together(make_cfg, make_batch, tmp_path):
+    batches = [[make_batch(count) for count in counts] for counts in COUNTS]
+    cfg = make_cfg("MODEL.SEMICONV.GAIN", "learned", "MODEL.DEVICE", "cpu")
+    torch.multiprocessing.spawn(_train, (cfg, batches, str(tmp_path)), nprocs=2)
+    weights = [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)]
+    assert torch.isfinite(weights[0]).all()
+    assert torch.equal(*weights)
+
+
+def _train(rank: int, cfg, batches, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{os.path.join(folder, 'store')}", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model = torch.nn.parallel.DistributedDataParallel(build_model(cfg))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with EventStorage():
+        for counts in batches:
+            optimizer.zero_grad()
+            sum(model(counts[rank]).values()).backward()
+            optimizer.step()
+    heads = model.module.roi_heads
+    chosen = [*heads.embedding_head.parameters(), *heads.seed_kernel.parameters()]
+    torch.save(torch.cat([p.detach().flatten() for p in chosen]), f"{folder}/{rank}.pth")
+    distributed.destroy_process_group()
