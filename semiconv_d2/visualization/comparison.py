@@ -47,7 +47,7 @@ def draw_comparison(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6.6), layout="constrained")
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
     axes = figure.subplots(2, 4)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -79,10 +79,8 @@ def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
         ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="white", linewidth=1)
     region = {"extent": (x0, x1, y1, y0), "cmap": "viridis"}
     _show(row[1], view.seed_weights, "seed: softmax of the logits", vmin=0, **region)
-    kernel = row[2]
-    _show(kernel, view.kernel, "kernel K(seed, u)", vmin=0, vmax=1, **region)
-    above.figure.colorbar(kernel.images[0], ax=kernel, shrink=0.7)
-    _show(row[3], view.mask, "rescored mask", vmin=0, vmax=1, **region)
+    _show(row[2], view.kernel, "kernel K(seed, u), 0 to 1", vmin=0, vmax=1, **region)
+    _show(row[3], view.mask, "rescored mask, 0 to 1", vmin=0, vmax=1, **region)
     side = len(view.seed_weights)
     i, j = divmod(int(view.seed_weights.argmax()), side)
     peak = x0 + (j + 0.5) * (x1 - x0) / side, y0 + (i + 0.5) * (y1 - y0) / side
