@@ -1,0 +1,49 @@
+"""The README says what the committed results say, and names what is there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from semiconv_d2.engine.drop_in import Row, format_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.stem)
+def test_tables_are_those_of_the_results(path):
+    rows = [Row(**r) for r in json.loads(path.read_text())["rows"]]
+    assert format_rows(rows) in README
+
+
+def test_what_it_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if "://" not in link]
+    assert local
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_files_and_make_targets_that_it_names_are_there():
+    named = re.findall(r"\b((?:tools|datasets|configs|requirements)/[\w./-]+\.\w+)", README)
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    named = re.findall(r"`(\w+\.yaml)`", README)
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / "configs" / name).is_file()] == []
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([\w-]+)|`make ([\w-]+)`", README, flags=re.MULTILINE):
+        assert f"\n{target[0] or target[1]}:" in makefile
+
+
+def test_its_plain_pytorch_example_runs():
+    [code] = [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ops.mix" in c]
+    scope = {}
+    exec(code, scope)
+    assert scope["k"].shape == (1, 64, 64)
+    assert scope["k"].argmax() == 20 * 64 + 30
+
+
+def test_first_picture_is_small():
+    [picture] = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert (ROOT / picture).stat().st_size < 300_000
