@@ -56,6 +56,20 @@ def test_voc_schedule_is_the_paper_s():
     assert cfg.SOLVER.GAMMA == 0.1
 
 
+def test_the_paper_s_configs_have_the_paper_s_gain():
+    for name in ("voc_semiconv", "voc_semiconv_R_50", "bbbc010_semiconv", "bbbc010_semiconv_R_50"):
+        assert load_config(semiconv_d2.get_config_file(name)).MODEL.SEMICONV.GAIN == "fixed"
+
+
+def test_parts_have_the_defaults_of_their_keys():
+    keys = load_config("").MODEL.SEMICONV
+    kernel = inspect.signature(semiconv_d2.SeedKernel).parameters
+    head = inspect.signature(semiconv_d2.EmbeddingHead).parameters
+    for part, names in ((kernel, ("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "SEED", "RESCORE")),
+                        (head, ("HIDDEN_DIM", "EMBEDDING_DIM", "GRADIENT_SCALE"))):  # fmt: skip
+        assert {n: part[n.lower()].default for n in names} == {n: keys[n] for n in names}
+
+
 def test_every_key_is_read():
     source = "\n".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "config.py")
     keys = load_config(str(CONFIGS / "voc_semiconv.yaml")).MODEL.SEMICONV

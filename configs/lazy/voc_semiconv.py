@@ -23,7 +23,7 @@ model.roi_heads.update(
             pooler_type="ROIAlignV2",
         )
     ),
-    seed_kernel=L(SeedKernel)(),
+    seed_kernel=L(SeedKernel)(gain="fixed"),
 )
 
 dataloader = get_config("common/data/coco.py").dataloader

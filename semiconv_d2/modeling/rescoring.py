@@ -125,8 +125,8 @@ class SeedKernel(nn.Module):
         self,
         *,
         kernel: str = "laplacian",
-        sigma_init: float = 20.0,
-        gain: str = "fixed",
+        sigma_init: float = 100.0,
+        gain: str = "learned",
         evidence: str = "log",
         seed: str = "soft",
         rescore: bool = True,
@@ -135,7 +135,7 @@ class SeedKernel(nn.Module):
         Args:
             kernel: "laplacian", equation (9), or "gaussian", equation (7).
             sigma_init: σ at the start, in coordinate units.
-            gain: "fixed", g = 1, or "learned", from 0.
+            gain: "learned", from 0, or "fixed", g = 1.
             evidence: "log" or "logit".
             seed: "soft" or "hard", at test; training always takes the soft one.
             rescore: False leaves logits as they are: the kernel is there for its own loss.

@@ -40,8 +40,8 @@ def test_rescored_logits_against_loops(evidence, gain):
 
 def test_log_evidence_only_lowers_and_the_logit_raises_near_the_seed():
     logits, embedding = torch.randn(4, 7, 7), 0.1 * torch.randn(4, 8, 7, 7)
-    lowered = SeedKernel(evidence="log")(logits, embedding).rescored
-    raised = SeedKernel(evidence="logit")(logits, embedding).rescored
+    lowered = SeedKernel(gain="fixed", evidence="log")(logits, embedding).rescored
+    raised = SeedKernel(gain="fixed", evidence="logit")(logits, embedding).rescored
     assert (lowered < logits).all()
     assert (raised > logits).all()
 
