@@ -16,7 +16,7 @@ def rewrite(path: Path, change, mode: str = "P") -> None:
     pixels = change(np.array(Image.open(path)))
     image = Image.fromarray(pixels)
     if mode == "P":
-        image.putpalette(np.arange(768) % 256)
+        image.putpalette((np.arange(768) % 256).tolist())
     image.save(path)
 
 
