@@ -37,7 +37,7 @@ def main():
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = venv / "semiconv_d2.stamp"
     # "wheel" or "github", and what the environment was made from once it is complete.
-    found = stamp.read_text().split() if stamp.is_file() else ["wheel"]
+    found = (stamp.read_text().split() if stamp.is_file() else []) or ["wheel"]
     detectron2 = args.detectron2 or found[0]
     wanted = [detectron2, fingerprint()]
     if found != wanted or not python.exists():

@@ -53,11 +53,12 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
     # σ at the start, in coordinate units; learned. With the fixed gain, attaching costs the less
-    # the larger it is: 5.5 AP at 20, 1.9 at 50 and 0.7 at 100 (`make drop-in`), and fine-tuning
-    # ends at the same σ and AP from all three.
+    # the larger it is: 5.5 AP at 20, 1.9 at 50 and 0.7 at 100 (results/demo_drop_in.json), and
+    # fine-tuning ends at nearly the same σ and AP from all three (results/demo_fixed_gain.json).
     node.SIGMA_INIT = 100.0
     # g in ŝ = s + g · evidence. "learned": from 0, so that a model is exactly the stock one at the
-    # moment of attaching. "fixed": 1, the paper, 1.4 AP worse after the demo's fine-tuning.
+    # moment of attaching. "fixed": 1, the paper, 1.4 AP worse after the demo's fine-tuning
+    # (one seed).
     node.GAIN = "learned"
     # "log": log K, the paper, which can only lower logits. "logit": log K − log(1 − K), which can
     # raise them as well.
