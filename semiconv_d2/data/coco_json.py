@@ -22,13 +22,17 @@ class CocoImage(NamedTuple):
     width: int
     instances: Sequence[tuple[np.ndarray, int]]
     """A mask, (height, width) bool, and a category id for each instance."""
+    void: np.ndarray | None = None
+    """(height, width) bool: pixels that belong to nothing and count neither for nor against a
+    detection."""
 
 
 def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
     """Annotations in COCO's format; all ids count from 1.
 
     Segmentations are compressed run-length encodings, boxes are (left, top, width, height) in
-    pixels. Boxes and areas are those of the encoded masks.
+    pixels. Boxes and areas are those of the encoded masks. Void pixels, where there are any, are
+    encoded in the same way under the key "void" of the image's entry, which COCO's tools ignore.
 
     Args:
         images: read once, one after the other.
@@ -37,19 +41,18 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
     Raises:
         DatasetError: a mask is empty or not of its image's size, or a category id is not one of
             the categories'; the message names the image and the number of the instance in it,
-            counted from 1.
+            counted from 1. Or the void pixels are not of their image's size.
     """
     image_entries: list[dict] = []
     annotations: list[dict] = []
     for image_id, image in enumerate(images, start=1):
-        image_entries.append(
-            {
-                "id": image_id,
-                "file_name": image.file_name,
-                "height": image.height,
-                "width": image.width,
-            }
-        )
+        entry = {
+            "id": image_id,
+            "file_name": image.file_name,
+            "height": image.height,
+            "width": image.width,
+        }
+        image_entries.append(entry | _encode_void(image))
         for number, (mask, category_id) in enumerate(image.instances, start=1):
             _check_instance(image, number, mask, category_id, len(categories))
             annotations.append(
@@ -70,26 +73,44 @@ def _check_instance(
     image: CocoImage, number: int, mask: np.ndarray, category_id: int, categories: int
 ) -> None:
     where = f"{image.file_name}, instance {number}"
-    if mask.shape != (image.height, image.width):
-        raise DatasetError(
-            f"{where}: the mask is {mask.shape} pixels (height, width), the image is "
-            f"{(image.height, image.width)}"
-        )
+    _check_size(f"{where}: the mask is", mask, image)
     if not mask.any():
         raise DatasetError(f"{where}: the mask is empty")
     if not 1 <= category_id <= categories:
         raise DatasetError(f"{where}: category id {category_id} is not in 1..{categories}")
 
 
+def _check_size(what: str, mask: np.ndarray, image: CocoImage) -> None:
+    if mask.shape != (image.height, image.width):
+        raise DatasetError(
+            f"{what} {mask.shape} pixels (height, width), the image is "
+            f"{(image.height, image.width)}"
+        )
+
+
 def _encode(mask: np.ndarray) -> dict:
     import pycocotools.mask as mask_util
 
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    rle = _run_lengths(mask)
     return {
-        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+        "segmentation": rle,
         "bbox": mask_util.toBbox(rle).tolist(),
         "area": int(mask_util.area(rle)),
     }
+
+
+def _encode_void(image: CocoImage) -> dict:
+    if image.void is None:
+        return {}
+    _check_size(f"{image.file_name}: the void pixels are", image.void, image)
+    return {"void": _run_lengths(image.void)} if image.void.any() else {}
+
+
+def _run_lengths(mask: np.ndarray) -> dict:
+    import pycocotools.mask as mask_util
+
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
 def write_json(content: dict, path: Path) -> None:

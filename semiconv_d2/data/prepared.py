@@ -9,14 +9,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from semiconv_d2.data.coco_json import CocoImage, build_coco, write_json
-from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.files import DatasetError, write_image
+
+logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key")
 
@@ -41,6 +47,8 @@ class Summary:
     folder: Path
     images: Mapping[str, int]
     instances: Mapping[str, int]
+    note: str = ""
+    """What else there is to say, such as what was left out."""
 
     def __str__(self) -> str:
         splits = ", ".join(
@@ -48,7 +56,7 @@ class Summary:
         )
         return (
             f"wrote {sum(self.images.values())} images with {sum(self.instances.values())} "
-            f"instances ({splits}) to {self.folder}"
+            f"instances ({splits}) to {self.folder}" + (f"; {self.note}" if self.note else "")
         )
 
 
@@ -64,6 +72,41 @@ def clear_prepared(folder: Path, splits: Iterable[str]) -> Path:
     if images.is_symlink():
         images.unlink()
     return images
+
+
+def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str = "") -> None:
+    """Make the images a link to the folder they are in or, where that cannot be, copy those in use.
+
+    Args:
+        folder: the prepared folder, after `clear_prepared`.
+        source: where the images are.
+        file_names: those in use.
+        part: name of a folder below `images` to be the link, for images out of several folders.
+    """
+    link = images_path(folder) / part
+    link.parent.mkdir(exist_ok=True)
+    if link.is_symlink():
+        link.unlink()
+    if not link.exists():
+        try:
+            link.symlink_to(_link_target(folder, source, link), target_is_directory=True)
+            return
+        except OSError as error:
+            logger.warning("copying the images, since they cannot be linked to: %s", error)
+    link.mkdir(exist_ok=True)
+    for name in file_names:
+        shutil.copyfile(source / name, link / name)
+
+
+def _link_target(folder: Path, source: Path, link: Path) -> Path:
+    """How a link in the prepared folder has to name the folder `source`.
+
+    Relative where both lie below one folder of datasets, which may then be moved as a whole.
+    """
+    source, home = source.resolve(), folder.resolve().parent
+    if not source.is_relative_to(home):
+        return source
+    return Path(os.path.relpath(source, link.parent.resolve()))
 
 
 def write_prepared(
@@ -103,6 +146,46 @@ def write_prepared(
         {split: len(content["images"]) for split, content in contents.items()},
         {split: len(content["annotations"]) for split, content in contents.items()},
     )
+
+
+def prepare_drawn(
+    folder: Path,
+    categories: Sequence[str],
+    images_in: Mapping[str, int],
+    draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> Summary:
+    """Draw images of instances of the first category and write them with their COCO JSON.
+
+    An image depends on the seed, its split and its number in it alone: asking for more images
+    leaves the first ones as they were.
+
+    Args:
+        folder: the prepared folder.
+        categories: names.
+        images_in: the number of images in each split.
+        draw: returns an image, (H, W) uint8, and the masks of its instances, (N, H, W) bool.
+
+    Raises:
+        DatasetError: the seed is negative, a split would be empty, or what `draw` raises.
+    """
+    if seed < 0:
+        raise DatasetError(f"the seed must not be negative: {seed}")
+    images = clear_prepared(folder, images_in)
+    images.mkdir(exist_ok=True)
+
+    def read(key: tuple[int, str, int]) -> CocoImage:
+        index, split, number = key
+        image, masks = draw(np.random.default_rng((seed, index, number)))
+        file_name = f"{split}_{number:05d}.png"
+        write_image(images / file_name, image)
+        return CocoImage(file_name, *image.shape, [(mask, 1) for mask in masks])
+
+    splits = {
+        split: [(index, split, number) for number in range(count)]
+        for index, (split, count) in enumerate(images_in.items())
+    }
+    return write_prepared(folder, categories, splits, read)
 
 
 def _remove_json(folder: Path, splits: Iterable[str]) -> None:

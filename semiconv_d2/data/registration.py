@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from semiconv_d2.data import bbbc010, synthetic_worms, voc
+from semiconv_d2.data import bbbc010, dots, sbd, synthetic_worms, voc
 from semiconv_d2.data.files import DatasetError, describe_folder
 from semiconv_d2.data.prepared import datasets_root, images_path, json_path
 
@@ -29,31 +29,53 @@ class PreparedDataset:
 
 
 PREPARED_DATASETS = tuple(
-    PreparedDataset(
-        f"{prefix}_{split}", folder, split, reader.CATEGORIES, f"python datasets/{command}"
-    )
-    for prefix, folder, reader, command in (
+    PreparedDataset(f"{prefix}_{split}", folder, split, categories, f"python datasets/{command}")
+    for prefix, folder, splits, categories, command in (
         (
             "voc_2012_instance",
             voc.folder_name(2012),
-            voc,
+            voc.SPLITS,
+            voc.CATEGORIES,
             "prepare_voc.py PATH/TO/VOCdevkit/VOC2012",
         ),
         (
             "voc_2007_instance",
             voc.folder_name(2007),
-            voc,
+            voc.SPLITS,
+            voc.CATEGORIES,
             "prepare_voc.py PATH/TO/VOCdevkit/VOC2007",
         ),
-        ("bbbc010", bbbc010.FOLDER, bbbc010, "prepare_bbbc010.py PATH/TO/BBBC010"),
+        (
+            "sbd_instance",
+            sbd.FOLDER,
+            sbd.SPLITS,
+            sbd.CATEGORIES,
+            "prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset",
+        ),
+        (
+            "sbd_voc_2012_instance",
+            sbd.UNION_FOLDER,
+            sbd.UNION_SPLITS,
+            sbd.CATEGORIES,
+            "prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset --voc PATH/TO/VOCdevkit/VOC2012",
+        ),
+        (
+            "bbbc010",
+            bbbc010.FOLDER,
+            bbbc010.SPLITS,
+            bbbc010.CATEGORIES,
+            "prepare_bbbc010.py PATH/TO/BBBC010",
+        ),
         (
             "synthetic_worms",
             synthetic_worms.FOLDER,
-            synthetic_worms,
+            synthetic_worms.SPLITS,
+            synthetic_worms.CATEGORIES,
             "prepare_synthetic_worms.py",
         ),
+        ("dots", dots.FOLDER, dots.SPLITS, dots.CATEGORIES, "prepare_dots.py"),
     )
-    for split in reader.SPLITS
+    for split in splits
 )
 
 

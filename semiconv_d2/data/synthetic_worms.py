@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semiconv_d2.data.coco_json import CocoImage
-from semiconv_d2.data.files import DatasetError, write_image
-from semiconv_d2.data.prepared import Summary, clear_prepared, datasets_root, write_prepared
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.prepared import Summary, datasets_root, prepare_drawn
 
 CATEGORIES = ("worm",)
 FOLDER = "synthetic_worms"
@@ -120,24 +119,14 @@ def prepare_synthetic_worms(
     Raises:
         DatasetError: the seed is negative, a split would be empty, or the worms find no place.
     """
-    if seed < 0:
-        raise DatasetError(f"the seed must not be negative: {seed}")
-    output = output or datasets_root() / FOLDER
     settings = settings or WormSettings()
-    images = clear_prepared(output, SPLITS)
-    images.mkdir(exist_ok=True)
-
-    def draw(key: tuple[str, int]) -> CocoImage:
-        split, number = key
-        rng = np.random.default_rng((seed, SPLITS.index(split), number))
-        image, masks = draw_worms(settings, rng)
-        file_name = f"{split}_{number:05d}.png"
-        write_image(images / file_name, image)
-        return CocoImage(file_name, *settings.size, [(mask, 1) for mask in masks])
-
-    numbers = dict(zip(SPLITS, (train_images, val_images), strict=True))
-    splits = {split: [(split, n) for n in range(number)] for split, number in numbers.items()}
-    return write_prepared(output, CATEGORIES, splits, draw)
+    return prepare_drawn(
+        output or datasets_root() / FOLDER,
+        CATEGORIES,
+        dict(zip(SPLITS, (train_images, val_images), strict=True)),
+        lambda rng: draw_worms(settings, rng),
+        seed,
+    )
 
 
 class _Curve(NamedTuple):

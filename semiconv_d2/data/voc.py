@@ -7,9 +7,7 @@ objects, which belongs to nothing.
 
 from __future__ import annotations
 
-import logging
 import re
-import shutil
 from itertools import chain
 from pathlib import Path
 
@@ -23,9 +21,13 @@ from semiconv_d2.data.files import (
     read_lines,
     require_folders,
 )
-from semiconv_d2.data.prepared import Summary, clear_prepared, datasets_root, write_prepared
-
-logger = logging.getLogger(__name__)
+from semiconv_d2.data.prepared import (
+    Summary,
+    clear_prepared,
+    datasets_root,
+    link_images,
+    write_prepared,
+)
 
 CATEGORIES = (
     "aeroplane",
@@ -78,12 +80,12 @@ def prepare_voc(root: Path, output: Path | None = None, year: int | None = None)
         DatasetError: a folder or file is missing or damaged, a mask does not fit its image, an
             instance has no class, or the year is unknown.
     """
-    require_folders(root, _FOLDERS, "a year of a VOCdevkit")
+    splits = read_splits(root)
     if output is None:
         output = datasets_root() / folder_name(find_year(root) if year is None else year)
-    splits = {split: read_image_set(root, split) for split in SPLITS}
-    images = clear_prepared(output, SPLITS)
-    _provide_images(root / "JPEGImages", list(chain(*splits.values())), images)
+    clear_prepared(output, SPLITS)
+    names = chain(*splits.values())
+    link_images(output, images_folder(root), (f"{name}.jpg" for name in names))
     return write_prepared(output, CATEGORIES, splits, lambda name: read_instances(root, name))
 
 
@@ -93,38 +95,61 @@ def find_year(root: Path) -> int:
     Raises:
         DatasetError: neither tells, or the year is not one of `YEARS`.
     """
-    annotation = min((root / "Annotations").glob("*.xml"), default=None)
-    tag = "" if annotation is None else annotation.read_text(encoding="utf-8", errors="replace")
-    found = re.search(r"VOC(\d{4})", root.absolute().name) or re.search(
-        r"<folder>\s*VOC(\d{4})\s*</folder>", tag
-    )
-    if found is None:
+    year = told_year(root)
+    if year is None:
         raise DatasetError(
             f"neither the name of {root} nor the <folder> of an annotation in it tells the year: "
             f"give --year or --output"
         )
-    year = int(found[1])
     if year not in YEARS:
         raise DatasetError(f"{root} is of {year}, which has no folder of its own: give --output")
     return year
 
 
-def read_image_set(root: Path, split: str) -> list[str]:
-    """Names of the images of a split of the segmentation task, without extension.
+def told_year(root: Path) -> int | None:
+    """Year of a VOCdevkit folder as in `find_year`, any year, or None where nothing tells it."""
+    annotation = min((root / "Annotations").glob("*.xml"), default=None)
+    tag = "" if annotation is None else annotation.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"VOC(\d{4})", root.absolute().name) or re.search(
+        r"<folder>\s*VOC(\d{4})\s*</folder>", tag
+    )
+    return None if found is None else int(found[1])
+
+
+def images_folder(root: Path) -> Path:
+    return root / "JPEGImages"
+
+
+def read_splits(root: Path) -> dict[str, list[str]]:
+    """Names of the images of each of `SPLITS` of the segmentation task, without extension.
 
     Raises:
-        DatasetError: the list is missing, or it names an image that is not there.
+        DatasetError: a folder or list is missing, or see `read_names`.
     """
-    path = root / _IMAGE_SETS / f"{split}.txt"
+    require_folders(root, _FOLDERS, "a year of a VOCdevkit")
+    lists = {split: root / _IMAGE_SETS / f"{split}.txt" for split in SPLITS}
+    return {split: read_names(path, images_folder(root)) for split, path in lists.items()}
+
+
+def read_names(path: Path, images: Path) -> list[str]:
+    """Names of images in a list, one in a line, without extension.
+
+    Raises:
+        DatasetError: the list is missing or empty, or it names an image whose JPEG is not in the
+            folder `images`.
+    """
     names = read_lines(path)
+    if not names:
+        raise DatasetError(f"{path} names no images")
     for name in names:
-        if not _jpeg(root, name).is_file():
-            raise DatasetError(f"{path} names an image that is missing: {_jpeg(root, name)}")
+        jpeg = images / f"{name}.jpg"
+        if not jpeg.is_file():
+            raise DatasetError(f"{path} names an image that is missing: {jpeg}")
     return names
 
 
 def read_instances(root: Path, name: str) -> CocoImage:
-    """Masks and categories of an image's instances, in the order of their numbers.
+    """Masks and categories of an image's instances, in the order of their numbers, and its void.
 
     The category of an instance is the class of most of its pixels.
 
@@ -132,7 +157,7 @@ def read_instances(root: Path, name: str) -> CocoImage:
         DatasetError: naming the file that is missing, damaged or of another size than the image,
             or the instance without a class.
     """
-    height, width = read_image_size(_jpeg(root, name))
+    height, width = read_image_size(images_folder(root) / f"{name}.jpg")
     objects = _read_mask(root / "SegmentationObject" / f"{name}.png", (height, width))
     class_path = root / "SegmentationClass" / f"{name}.png"
     classes = _read_mask(class_path, (height, width))
@@ -147,11 +172,7 @@ def read_instances(root: Path, name: str) -> CocoImage:
         if category > len(CATEGORIES):
             raise DatasetError(f"{class_path}: instance {number} has the unknown class {category}")
         instances.append((mask, category))
-    return CocoImage(f"{name}.jpg", height, width, instances)
-
-
-def _jpeg(root: Path, name: str) -> Path:
-    return root / "JPEGImages" / f"{name}.jpg"
+    return CocoImage(f"{name}.jpg", height, width, instances, void=objects == VOID)
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -161,25 +182,3 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"{path} is {mask.shape} pixels (height, width), its image in JPEGImages is {size}"
         )
     return mask
-
-
-def _provide_images(source: Path, names: list[str], images: Path) -> None:
-    """Make `images` a link to the folder of JPEGs or, where that cannot be, copy those in use."""
-    if not images.exists():
-        try:
-            images.symlink_to(_link_target(source, images), target_is_directory=True)
-            return
-        except OSError as error:
-            logger.warning("copying the images, since they cannot be linked to: %s", error)
-    images.mkdir(exist_ok=True)
-    for name in names:
-        shutil.copyfile(source / f"{name}.jpg", images / f"{name}.jpg")
-
-
-def _link_target(source: Path, images: Path) -> Path:
-    """How a link `images` has to name the folder `source`.
-
-    Relative where both lie below one folder of datasets, which may then be moved as a whole.
-    """
-    source, home = source.resolve(), images.parent.resolve().parent
-    return Path("..", source.relative_to(home)) if source.is_relative_to(home) else source

@@ -72,6 +72,39 @@ def voc(tmp_path: Path) -> Path:
     return root
 
 
+SBD_OBJECTS = {
+    # The instances 1, 2 and 3 are a dog, a person and an aeroplane.
+    "one": np.pad([[1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2], [0, 0, 0, 0, 3, 3]], 4),  # as in VOC
+    "two": np.pad([[0, 1, 1], [1, 1, 3]], ((3, 4), (2, 6))),  # as in VOC; no pixel is of 2
+    "three": np.pad([[1, 1], [2, 2]], 3),
+    "four": np.pad([[0, 1, 1, 3]], 2),
+}
+SBD_CATEGORIES = np.array([[12], [15], [1]], dtype=np.uint8)
+
+
+@pytest.fixture
+def sbd(tmp_path: Path) -> Path:
+    """SBD with the images "one", "two" and "three" to train and "four" to validate; the first two
+    are those of the fixture `voc` with other instances."""
+    sparse, scipy_io = pytest.importorskip("scipy.sparse"), pytest.importorskip("scipy.io")
+    root = tmp_path / "benchmark_RELEASE" / "dataset"
+    (root / "inst").mkdir(parents=True)
+    for name, objects in SBD_OBJECTS.items():
+        save_image(root / "img" / f"{name}.jpg", np.full((*objects.shape, 3), 90, dtype=np.uint8))
+        boundaries = np.empty((3, 1), dtype=object)
+        for number in (1, 2, 3):
+            boundaries[number - 1, 0] = sparse.csc_matrix(objects == number, dtype=float)
+        struct = {
+            "Segmentation": objects.astype(np.uint8),
+            "Boundaries": boundaries,
+            "Categories": SBD_CATEGORIES,
+        }
+        scipy_io.savemat(root / "inst" / f"{name}.mat", {"GTinst": struct}, do_compression=True)
+    (root / "train.txt").write_text("one\ntwo\nthree\n")
+    (root / "val.txt").write_text("four\n")
+    return root
+
+
 @pytest.fixture
 def bbbc010(tmp_path: Path) -> Path:
     """The download of two wells with two worms each, and the lists that split them."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 
 from semiconv_d2.data.coco_json import CocoImage, build_coco, write_json
@@ -75,6 +76,30 @@ FULL = np.ones((7, 11), dtype=bool)
 def test_an_invalid_instance_is_named(second, message):
     with pytest.raises(DatasetError, match=message):
         build_coco([image((FULL, 1)), image((FULL, 1), second, name="b.png")], ("cat", "dog"))
+
+
+def test_void_pixels_are_in_the_entry_of_their_image_where_there_are_any(tmp_path, read_masks):
+    void = np.zeros((7, 11), dtype=bool)
+    void[1:3, 4:9] = True
+    images = [
+        image((~void, 1))._replace(void=void),
+        image((~void, 1), name="none.png"),
+        image((~void, 1), name="empty.png")._replace(void=~FULL),
+    ]
+    write_json(build_coco(images, ("cat",)), tmp_path / "x.json")
+
+    entries = json.loads((tmp_path / "x.json").read_text())["images"]
+    assert ["void" in entry for entry in entries] == [True, False, False]
+    np.testing.assert_array_equal(mask_util.decode(entries[0]["void"]), void)
+    read = read_masks(tmp_path / "x.json")
+    assert list(read) == ["a.png", "none.png", "empty.png"]
+    for ((mask, _),) in read.values():
+        np.testing.assert_array_equal(mask, ~void)
+
+
+def test_void_pixels_of_another_size_are_named():
+    with pytest.raises(DatasetError, match=r"b.png: the void pixels are \(11, 7\) .*\(7, 11\)"):
+        build_coco([image(), image(name="b.png")._replace(void=FULL.T)], ("cat",))
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):

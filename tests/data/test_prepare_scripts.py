@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from semiconv_d2.data import prepared
 from semiconv_d2.data import voc as voc_reader
+from semiconv_d2.data.dots import DotSettings, draw_dots
 
 
 @pytest.fixture
@@ -53,6 +56,54 @@ def test_bbbc010(run, bbbc010, tmp_path):
     assert out[-1].endswith(f"to {tmp_path / 'out'}")
 
 
+def test_sbd(run, sbd, tmp_path):
+    out, message = run("prepare_sbd.py", sbd)
+    folder = tmp_path / "all" / "sbd"
+    assert message is None
+    assert out[-1] == f"wrote 4 images with 9 instances (train 3 with 7, val 1 with 2) to {folder}"
+    assert {path.name for path in folder.iterdir()} == {"train.json", "val.json", "images"}
+    out, _ = run("prepare_sbd.py", sbd, "--output", tmp_path / "out")
+    assert out[-1].endswith(f"to {tmp_path / 'out'}")
+
+
+def test_the_union_of_sbd_and_voc(run, sbd, voc, tmp_path):
+    out, message = run("prepare_sbd.py", sbd, "--voc", voc)
+    folder = tmp_path / "all" / "sbd_voc_2012"
+    assert message is None
+    assert out[-1] == (
+        f"wrote 4 images with 7 instances (train 4 with 7) to {folder}; images of VOC 2012 val "
+        f"left out: 1, images of both with VOC's annotation: 1"
+    )
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["sbd_voc_2012"]
+    assert {path.name for path in folder.iterdir()} == {"train.json", "images"}
+    out, _ = run("prepare_sbd.py", sbd, "--voc", voc, "--output", tmp_path / "out")
+    assert f"to {tmp_path / 'out'};" in out[-1]
+
+
+def test_dots(run, tmp_path, read_masks):
+    out, message = run(
+        *("prepare_dots.py", "--seed", 3, "--train-images", 2, "--val-images", 1),
+        *("--rows", 2, 2, "--columns", 3, 3, "--radius", 3, "--spacing", 9, "--margin", 2),
+        *("--offset", 4, "--size", 40, 50, "--background", "noise", "--noise", 5),
+    )
+    folder = tmp_path / "all" / "dots"
+    assert message is None
+    assert (
+        out[-1] == f"wrote 3 images with 18 instances (train 2 with 12, val 1 with 6) to {folder}"
+    )
+    settings = DotSettings((2, 2), (3, 3), 3, 9, 2, 4, (40, 50), "noise", 5)
+    for index, split in enumerate(("train", "val")):
+        for number, (name, dots) in enumerate(read_masks(folder / f"{split}.json").items()):
+            image, masks = draw_dots(settings, np.random.default_rng((3, index, number)))
+            np.testing.assert_array_equal([mask for mask, _ in dots], masks)
+            np.testing.assert_array_equal(Image.open(folder / "images" / name), image)
+    out, _ = run(
+        *("prepare_dots.py", "--output", tmp_path / "out"),
+        *("--train-images", 1, "--val-images", 1),
+    )
+    assert out[-1].endswith(f"to {tmp_path / 'out'}")
+
+
 def test_synthetic_worms(run, tmp_path, read_masks):
     out, message = run(
         *("prepare_synthetic_worms.py", "--seed", 3, "--train-images", 2, "--val-images", 1),
@@ -76,6 +127,7 @@ def test_synthetic_worms(run, tmp_path, read_masks):
     [
         ("prepare_voc.py", "bbbc010", "JPEGImages", "BBBC010_v1_foreground/"),
         ("prepare_bbbc010.py", "voc", "BBBC010_v1_foreground_eachworm", "JPEGImages/"),
+        ("prepare_sbd.py", "voc", "benchmark_RELEASE/dataset", "JPEGImages/"),
     ],
 )
 def test_the_wrong_data_set_as_root(run, request, tmp_path, script, dataset, expected, found):
@@ -91,6 +143,8 @@ def test_the_wrong_data_set_as_root(run, request, tmp_path, script, dataset, exp
 def test_settings_that_cannot_be(run):
     _, message = run("prepare_synthetic_worms.py", "--crowding", 2)
     assert message == "error: crowding must be a probability in [0, 1]: 2.0"
+    _, message = run("prepare_dots.py", "--radius", 0)
+    assert message == "error: radius must be at least 1: 0"
 
 
 def test_an_interrupted_run_leaves_no_json(run, voc, tmp_path, monkeypatch):
@@ -133,10 +187,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_readers_and_scripts_work_without_detectron2(scripts, voc, bbbc010, tmp_path):
+def test_readers_and_scripts_work_without_detectron2(scripts, voc, sbd, bbbc010, tmp_path):
     for arguments in (
         ("prepare_voc.py", voc),
+        ("prepare_sbd.py", sbd, "--voc", voc),
         ("prepare_bbbc010.py", bbbc010),
+        ("prepare_dots.py", "--train-images", 1, "--val-images", 1),
         ("prepare_synthetic_worms.py", "--train-images", 1, "--val-images", 1),
     ):
         script, *rest = map(str, arguments)

@@ -19,8 +19,10 @@ from detectron2.structures import BoxMode, Instances
 
 import semiconv_d2.data
 from semiconv_d2.data.bbbc010 import prepare_bbbc010
+from semiconv_d2.data.dots import DotSettings, prepare_dots
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.registration import PREPARED_DATASETS, register_prepared_datasets
+from semiconv_d2.data.sbd import prepare_union
 from semiconv_d2.data.synthetic_worms import WormSettings, prepare_synthetic_worms
 from semiconv_d2.data.voc import CATEGORIES, prepare_voc
 
@@ -29,10 +31,15 @@ NAMES = {
     "voc_2012_instance_val": "voc_2012/val.json",
     "voc_2007_instance_train": "voc_2007/train.json",
     "voc_2007_instance_val": "voc_2007/val.json",
+    "sbd_instance_train": "sbd/train.json",
+    "sbd_instance_val": "sbd/val.json",
+    "sbd_voc_2012_instance_train": "sbd_voc_2012/train.json",
     "bbbc010_train": "bbbc010/train.json",
     "bbbc010_test": "bbbc010/test.json",
     "synthetic_worms_train": "synthetic_worms/train.json",
     "synthetic_worms_val": "synthetic_worms/val.json",
+    "dots_train": "dots/train.json",
+    "dots_val": "dots/val.json",
 }
 
 
@@ -50,6 +57,12 @@ def test_importing_the_package_registers_all_names():
         assert MetadataCatalog.get(name).json_file == str(root / path)
 
 
+def classes_of(name: str) -> list[str]:
+    if name.startswith(("voc", "sbd")):
+        return list(CATEGORIES)
+    return ["dot"] if name.startswith("dots") else ["worm"]
+
+
 def test_metadata_is_known_before_loading(root):
     assert set(DatasetCatalog.list()) == set(NAMES)
     for name, path in NAMES.items():
@@ -57,8 +70,8 @@ def test_metadata_is_known_before_loading(root):
         assert metadata.json_file == str(root / path)
         assert metadata.image_root == str((root / path).parent / "images")
         assert metadata.evaluator_type == "coco"
-        classes = list(CATEGORIES) if "voc" in name else ["worm"]
-        assert metadata.thing_classes == classes
+        classes = metadata.thing_classes
+        assert classes == classes_of(name)
         ids = metadata.thing_dataset_id_to_contiguous_id
         assert ids == {i + 1: i for i in range(len(classes))}
 
@@ -107,6 +120,35 @@ def test_voc_through_the_catalog_and_the_mapper(root, voc, read_masks):
     assert [CATEGORIES[c] for c in classes] == ["bird", "person", "tvmonitor"]
     assert records[0]["annotations"][0]["bbox_mode"] == BoxMode.XYWH_ABS
     assert records[1]["annotations"] == []
+
+
+def test_the_union_through_the_catalog_and_the_mapper(root, sbd, voc, read_masks):
+    prepare_union(sbd, voc)
+    records = DatasetCatalog.get("sbd_voc_2012_instance_train")
+
+    images = [Path(record["file_name"]).relative_to(root) for record in records]
+    assert [str(image) for image in images] == [
+        f"sbd_voc_2012/images/{name}.jpg"
+        for name in ("sbd/three", "sbd/four", "voc/one", "voc/empty")
+    ]
+    expected = read_masks(root / "sbd_voc_2012" / "train.json")
+    for record, names in (
+        (records[0], ["dog", "person"]),
+        (records[2], ["bird", "person", "tvmonitor"]),
+    ):
+        masks, classes = mapped_masks(record)
+        file_name = "/".join(Path(record["file_name"]).parts[-2:])
+        np.testing.assert_array_equal(masks, [mask for mask, _ in expected[file_name]])
+        assert [CATEGORIES[c] for c in classes] == names
+
+
+def test_dots_through_the_catalog_and_the_mapper(root):
+    settings = DotSettings(rows=(2, 2), columns=(3, 3))
+    prepare_dots(settings=settings, train_images=1, val_images=1)
+    (record,) = DatasetCatalog.get("dots_val")
+    masks, classes = mapped_masks(record)
+    assert masks.shape == (6, *settings.image_size)
+    assert classes == [0] * 6
 
 
 def test_bbbc010_through_the_catalog_and_the_mapper(root, bbbc010, read_masks):
@@ -164,8 +206,12 @@ def _boxes(record: dict):
 COMMANDS = {
     "voc_2012": "python datasets/prepare_voc.py PATH/TO/VOCdevkit/VOC2012",
     "voc_2007": "python datasets/prepare_voc.py PATH/TO/VOCdevkit/VOC2007",
+    "sbd": "python datasets/prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset",
+    "sbd_voc_2012": "python datasets/prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset "
+    "--voc PATH/TO/VOCdevkit/VOC2012",
     "bbbc010": "python datasets/prepare_bbbc010.py PATH/TO/BBBC010",
     "synthetic_worms": "python datasets/prepare_synthetic_worms.py",
+    "dots": "python datasets/prepare_dots.py",
 }
 
 

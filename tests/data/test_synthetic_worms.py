@@ -148,6 +148,16 @@ def test_prepared_images_and_masks_are_those_drawn(tmp_path, read_masks):
     assert len(set(pictures)) == 5
 
 
+def test_an_image_is_drawn_from_the_seed_its_split_and_its_number(tmp_path):
+    settings = WormSettings(size=(120, 120), worms=(2, 3))
+    prepare_synthetic_worms(tmp_path, settings, seed=7, train_images=2, val_images=2)
+    for index, split in enumerate(("train", "val")):
+        for number in range(2):
+            expected, _ = draw_worms(settings, np.random.default_rng((7, index, number)))
+            picture = Image.open(tmp_path / "images" / f"{split}_{number:05d}.png")
+            np.testing.assert_array_equal(np.asarray(picture), expected)
+
+
 def test_more_images_leave_the_first_ones_and_another_seed_changes_them(tmp_path):
     settings = WormSettings(size=(120, 120), worms=(2, 3))
 

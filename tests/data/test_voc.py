@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
@@ -38,6 +40,17 @@ def test_masks_and_classes_of_every_instance(voc, tmp_path, read_masks):
         assert (output / "images" / file_name).read_bytes() == (
             voc / "JPEGImages" / file_name
         ).read_bytes()
+
+
+def test_the_border_around_objects_is_void(voc, tmp_path):
+    prepare_voc(voc, tmp_path / "out")
+    for split, names in (("train", ("one", "empty")), ("val", ("two",))):
+        entries = json.loads((tmp_path / "out" / f"{split}.json").read_text())["images"]
+        for name, entry in zip(names, entries, strict=True):
+            border = np.array(Image.open(voc / "SegmentationObject" / f"{name}.png")) == 255
+            assert ("void" in entry) == border.any() == (name != "empty")
+            if border.any():
+                np.testing.assert_array_equal(mask_util.decode(entry["void"]), border)
 
 
 def test_categories_are_numbered_as_in_the_original():
@@ -116,7 +129,7 @@ def _unknown_class(classes):
         ),
         (
             lambda root: (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n"),
-            "the split 'val' has no images",
+            "Segmentation/val.txt names no images",
         ),
         (
             lambda root: shutil.rmtree(root / "SegmentationClass"),
