@@ -1,4 +1,4 @@
-"""Imports run downwards only: engine → modeling → {data, visualization} → ops."""
+"""Imports run downwards only: engine → {modeling, evaluation} → {data, visualization} → ops."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,8 @@ MAY_IMPORT = {
     "data": set(),
     "visualization": {"ops"},
     "modeling": {"ops", "visualization"},
-    "engine": {"ops", "data", "visualization", "modeling", "config"},
+    "evaluation": {"data"},
+    "engine": {"ops", "data", "visualization", "modeling", "evaluation", "config"},
 }
 
 

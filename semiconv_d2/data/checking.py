@@ -1,0 +1,371 @@
+"""What is wrong with a dataset in COCO's format, found before training rather than by it.
+
+All kinds of defects, and which of them are errors, are in `defects.KINDS`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from semiconv_d2.data.checking_annotations import KnownImage, check_annotations
+from semiconv_d2.data.defects import KINDS, Defect, Findings, Repair, errors_of
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.json_values import as_integer, is_integer, shorten
+
+LISTS = ("categories", "images", "annotations")
+"""What a JSON in COCO's format must have."""
+
+_QUICK_HEADERS = 200  # files whose headers a quick check reads
+_SHOWN = 5  # errors in one message
+_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+Size = tuple[int, int]
+
+
+def read_coco(json_file: Path) -> dict:
+    """A JSON in COCO's format, checked to have lists of objects where it must.
+
+    Raises:
+        DatasetError: the file is missing or is no such JSON.
+    """
+    try:
+        text = json_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {json_file}: {error}") from error
+    if not text.strip():
+        raise DatasetError(f"{json_file} is empty")
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DatasetError(
+            f"{json_file} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from error
+    except (RecursionError, ValueError) as error:  # a number of thousands of digits
+        raise DatasetError(f"{json_file} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DatasetError(
+            f"{json_file} is a {type(content).__name__} at its top: COCO's format has an object "
+            f"there with the lists images, annotations and categories"
+        )
+    for part in LISTS:
+        _require_list(json_file, content, part)
+    return content
+
+
+def _require_list(json_file: Path, content: Mapping, part: str) -> None:
+    if part not in content:
+        raise DatasetError(
+            f"{json_file} has no list '{part}', which COCO's format needs; it has: "
+            f"{', '.join(list(content)[:8]) or 'nothing'}"
+        )
+    entries = content[part]
+    if not isinstance(entries, list):
+        raise DatasetError(f"{json_file}: '{part}' is a {type(entries).__name__}, not a list")
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise DatasetError(
+                f"{json_file}: {part}[{index}] is a {type(entry).__name__}, not an object"
+            )
+
+
+def find_defects(
+    content: Mapping, image_root: Path, read_images: bool = False, quick: bool = False
+) -> list[Defect]:
+    """All that is wrong, in the order of categories, images and annotations.
+
+    Args:
+        content: see `read_coco`.
+        image_root: the folder that file names start from.
+        read_images: decode every image, which finds damaged ones and takes as long as it takes;
+            without it their headers are read.
+        quick: leave out what takes long: the headers of all but 200 images, and polygons that
+            cross themselves. The latter are left out without Shapely, too.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    if not image_root.is_dir():
+        raise DatasetError(f"there is no folder of images {image_root}")
+    defects = [
+        Defect(f"no-{part}", KINDS[f"no-{part}"], "the JSON", f"its list '{part}' is empty")
+        for part in LISTS
+        if not content[part]
+    ]
+    categories, found = _check_categories(content["categories"])
+    defects += found
+    images, found = _check_images(content["images"], image_root, read_images, quick)
+    defects += found
+    return defects + check_annotations(content["annotations"], images, categories, not quick)
+
+
+def check_before_training(json_file: Path, image_root: Path) -> None:
+    """The check that is quick enough to come before every training.
+
+    Images are not decoded: that they are there is looked up for all, their sizes for 200 of them.
+
+    Raises:
+        DatasetError: there are errors; the message has the first ones and how to go on.
+    """
+    errors = errors_of(find_defects(read_coco(json_file), image_root, quick=True))
+    if not errors:
+        return
+    counts = Counter(error.kind for error in errors)
+    first = {error.kind: error for error in reversed(errors)}
+    told = [f"{first[kind]} ({kind}: {count:,})" for kind, count in list(counts.items())[:_SHOWN]]
+    rest = len(counts) - len(told)
+    raise DatasetError(
+        f"{json_file} has {len(errors):,} error{'s' * (len(errors) > 1)}: {'; '.join(told)}"
+        + (f"; and {rest} more kinds" if rest > 0 else "")
+        + ". All of them, and with --fix a mended copy: python tools/check_dataset.py "
+        + shlex.join([str(json_file), str(image_root)])
+    )
+
+
+def _check_categories(entries: list[dict]) -> tuple[set, list[Defect]]:
+    """Ids of the categories, and what is wrong with these."""
+    ids = _find_ids(entries)
+    found = Findings("categories", lambda index: _name("category", "categories", index, ids))
+    _check_ids("category-id", entries, ids, found)
+    first: dict[Any, int] = {}
+    named: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        number, name = ids[index], entry.get("name")
+        if number is None:
+            continue
+        if first.setdefault(number, index) != index:
+            what = f"categories[{first[number]}] has its id too"
+            found.add(index, "duplicate-category-id", what, Repair.DROP)
+        elif not isinstance(name, str) or not name:
+            value = {"name": f"category {number}"}
+            found.add(index, "category-name", _no_text("name", entry), Repair.SET, value)
+        elif named.setdefault(name, index) != index:
+            what = f"{found.where(named[name])} has its name {shorten(name)} too"
+            found.add(index, "duplicate-category-name", what)
+    return set(first), found.in_order()
+
+
+def _check_images(
+    entries: list[dict], image_root: Path, read_images: bool, quick: bool
+) -> tuple[dict[Any, KnownImage], list[Defect]]:
+    """The images by their ids, and what is wrong with these."""
+    from tqdm import tqdm
+
+    def where(index: int) -> str:
+        file_name = entries[index].get("file_name")
+        shown = f" ({file_name})" if isinstance(file_name, str) and file_name else ""
+        return _name("image", "images", index, ids) + shown
+
+    ids = _find_ids(entries)
+    found = Findings("images", where)
+    _check_ids("image-id", entries, ids, found)
+    dropped = _check_repeated(entries, ids, found)
+    step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
+    named: dict[str, int] = {}
+    images: dict[Any, KnownImage] = {}
+    numbers = range(len(entries))
+    for index in tqdm(numbers, desc="read images", unit="image", disable=not read_images):
+        if ids[index] is None:
+            continue
+        size = _size_of(entries[index])
+        if index not in dropped:
+            path = _check_file(entries, index, image_root, named, found)
+            file = None
+            if path is not None and (index % step == 0 or size is None):
+                file = _check_header(path, index, read_images, found)
+            size = _check_size(entries[index], index, size, file, found)
+        images.setdefault(ids[index], KnownImage(where(index), size))
+    return images, found.in_order()
+
+
+def _find_ids(entries: list[dict]) -> list[Any]:
+    """Id of each entry: text where all are text, else a whole number, or None where it is none."""
+    raw = [entry.get("id") for entry in entries]
+    if all(isinstance(value, str) for value in raw):
+        return raw
+    return [as_integer(value) for value in raw]
+
+
+def _check_ids(kind: str, entries: list[dict], ids: list[Any], found: Findings) -> None:
+    if ids and isinstance(ids[0], str):
+        found.add(0, "text-ids", "its id is text, as all are; COCO's format has whole numbers")
+        return
+    for index, (entry, number) in enumerate(zip(entries, ids, strict=True)):
+        if is_integer(entry.get("id")):
+            continue
+        what = f"its id is {shorten(entry['id'])}, no whole number" if "id" in entry else "no id"
+        if number is None:
+            found.add(index, kind, what, Repair.DROP)
+        else:
+            found.add(index, kind, what, Repair.SET, {"id": number})
+
+
+def _check_repeated(entries: list[dict], ids: list[Any], found: Findings) -> set[int]:
+    """Indices of images whose id another one has. Where both are the same image the first one may
+    stay; otherwise nobody can tell whose annotations theirs are."""
+    counts = Counter(ids)
+    groups: dict[Any, list[int]] = {}
+    for index, number in enumerate(ids):
+        if number is not None and counts[number] > 1:
+            groups.setdefault(number, []).append(index)
+    dropped = set()
+    for first, *others in groups.values():
+        same = len({repr(_identity(entries[index])) for index in (first, *others)}) == 1
+        for index in others if same else (first, *others):
+            other = others[0] if index == first else first
+            what = f"images[{other}] has its id too" + (" and is the same image" if same else "")
+            found.add(index, "duplicate-image-id", what, Repair.DROP)
+            dropped.add(index)
+    return dropped
+
+
+def _identity(entry: Mapping) -> tuple:
+    return entry.get("file_name"), entry.get("height"), entry.get("width")
+
+
+def _check_file(
+    entries: list[dict], index: int, image_root: Path, named: dict[str, int], found: Findings
+) -> Path | None:
+    """Path of an image that is there.
+
+    Args:
+        named: index of the first image with each file name, which is added to.
+    """
+    name = entries[index].get("file_name")
+    if not isinstance(name, str) or not name:
+        found.add(index, "file-name", _no_text("file_name", entries[index]), Repair.DROP)
+        return None
+    if _leads_out(name):
+        found.add(index, "file-name-outside", "its file_name leads out of the folder of images")
+    if named.setdefault(name, index) != index:
+        what = f"its file is that of {found.where(named[name])} as well"
+        found.add(index, "same-file-twice", what)
+    path = image_root / name
+    if _is_file(path):
+        return path
+    slashes = name.replace("\\", "/")
+    if slashes != name and _is_file(image_root / slashes):
+        what = "its file_name has backslashes, which are no separators here"
+        found.add(index, "file-missing", what, Repair.SET, {"file_name": slashes})
+        return image_root / slashes
+    base = PurePosixPath(slashes).name
+    hint = f", but there is {base}" if base != name and _is_file(image_root / base) else ""
+    found.add(index, "file-missing", f"there is no {path}{hint}", Repair.DROP)
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or one with a null character
+        return False
+
+
+def _leads_out(name: str) -> bool:
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    return path.is_absolute() or windows.is_absolute() or ".." in windows.parts
+
+
+class _Header(NamedTuple):
+    """What an image file says of itself."""
+
+    size: Size
+    """Height and width as Detectron2 gets it: turned as EXIF's orientation says."""
+    orientation: int
+    """EXIF's, 1 where it says nothing."""
+    mode: str
+    """Pillow's name of the kind of its pixels."""
+
+
+def _check_header(path: Path, index: int, decode: bool, found: Findings) -> _Header | None:
+    """What an image file says, None where it cannot be read."""
+    try:
+        header = _read_header(path, decode)
+    except DatasetError as error:
+        found.add(index, "file-unreadable", str(error), Repair.DROP)
+        return None
+    if 1 < header.orientation <= 8:
+        what = (
+            f"Detectron2 turns it, since its EXIF orientation is {header.orientation}: see that "
+            f"its masks are meant for the turned image"
+        )
+        found.add(index, "image-turned", what)
+    if header.mode in _DEEP_MODES:
+        what = (
+            f"its pixels are of mode {header.mode}; Detectron2 makes 8 bits of them and cuts off "
+            f"what is over 255"
+        )
+        found.add(index, "image-depth", what)
+    return header
+
+
+def _read_header(path: Path, decode: bool) -> _Header:
+    """
+    Args:
+        decode: read the pixels, too, so that damage is found.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            (width, height), mode = image.size, image.mode
+            # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
+            late = image.format == "PNG" and "exif" not in image.info
+            orientation = 1 if late else image.getexif().get(_ORIENTATION, 1)
+            if decode:
+                image.load()
+                orientation = image.getexif().get(_ORIENTATION, 1) if late else orientation
+    except Exception as error:  # Pillow's readers of damaged files raise whatever they come across
+        raise DatasetError(f"it cannot be read ({type(error).__name__}: {error})") from error
+    if orientation not in range(1, 9):
+        orientation = 1
+    return _Header((width, height) if orientation >= 5 else (height, width), orientation, mode)
+
+
+def _size_of(entry: Mapping) -> Size | None:
+    """Height and width as the JSON has it, None where it has none."""
+    height, width = as_integer(entry.get("height")), as_integer(entry.get("width"))
+    if height is None or width is None or height <= 0 or width <= 0:
+        return None
+    return height, width
+
+
+def _check_size(
+    entry: Mapping, index: int, size: Size | None, header: _Header | None, found: Findings
+) -> Size | None:
+    """Height and width, from the file where the JSON has none."""
+    if size is None or not (is_integer(entry["height"]) and is_integer(entry["width"])):
+        given = [f"{key} {shorten(entry[key])}" for key in ("height", "width") if key in entry]
+        what = f"it has {' and '.join(given) or 'neither height nor width'}"
+        size = size or (header.size if header else None)
+        if size is None:
+            found.add(index, "image-size", what, Repair.DROP)
+            return None
+        value = dict(zip(("height", "width"), size, strict=True))
+        found.add(index, "image-size", what, Repair.SET, value)
+    if header is not None and header.size != size:
+        turned = " as Detectron2 turns it by its EXIF orientation" if header.orientation > 1 else ""
+        what = (
+            f"its file is {header.size[0]} × {header.size[1]} pixels (height × width){turned}, "
+            f"the JSON says {size[0]} × {size[1]}"
+        )
+        found.add(index, "size-mismatch", what, Repair.DROP)
+    return size
+
+
+def _no_text(key: str, entry: Mapping) -> str:
+    return f"its {key} is {shorten(entry[key])}" if key in entry else f"it has no {key}"
+
+
+def _name(singular: str, part: str, index: int, ids: list[Any]) -> str:
+    return f"{part}[{index}]" if ids[index] is None else f"{singular} {ids[index]}"

@@ -1,0 +1,37 @@
+"""Values out of somebody's JSON."""
+
+from __future__ import annotations
+
+import math
+
+_WIDEST = 40  # characters of a value in a message
+_LARGEST = 2**53
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number and not merely one by its value; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return is_integer(value) and abs(value) < 1e300
+
+
+def as_integer(value: object) -> int | None:
+    """A whole number out of one, out of 12.0 or out of "12"; None out of anything else."""
+    if is_integer(value):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST:
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
+        return int(value)
+    return None
+
+
+def shorten(value: object) -> str:
+    """A value as Python writes it, for a message, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

@@ -1,0 +1,163 @@
+"""All measures of one model on one dataset, and the difference between two models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .measures import MEASURES, Detections, Row, check_measures
+
+RESAMPLES = 1000
+"""Choices of images that an interval comes from."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured."""
+
+    dataset: str
+    model: str
+    images: int
+    instances: int
+    detections: int
+    rows: list[Row]
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """By key of the row and name of the value."""
+        return {row.key: row.values for row in self.rows}
+
+    def to_json(self) -> dict:
+        """Everything, with None where there is nothing to measure."""
+        return {
+            "dataset": self.dataset,
+            "model": self.model,
+            "images": self.images,
+            "instances": self.instances,
+            "detections": self.detections,
+            "rows": [
+                {
+                    "section": row.section,
+                    "key": row.key,
+                    "title": row.title,
+                    "values": {k: _json_number(v) for k, v in row.values.items()},
+                }
+                for row in self.rows
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value of two models on the same images, B less A, and its 95 % interval."""
+
+    key: str
+    title: str
+    value: str
+    a: float
+    b: float
+    low: float | None
+    high: float | None
+
+    @property
+    def difference(self) -> float:
+        return self.b - self.a
+
+    def to_json(self) -> dict:
+        numbers = {"a": self.a, "b": self.b, "difference": self.difference}
+        return {"key": self.key, "title": self.title, "value": self.value} | {
+            k: _json_number(v) for k, v in (numbers | {"low": self.low, "high": self.high}).items()
+        }
+
+
+def evaluate(
+    detections: Detections, measures: Sequence[str], dataset: str = "", model: str = ""
+) -> Evaluation:
+    """Compute measures.
+
+    Args:
+        detections: what was found and what was there.
+        measures: names of `MEASURES`; those that need masks are left out without masks.
+        dataset: named in the table.
+        model: named in the table.
+
+    Raises:
+        MeasureError: a measure is unknown or lacks what it needs.
+    """
+    check_measures(measures)
+    if not detections.has_masks:
+        measures = [name for name in measures if name == "coco"]
+    truth = detections.truth
+    return Evaluation(
+        dataset,
+        model,
+        len(truth.imgs),
+        sum(not a.get("iscrowd", 0) for a in truth.anns.values()),
+        len(detections.results),
+        [row for name in measures for row in MEASURES[name](detections)],
+    )
+
+
+def compare(
+    a: Evaluation, b: Evaluation, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Difference]:
+    """Differences of all values that two evaluations on the same images have in common.
+
+    The interval is that of the bootstrap: the images are drawn again with replacement, the same
+    ones for both models, and the 2.5 and 97.5 percentiles of the difference are taken.
+
+    Args:
+        resamples: number of draws; 0 leaves the intervals out.
+        seed: of the draws.
+    """
+    others = {row.key: row for row in b.rows}
+    common = [(row, others[row.key]) for row in a.rows if row.key in others]
+    drawn = _draw(common, a, resamples, seed)
+    differences = []
+    for first, second in common:
+        for value, number in first.values.items():
+            if "-" in value or value == "instances" or value not in second.values:
+                continue
+            low, high = _interval(drawn.get((first.key, value), []))
+            differences.append(
+                Difference(first.key, first.title, value, number, second.values[value], low, high)
+            )
+    return differences
+
+
+def _draw(
+    rows: Sequence[tuple[Row, Row]], evaluation: Evaluation, resamples: int, seed: int
+) -> dict[tuple[str, str], np.ndarray]:
+    """Differences of each value by key and name over (resamples,) draws of the images."""
+    from tqdm import tqdm
+
+    rng = np.random.default_rng(seed)
+    images = evaluation.images
+    at_once = max(1, min(50, int(2e6 / max(1, evaluation.detections))))  # a few 100 MB
+    drawn: dict[tuple[str, str], list[np.ndarray]] = {}
+    with tqdm(total=resamples, desc="bootstrap", unit="draw", leave=False) as bar:
+        for begin in range(0, resamples, at_once):
+            chosen = rng.integers(images, size=(min(at_once, resamples - begin), images))
+            weights = np.stack([np.bincount(c, minlength=images) for c in chosen]).astype(float)
+            for first, second in rows:
+                if first.resample and second.resample:
+                    one, two = first.resample(weights), second.resample(weights)
+                    for value in one:
+                        drawn.setdefault((first.key, value), []).append(two[value] - one[value])
+            bar.update(len(chosen))
+    return {name: np.concatenate(parts) for name, parts in drawn.items()}
+
+
+def _interval(values: np.ndarray | Sequence) -> tuple[float | None, float | None]:
+    values = np.asarray(values, dtype=float)
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None, None
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _json_number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

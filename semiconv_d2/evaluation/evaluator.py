@@ -1,0 +1,132 @@
+"""The measures as a Detectron2 evaluator."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.data import MetadataCatalog
+from detectron2.data.datasets import convert_to_coco_json
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.utils import comm
+
+from ..data.coco_json import write_json
+from .evaluation import Evaluation, evaluate
+from .measures import Detections, Threshold, check_measures, choose_threshold
+from .reading import load_truth
+from .tables import format_evaluation
+
+logger = logging.getLogger(__name__)
+
+
+class InstanceEvaluator(DatasetEvaluator):
+    """Measures instances that a model predicts, on a dataset with a COCO JSON.
+
+    The results are those of Detectron2's `COCOEvaluator`, under the same names, and those of the
+    other measures beside them. The main process writes into the output folder:
+
+    - `coco_instances_results.json`: the predictions, in COCO's format;
+    - `evaluation.json`: all that was measured;
+    - `evaluation.txt`: the table, which is logged too.
+
+    Args:
+        dataset_name: registered.
+        measures: names of `MEASURES`.
+        output_dir: folder to write to; nothing is written without.
+        threshold: from which score on detections count in S.
+        max_detections: the best of each image and class that are looked at.
+
+    Raises:
+        MeasureError: a measure is unknown or lacks what it needs.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        measures: Sequence[str] = ("coco",),
+        output_dir: str | None = None,
+        *,
+        threshold: Threshold | None = None,
+        max_detections: int = 100,
+    ):
+        check_measures(measures)
+        self.dataset_name = dataset_name
+        self.measures = tuple(measures)
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.threshold = threshold
+        self.max_detections = max_detections
+        self.truth = load_truth(Path(find_json(dataset_name, output_dir)))
+        self._predictions: list[dict] = []
+
+    def reset(self) -> None:
+        self._predictions = []
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Keeps what was predicted for some images, with masks run-length encoded."""
+        for image, output in zip(inputs, outputs, strict=True):
+            instances = output["instances"].to("cpu")
+            self._predictions += instances_to_coco_json(instances, image["image_id"])
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Results by name of the measure, in the main process; nothing in the others."""
+        detections = self.gather()
+        if detections is None:
+            return OrderedDict()
+        evaluation = evaluate(detections, self.measures, dataset=self.dataset_name)
+        table = format_evaluation(evaluation)
+        logger.info("Evaluation:\n%s", table)
+        if self.output_dir is not None:
+            self._write(detections, evaluation, table)
+        return OrderedDict(evaluation.values())
+
+    def gather(self) -> Detections | None:
+        """What all processes have kept, in the main process; None in the others."""
+        comm.synchronize()
+        predictions = list(itertools.chain(*comm.gather(self._predictions, dst=0)))
+        if not comm.is_main_process():
+            return None
+        ids = MetadataCatalog.get(self.dataset_name).get("thing_dataset_id_to_contiguous_id")
+        category = {index: i for i, index in ids.items()} if ids else {}
+        results = [p | {"category_id": self._category(p, category)} for p in predictions]
+        return Detections(self.truth, results, self.threshold, self.max_detections)
+
+    def _category(self, prediction: dict, category: dict[int, int]) -> int:
+        index = prediction["category_id"]
+        found = category.get(index, None if category else index)
+        if found not in self.truth.cats:
+            raise ValueError(
+                f"the model predicts class {index}, but {self.dataset_name} has "
+                f"{len(self.truth.cats)} classes: MODEL.ROI_HEADS.NUM_CLASSES has to be that"
+            )
+        return found
+
+    def _write(self, detections: Detections, evaluation: Evaluation, table: str) -> None:
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        write_json(detections.results, self.output_dir / "coco_instances_results.json")
+        write_json(evaluation.to_json(), self.output_dir / "evaluation.json")
+        (self.output_dir / "evaluation.txt").write_text(f"{table}\n", encoding="utf-8")
+
+
+class ThresholdChooser(InstanceEvaluator):
+    """Chooses the score from which on detections count in S, for the largest avS on its dataset."""
+
+    def evaluate(self) -> Threshold | None:
+        """The score, in the main process; None in the others."""
+        detections = self.gather()
+        return None if detections is None else choose_threshold(detections, self.dataset_name)
+
+
+def find_json(dataset_name: str, output_dir: str | None) -> str:
+    """Path of a dataset's COCO JSON. One without is converted by Detectron2 into the output folder,
+    or taken from there if it has been."""
+    json_file = MetadataCatalog.get(dataset_name).get("json_file")
+    if json_file is None:
+        if output_dir is None:
+            raise ValueError(f"{dataset_name} has no COCO JSON: give an output folder for one")
+        json_file = str(Path(output_dir) / f"{dataset_name}_coco_format.json")
+        convert_to_coco_json(dataset_name, json_file)
+    return json_file

@@ -1,0 +1,85 @@
+"""Which detection finds which instance. D detections, best first; G instances; T thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def match_greedily(
+    iou: np.ndarray, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray
+) -> np.ndarray:
+    """COCO's matching: each detection takes the best instance that is left.
+
+    An ignored instance is taken only where no other one is good enough; a crowd region may be
+    taken any number of times.
+
+    Args:
+        iou: (D, G) overlap.
+        thresholds: (T,) overlap that is needed.
+        ignored: (G,) bool, instances that count neither for nor against.
+        crowd: (G,) bool, crowd regions, which are ignored as well.
+
+    Returns: (T, D) int, the instance that each detection takes, -1 for none.
+    """
+    detections, instances = iou.shape
+    taken = np.full((len(thresholds), detections), -1)
+    if not iou.size:
+        return taken
+    needed = np.minimum(thresholds, 1 - 1e-10)[:, None]
+    free = np.ones((len(thresholds), instances), dtype=bool)
+    rows = np.arange(len(thresholds))
+    for d in np.flatnonzero(iou.max(axis=1) >= needed.min()):
+        enough = (iou[d] >= needed) & free
+        wanted = enough & ~ignored
+        eligible = np.where(wanted.any(axis=1, keepdims=True), wanted, enough)
+        # Of equally good ones the last, as pycocotools does.
+        best = instances - 1 - np.argmax(np.where(eligible, iou[d], -1)[:, ::-1], axis=1)
+        found = eligible.any(axis=1)
+        taken[found, d] = best[found]
+        used = found & ~crowd[best]
+        free[rows[used], best[used]] = False
+    return taken
+
+
+def match_one_to_one(allowed: np.ndarray) -> np.ndarray:
+    """Size of the largest one-to-one matching, for any number of the best detections.
+
+    Detections are added one after the other; each either makes the largest matching one pair
+    larger, along an augmenting path, or never can.
+
+    Args:
+        allowed: (D, G) bool, pairs that may be matched.
+
+    Returns: (D,) bool, whether a detection makes the matching larger. The sum over the first k is
+        the size of the largest matching of these k.
+    """
+    owner: dict[int, int] = {}
+
+    def augment(detection: int, visited: set[int]) -> bool:
+        for instance in np.flatnonzero(allowed[detection]).tolist():
+            if instance not in visited:
+                visited.add(instance)
+                if instance not in owner or augment(owner[instance], visited):
+                    owner[instance] = detection
+                    return True
+        return False
+
+    return np.array([augment(d, set()) for d in range(len(allowed))], dtype=bool)
+
+
+def match_as_voc(iou: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """PASCAL VOC's matching: each detection stands for the instance that it overlaps most, and
+    only the first one of these counts.
+
+    Returns: (T, D) bool, whether a detection finds an instance.
+    """
+    hit = np.zeros((len(thresholds), len(iou)), dtype=bool)
+    if not iou.size:
+        return hit
+    best = iou.argmax(axis=1)
+    enough = iou[np.arange(len(iou)), best] >= thresholds[:, None]
+    for t, candidates in enumerate(enough):
+        which = np.flatnonzero(candidates)
+        _, first = np.unique(best[which], return_index=True)
+        hit[t, which[first]] = True
+    return hit

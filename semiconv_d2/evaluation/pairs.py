@@ -1,0 +1,202 @@
+"""Detections and instances of each image, and how much they overlap.
+
+Everything that is measured beyond COCO's own numbers starts from here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+OVERLAPS = ("mask", "box", "boundary", "region")
+"""What overlap is: intersection over union of masks; of boxes; the smaller one of masks and of
+their boundaries (Cheng et al., CVPR 2021); of masks without void pixels and crowd regions."""
+
+
+@dataclass(frozen=True)
+class ImagePairs:
+    """D detections of one image, best first, and its G instances in the order of their file."""
+
+    scores: np.ndarray
+    """(D,) float."""
+    classes: np.ndarray
+    """(D,) int, category ids."""
+    truth_classes: np.ndarray
+    """(G,) int, category ids."""
+    truth_ids: np.ndarray
+    """(G,) int, ids of annotations."""
+    crowd: np.ndarray
+    """(G,) bool."""
+    areas: np.ndarray
+    """(D,) float: pixels of the mask, or of the box where overlap is that of boxes."""
+    truth_areas: np.ndarray
+    """(G,) float: "area" of the annotations."""
+    iou: np.ndarray
+    """(D, G) float: overlap. With a crowd region: the share of the detection inside it."""
+
+    def of_class(self, category: int) -> ImagePairs:
+        """The detections and instances of one class."""
+        detections = self.classes == category
+        instances = self.truth_classes == category
+        return self.choose(detections, instances)
+
+    def choose(self, detections: np.ndarray, instances: np.ndarray) -> ImagePairs:
+        """Some of the detections and instances, as indices or masks."""
+        return replace(
+            self,
+            scores=self.scores[detections],
+            classes=self.classes[detections],
+            truth_classes=self.truth_classes[instances],
+            truth_ids=self.truth_ids[instances],
+            crowd=self.crowd[instances],
+            areas=self.areas[detections],
+            truth_areas=self.truth_areas[instances],
+            iou=self.iou[detections][:, instances],
+        )
+
+
+def pair_images(
+    truth: COCO, detections: Sequence[dict], overlap: str, max_detections: int = 100
+) -> list[ImagePairs]:
+    """The detections and instances of each image, in the order of image ids.
+
+    Args:
+        truth: ground truth.
+        detections: COCO results with masks as RLE (with boxes, for the overlap "box").
+        overlap: one of `OVERLAPS`.
+        max_detections: the best of each image and class that are looked at, as COCO does.
+    """
+    by_image = defaultdict(list)
+    for detection in detections:
+        by_image[detection["image_id"]].append(detection)
+    measure = {
+        "mask": _mask_overlap,
+        "box": _box_overlap,
+        "boundary": _boundary_overlap,
+        "region": _region_overlap,
+    }[overlap]
+    pairs = []
+    for image_id in sorted(truth.imgs):
+        instances = truth.imgToAnns.get(image_id, [])
+        found = _best(by_image.get(image_id, []), max_detections)
+        iou, kept_detections, kept_instances = measure(truth, image_id, found, instances)
+        every = ImagePairs(
+            np.array([d["score"] for d in found], dtype=float),
+            np.array([d["category_id"] for d in found], dtype=int),
+            np.array([a["category_id"] for a in instances], dtype=int),
+            np.array([a["id"] for a in instances], dtype=int),
+            np.array([a.get("iscrowd", 0) for a in instances], dtype=bool),
+            _areas(found, overlap),
+            np.array([a["area"] for a in instances], dtype=float),
+            iou,
+        )
+        pairs.append(every.choose(kept_detections, kept_instances))
+    return pairs
+
+
+def _best(found: list[dict], max_detections: int) -> list[dict]:
+    """By falling score, at most so many of each class."""
+    number = defaultdict(int)
+    best = []
+    for detection in sorted(found, key=lambda d: -d["score"]):
+        number[detection["category_id"]] += 1
+        if number[detection["category_id"]] <= max_detections:
+            best.append(detection)
+    return best
+
+
+def _areas(found: list[dict], overlap: str) -> np.ndarray:
+    from pycocotools import mask as mask_util
+
+    if overlap == "box":
+        return np.array([d["bbox"][2] * d["bbox"][3] for d in found], dtype=float)
+    return np.array([mask_util.area(d["segmentation"]) for d in found], dtype=float)
+
+
+def _all(items: Sequence) -> np.ndarray:
+    return np.ones(len(items), dtype=bool)
+
+
+def _overlap(found: Sequence, truths: Sequence, instances: Sequence[dict]) -> np.ndarray:
+    """pycocotools' intersection over union of RLEs or boxes, (D, G)."""
+    from pycocotools import mask as mask_util
+
+    crowd = [int(a.get("iscrowd", 0)) for a in instances]
+    if not len(found) or not len(truths):
+        return np.zeros((len(found), len(truths)))
+    return np.asarray(mask_util.iou(found, truths, crowd))
+
+
+def _mask_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
+    masks = [d["segmentation"] for d in found]
+    truths = [truth.annToRLE(a) for a in instances]
+    return _overlap(masks, truths, instances), _all(found), _all(instances)
+
+
+def _box_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
+    boxes = np.array([d["bbox"] for d in found], dtype=float)
+    truths = np.array([a["bbox"] for a in instances], dtype=float)
+    return _overlap(boxes, truths, instances), _all(found), _all(instances)
+
+
+def _boundary_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
+    iou, *kept = _mask_overlap(truth, image_id, found, instances)
+    boundaries = [boundary(d["segmentation"]) for d in found]
+    truths = [boundary(truth.annToRLE(a)) for a in instances]
+    crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
+    lower = np.minimum(iou, _overlap(boundaries, truths, instances))
+    return np.where(crowd, iou, lower), *kept
+
+
+def _region_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
+    """Pixels that are void or of a crowd, and of no instance, are taken out of the detections;
+    detections that lie in such pixels alone are left out, and so are the crowd regions."""
+    from pycocotools import mask as mask_util
+
+    crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
+    truths = [truth.annToRLE(a) for a in instances]
+    masks = [d["segmentation"] for d in found]
+    outside = [t for t, c in zip(truths, crowd, strict=True) if c]
+    if "void" in truth.imgs[image_id]:
+        outside.append(truth.imgs[image_id]["void"])
+    kept = _all(found)
+    if outside and found:
+        void = mask_util.decode(mask_util.merge(outside)) > 0
+        for t, c in zip(truths, crowd, strict=True):
+            if not c:
+                void &= mask_util.decode(t) == 0
+        masks = [_without(mask, void) for mask in masks]
+        kept = np.array(
+            [
+                mask_util.area(m) > 0 or mask_util.area(d["segmentation"]) == 0
+                for m, d in zip(masks, found, strict=True)
+            ],
+            dtype=bool,
+        )
+    return _overlap(masks, truths, instances), kept, ~crowd
+
+
+def _without(rle: dict, void: np.ndarray) -> dict:
+    from pycocotools import mask as mask_util
+
+    return mask_util.encode(np.asfortranarray(mask_util.decode(rle) * ~void))
+
+
+def boundary(rle: dict, share: float = 0.02) -> dict:
+    """Pixels of a mask that lie near its outside, as RLE.
+
+    Args:
+        rle: of the mask.
+        share: distance in rows and in columns up to which they do, as a share of the image's
+            diagonal; at least one pixel.
+    """
+    from faster_coco_eval.core import mask as fast_mask
+
+    return fast_mask.rleToBoundary(rle, share)

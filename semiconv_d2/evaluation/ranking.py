@@ -1,0 +1,94 @@
+"""Average precision of ranked detections, over all images or over a weighted choice of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+RECALLS = np.linspace(0, 1, 101)
+"""Recalls at which COCO samples the precision."""
+
+Area = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Ranking(NamedTuple):
+    """Detections of one class in I images, best first: D detections, T thresholds."""
+
+    hit: np.ndarray
+    """(T, D) bool: finds an instance."""
+    counted: np.ndarray
+    """(T, D) bool: counts for or against; the others are left out."""
+    image: np.ndarray
+    """(D,) int: index of the image."""
+    positives: np.ndarray
+    """(I,) int: instances to find in each image."""
+
+
+def rank(
+    scores: np.ndarray,
+    hit: np.ndarray,
+    counted: np.ndarray,
+    image: np.ndarray,
+    positives: np.ndarray,
+) -> Ranking:
+    """Detections in the order of falling scores (D,); equal ones keep their order."""
+    order = np.argsort(-scores, kind="stable")
+    return Ranking(hit[:, order], counted[:, order], image[order], positives)
+
+
+def average_precision(
+    ranking: Ranking, weights: np.ndarray | None = None, area: Area | None = None
+) -> np.ndarray:
+    """Area under the precision-recall curve at each threshold, (..., T) in [0, 1].
+
+    NaN where there is nothing to find.
+
+    Args:
+        weights: (..., I) how often each image counts; by default (I,) ones.
+        area: of recall and precision (..., D) after each detection; COCO's by default.
+    """
+    area = area or coco_area
+    if weights is None:
+        weights = np.ones(len(ranking.positives))
+    positives = (weights @ ranking.positives)[..., None]
+    weight = weights[..., None, ranking.image]
+    found = np.cumsum(weight * (ranking.hit & ranking.counted), axis=-1)
+    seen = np.cumsum(weight * ranking.counted, axis=-1)
+    recall = found / np.maximum(positives, 1)[..., None]
+    return np.where(positives > 0, area(recall, found / np.maximum(seen, np.spacing(1))), np.nan)
+
+
+def mean_average_precision(
+    rankings: dict[int, Ranking], weights: np.ndarray | None = None, area: Area | None = None
+) -> np.ndarray:
+    """Mean of `average_precision` over the classes that have something to find, (..., T).
+
+    NaN where no class has. There must be a class.
+    """
+    return mean_known(np.array([average_precision(r, weights, area) for r in rankings.values()]))
+
+
+def mean_known(values: np.ndarray) -> np.ndarray:
+    """Mean (...) over the first axis of values (K, ...) that are not NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    number = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def coco_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """COCO's area: mean of the best precision at or beyond each of 101 recalls."""
+    reached = np.searchsorted(RECALLS, recall, side="right")  # recalls up to each detection
+    new = np.diff(reached, axis=-1, prepend=0)
+    return (new * _best_beyond(precision)).sum(axis=-1) / len(RECALLS)
+
+
+def voc_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """PASCAL VOC's area since 2010: exactly under the best precision at or beyond each recall."""
+    return (np.diff(recall, axis=-1, prepend=0) * _best_beyond(precision)).sum(axis=-1)
+
+
+def _best_beyond(precision: np.ndarray) -> np.ndarray:
+    return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]

@@ -1,0 +1,112 @@
+"""Measures results that any model wrote.
+
+    python tools/evaluate.py bbbc010_test output/inference/coco_instances_results.json
+    python tools/evaluate.py annotations/test.json masks_of_another_tool/ --output output/other
+    python tools/evaluate.py bbbc010_test --compare A.json B.json
+
+The ground truth is a registered dataset or a JSON in COCO's format. Results are a COCO results
+JSON, or a folder with a label image for each image or with one mask for each instance, named after
+the images. The table is printed; with --output it is written too, beside everything as JSON.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from semiconv_d2.data.coco_json import write_json
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.evaluation import (
+    MEASURES,
+    Detections,
+    MeasureError,
+    Threshold,
+    check_measures,
+    choose_threshold,
+    compare,
+    evaluate,
+    find_truth,
+    format_differences,
+    format_evaluation,
+    read_results,
+)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("truth", help="registered dataset or JSON in COCO's format")
+    parser.add_argument("results", nargs="?", type=Path, help="JSON or folder")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="results of two models instead"
+    )
+    parser.add_argument(
+        "--measures", nargs="+", default=list(MEASURES), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.5,
+        help="from which score on detections count in S (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold-from",
+        nargs="+",
+        metavar="TRUTH RESULTS",
+        help="choose that score on other images, those trained on: their ground truth, and the "
+        "results there, of both models with --compare",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
+    arguments = parser.parse_args()
+    if (arguments.results is None) == (arguments.compare is None):
+        parser.error("give either RESULTS or --compare A B")
+    models = arguments.compare or [arguments.results]
+    if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
+        parser.error("--threshold-from takes a ground truth and one results file for each model")
+    return arguments, models
+
+
+def find_threshold(arguments, number, path):
+    if path.is_dir():
+        return Threshold(0.0, "masks without scores")
+    if not arguments.threshold_from:
+        return Threshold(arguments.score_threshold, "given")
+    name, *results = arguments.threshold_from
+    truth = find_truth(name)
+    return choose_threshold(Detections(truth, read_results(Path(results[number]), truth)), name)
+
+
+def main():
+    arguments, models = parse_arguments()
+    check_measures(arguments.measures)
+    truth = find_truth(arguments.truth)
+    evaluations = []
+    for number, path in enumerate(models):
+        found = Detections(
+            truth, read_results(path, truth), find_threshold(arguments, number, path)
+        )
+        evaluations.append(evaluate(found, arguments.measures, arguments.truth, str(path)))
+    content = [e.to_json() for e in evaluations]
+    if len(models) == 1:
+        name, table, content = "evaluation", format_evaluation(evaluations[0]), content[0]
+    else:
+        differences = compare(*evaluations, resamples=arguments.resamples)
+        name = "comparison"
+        table = format_differences(*map(str, models), differences)
+        content = {"a": content[0], "b": content[1]}
+        content["differences"] = [d.to_json() for d in differences]
+    print(table)
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        write_json(content, arguments.output / f"{name}.json")
+        (arguments.output / f"{name}.txt").write_text(f"{table}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (DatasetError, MeasureError, OSError) as error:
+        sys.exit(f"error: {error}")
