@@ -1,5 +1,6 @@
-"""The plugin's config keys, all under MODEL.SEMICONV. Everything else is Detectron2's own:
-classes, mask resolution, pooling and FPN levels come from the keys that it has for them."""
+"""The plugin's config keys: the model's under MODEL.SEMICONV; OWN_DATA and EVALUATION, which the
+tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels come
+from the keys that it has for them."""
 
 from __future__ import annotations
 
@@ -10,13 +11,21 @@ if TYPE_CHECKING:
 
 
 def add_semiconv_config(cfg: CfgNode) -> None:
-    """Adds MODEL.SEMICONV with its defaults to `cfg`, in place. Keys that are there are kept."""
+    """Adds MODEL.SEMICONV, OWN_DATA and EVALUATION with their defaults to `cfg`, in place. Those
+    that are there are kept."""
     from detectron2.config import CfgNode
 
-    if "SEMICONV" in cfg.MODEL:
-        return
-    cfg.MODEL.SEMICONV = CfgNode()
-    node = cfg.MODEL.SEMICONV
+    for parent, name, add in (
+        (cfg.MODEL, "SEMICONV", _add_model),
+        (cfg, "OWN_DATA", _add_own_data),
+        (cfg, "EVALUATION", _add_evaluation),
+    ):
+        if name not in parent:
+            parent[name] = CfgNode()
+            add(parent[name])
+
+
+def _add_model(node: CfgNode) -> None:
 
     # Whether mask logits are rescored by the kernel. False: masks stay those of the stock head, and
     # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
@@ -75,3 +84,26 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
     # "count" takes them as its own.
     node.SHARED_PIXELS = "ignore"
+
+
+def _add_own_data(node: CfgNode) -> None:
+    # Data of your own, without a line of Python: annotations to train with, in COCO's format. They
+    # take the place of DATASETS.TRAIN.
+    node.TRAIN_JSON = ""
+    # The folder that the file names in TRAIN_JSON start from.
+    node.TRAIN_IMAGES = ""
+    # Annotations to test with. They take the place of DATASETS.TEST.
+    node.TEST_JSON = ""
+    # The folder that the file names in TEST_JSON start from. "": TRAIN_IMAGES.
+    node.TEST_IMAGES = ""
+
+
+def _add_evaluation(node: CfgNode) -> None:
+    # Any of "coco" (mask and box AP), "boundary" (boundary AP), "region" (AP^r), "s" (S and avS),
+    # "difficulty" (AP by contact with neighbours and by elongation), "errors" (errors by kind).
+    node.MEASURES = ("coco",)
+    # From which score on detections count in S, unless THRESHOLD_DATASET says where to choose it.
+    node.SCORE_THRESHOLD = 0.5
+    # Name of a dataset that the score is chosen on, for the largest avS: the one trained on, never
+    # one of DATASETS.TEST. The model is run on it before each evaluation. "": SCORE_THRESHOLD.
+    node.THRESHOLD_DATASET = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from semiconv_d2.data import bbbc010, dots, sbd, synthetic_worms, voc
 from semiconv_d2.data.files import DatasetError, describe_folder
+from semiconv_d2.data.own import read_records
 from semiconv_d2.data.prepared import datasets_root, images_path, json_path
 
 logger = logging.getLogger(__name__)
@@ -111,30 +112,13 @@ def load_prepared(dataset: PreparedDataset, folder: Path) -> list[dict]:
         DatasetError: the JSON or an image is missing, or the JSON is damaged. The message names
             the folder expected, what was found in it, and the command that prepares it.
     """
-    from detectron2.data.datasets import load_coco_json
-
     json_file, images = json_path(folder, dataset.split), images_path(folder)
-
-    def not_prepared(problem: str) -> DatasetError:
-        return DatasetError(
-            f"the dataset '{dataset.name}' is not prepared: {problem}. Expected {json_file.name} "
+    try:
+        return read_records(dataset.name, json_file, images)
+    except DatasetError as error:
+        raise DatasetError(
+            f"the dataset '{dataset.name}' is not prepared: {error}. Expected {json_file.name} "
             f"and {images.name}/ in {folder.absolute()}; found: {describe_folder(folder)}. "
             f"Prepare it by: {dataset.command} (the environment variable DETECTRON2_DATASETS "
             f"names the folder of all datasets)"
-        )
-
-    if not json_file.is_file():
-        raise not_prepared(f"there is no {json_file.name}")
-    if not images.is_dir():
-        raise not_prepared(f"there is no folder {images.name}")
-    try:
-        records = load_coco_json(str(json_file), str(images), dataset.name)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
-        reason = " ".join(str(error).split())  # in one line
-        raise not_prepared(
-            f"{json_file.name} is damaged ({type(error).__name__}: {reason})"
         ) from error
-    for record in records:
-        if not Path(record["file_name"]).is_file():
-            raise not_prepared(f"the image {record['file_name']} is missing")
-    return records

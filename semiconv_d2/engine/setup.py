@@ -13,7 +13,10 @@ from detectron2.utils.file_io import PathManager
 from yaml import YAMLError
 
 from ..config import add_semiconv_config
+from ..data.checking import check_before_training, read_coco
+from ..data.own import register
 from ..data.registration import PREPARED_DATASETS
+from ..evaluation import MeasureError, check_measures
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,11 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         where = f"{config_file} {' '.join(overrides or [])}".strip()
         raise ConfigError(f"{where}: {error}") from error
     adapt_to_machine(cfg)
+    register_own_data(cfg)
+    cfg.DATASETS.TRAIN = (
+        (cfg.OWN_DATA.TRAIN_JSON,) if cfg.OWN_DATA.TRAIN_JSON else cfg.DATASETS.TRAIN
+    )
+    cfg.DATASETS.TEST = (cfg.OWN_DATA.TEST_JSON,) if cfg.OWN_DATA.TEST_JSON else cfg.DATASETS.TEST
     cfg.freeze()
     return cfg
 
@@ -61,14 +69,19 @@ def adapt_to_machine(cfg: CfgNode) -> None:
 
 
 def load_checked_config(args: argparse.Namespace) -> CfgNode:
-    """The config of Detectron2's standard arguments, checked as far as that takes no time.
+    """The config of Detectron2's standard arguments, fitted to its data and checked as far as that
+    takes no time worth speaking of.
 
     Raises:
         ConfigError: see `load_config`, `check_weights` and `check_datasets`.
+        DatasetError: a dataset is missing or broken.
     """
     cfg = load_config(args.config_file, args.opts)
     check_weights(cfg, args.resume)
     check_datasets(cfg)
+    cfg.defrost()
+    adapt_to_data(cfg, train=not getattr(args, "eval_only", False))
+    cfg.freeze()
     return cfg
 
 
@@ -85,14 +98,46 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
     )
 
 
+def register_own_data(cfg: CfgNode) -> None:
+    """Registers the files of OWN_DATA under the names of their JSON, in this process.
+
+    Raises:
+        ConfigError: a JSON is named without its folder of images.
+        DatasetError: it is registered already, with another folder.
+    """
+    own = cfg.OWN_DATA
+    for split, json_file, images in (
+        ("TRAIN", own.TRAIN_JSON, own.TRAIN_IMAGES),
+        ("TEST", own.TEST_JSON, own.TEST_IMAGES or own.TRAIN_IMAGES),
+    ):
+        if json_file and not images:
+            raise ConfigError(
+                f"OWN_DATA.{split}_JSON is {json_file}, but OWN_DATA.{split}_IMAGES, the folder of "
+                "its images, is not set."
+            )
+        if json_file:
+            register(json_file, json_file, images)
+
+
 def check_datasets(cfg: CfgNode) -> None:
-    """Raises `ConfigError` where a dataset is not registered or cannot be evaluated, and whatever
-    reading it raises where its annotations are missing."""
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+    """Raises `ConfigError` where a dataset is not registered or cannot be evaluated or measured,
+    and whatever reading it raises where its annotations are missing."""
+    try:
+        check_measures(cfg.EVALUATION.MEASURES)
+    except MeasureError as error:
+        raise ConfigError(f"EVALUATION.MEASURES: {error}") from error
+    threshold = cfg.EVALUATION.THRESHOLD_DATASET
+    if threshold in cfg.DATASETS.TEST:
+        raise ConfigError(
+            f"EVALUATION.THRESHOLD_DATASET is {threshold}, which is tested on: a score that is "
+            "chosen there flatters the model."
+        )
+    for name in _all_datasets(cfg):
         if name not in DatasetCatalog:
             raise ConfigError(
                 f"The dataset {name} is not registered. Registered by this package: "
-                f"{', '.join(d.name for d in PREPARED_DATASETS)}."
+                f"{', '.join(d.name for d in PREPARED_DATASETS)}. Data of your own: set "
+                "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.register."
             )
         annotations = MetadataCatalog.get(name).get("json_file")
         if annotations and not Path(annotations).is_file():
@@ -104,3 +149,66 @@ def check_datasets(cfg: CfgNode) -> None:
                 f"The dataset {name} is evaluated as {kind!r}; this trainer evaluates datasets in "
                 "COCO format."
             )
+
+
+def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
+    """Fits a config to the annotations of its datasets, in place, and says what it sets.
+
+    MODEL.ROI_HEADS.NUM_CLASSES becomes the number of categories where it is 0, and
+    INPUT.MASK_FORMAT "bitmask" where masks to train with are run-length encoded.
+
+    Args:
+        train: whether the datasets to train with are looked at too.
+
+    Raises:
+        ConfigError: the datasets have other numbers of classes than the model, or than each other.
+        DatasetError: a dataset has defects that training or evaluation would trip over.
+    """
+    for name in _all_datasets(cfg) if train else cfg.DATASETS.TEST:
+        metadata = MetadataCatalog.get(name)
+        json_file, images = metadata.get("json_file"), metadata.get("image_root")
+        if not json_file:
+            continue
+        content = read_coco(Path(json_file))
+        if images:
+            check_before_training(Path(json_file), Path(images))
+        _fit_classes(cfg, name, len(content["categories"]))
+        if name in cfg.DATASETS.TRAIN and cfg.MODEL.MASK_ON and _has_run_lengths(content):
+            if cfg.INPUT.MASK_FORMAT != "bitmask":
+                logger.warning(
+                    'Masks of %s are run-length encoded: INPUT.MASK_FORMAT is set to "bitmask".',
+                    name,
+                )
+            cfg.INPUT.MASK_FORMAT = "bitmask"
+    if cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
+        raise ConfigError(
+            "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
+            "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
+            "OWN_DATA.TRAIN_IMAGES, or the number."
+        )
+
+
+def _all_datasets(cfg: CfgNode) -> list[str]:
+    threshold = cfg.EVALUATION.THRESHOLD_DATASET
+    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *([threshold] if threshold else ()))
+    return list(dict.fromkeys(names))
+
+
+def _fit_classes(cfg: CfgNode, name: str, number: int) -> None:
+    heads = cfg.MODEL.ROI_HEADS
+    if heads.NUM_CLASSES == 0:
+        logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", number, name)
+        heads.NUM_CLASSES = number
+    elif number != heads.NUM_CLASSES:
+        raise ConfigError(
+            f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}, but {name} has {number} "
+            f"categories. 0 takes the number from the data."
+        )
+
+
+def _has_run_lengths(content: dict) -> bool:
+    """Whether a mask that is trained with is run-length encoded; those of crowds are not."""
+    return any(
+        isinstance(a.get("segmentation"), dict) and not a.get("iscrowd", 0)
+        for a in content["annotations"]
+    )

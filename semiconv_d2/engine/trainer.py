@@ -1,22 +1,25 @@
-"""Detectron2's trainer with COCO evaluation and the plugin's optimizer."""
+"""Detectron2's trainer with the plugin's evaluation and optimizer."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
-from detectron2.evaluation import COCOEvaluator
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from torch import nn
 from torch.optim import Optimizer
 
+from ..evaluation import Threshold
+from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .optimizer import build_optimizer
 
 
 class Trainer(DefaultTrainer):
-    """Trains and evaluates any model of a config, stock ones included."""
+    """Trains and evaluates any instance segmentation model of a config, stock ones included."""
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -24,16 +27,51 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(
-        cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None
-    ) -> COCOEvaluator:
-        folder = output_folder or str(Path(cfg.OUTPUT_DIR) / "inference")
-        return COCOEvaluator(dataset_name, output_dir=folder)
+        cls,
+        cfg: CfgNode,
+        dataset_name: str,
+        output_folder: str | None = None,
+        threshold: Threshold | None = None,
+    ) -> InstanceEvaluator:
+        """Measures EVALUATION.MEASURES and writes into `inference` in the output folder.
+
+        Args:
+            threshold: from which score on detections count in S; by default as the config says.
+        """
+        return InstanceEvaluator(
+            dataset_name,
+            cfg.EVALUATION.MEASURES,
+            output_folder or str(Path(cfg.OUTPUT_DIR) / "inference"),
+            threshold=threshold or Threshold(cfg.EVALUATION.SCORE_THRESHOLD, "given"),
+            max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
+        )
+
+    @classmethod
+    def test(
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        evaluators: Sequence[DatasetEvaluator] | None = None,
+    ) -> OrderedDict:
+        """Results on DATASETS.TEST. Where S is measured and EVALUATION.THRESHOLD_DATASET is set,
+        the score that S needs is chosen there first."""
+        return super().test(cfg, model, evaluators or cls._build_evaluators(cfg, model))
 
     @classmethod
     def test_with_tta(cls, cfg: CfgNode, model: nn.Module) -> OrderedDict:
         """Results with test-time augmentation, as of TEST.AUG; names end in "_TTA"."""
         model = GeneralizedRCNNWithTTA(cfg, model)
         folder = str(Path(cfg.OUTPUT_DIR) / "inference_TTA")
-        evaluators = [cls.build_evaluator(cfg, name, folder) for name in cfg.DATASETS.TEST]
-        results = cls.test(cfg, model, evaluators)
+        results = cls.test(cfg, model, cls._build_evaluators(cfg, model, folder))
         return OrderedDict((f"{name}_TTA", value) for name, value in results.items())
+
+    @classmethod
+    def _build_evaluators(
+        cls, cfg: CfgNode, model: nn.Module, folder: str | None = None
+    ) -> list[InstanceEvaluator]:
+        threshold = None
+        name = cfg.EVALUATION.THRESHOLD_DATASET
+        if name and "s" in cfg.EVALUATION.MEASURES:
+            loader = cls.build_test_loader(cfg, name)
+            threshold = inference_on_dataset(model, loader, ThresholdChooser(name)) or None
+        return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]
