@@ -14,11 +14,19 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, Trainer, load_checked_config
+from semiconv_d2.engine import (
+    ConfigError,
+    Trainer,
+    load_checked_config,
+    register_own_data,
+    show_messages,
+)
 
 
 def main(cfg, args):
+    register_own_data(cfg)  # in every process
     default_setup(cfg, args)
+    show_messages(cfg.OUTPUT_DIR)
     if args.eval_only:
         model = Trainer.build_model(cfg)
         DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
@@ -44,6 +52,7 @@ if __name__ == "__main__":
     arguments = default_argument_parser().parse_args()
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
         sys.exit(f"--num-gpus {arguments.num_gpus}: {torch.cuda.device_count()} are there.")
+    show_messages()
     try:
         # Checked before there are several processes, whose errors nobody wants to read.
         config = load_checked_config(arguments)

@@ -1,7 +1,21 @@
 """Trainer and set-up that the command-line tools share."""
 
 from .optimizer import build_optimizer
-from .setup import ConfigError, load_checked_config, load_config
+from .setup import (
+    ConfigError,
+    load_checked_config,
+    load_config,
+    register_own_data,
+    show_messages,
+)
 from .trainer import Trainer
 
-__all__ = ["ConfigError", "Trainer", "build_optimizer", "load_checked_config", "load_config"]
+__all__ = [
+    "ConfigError",
+    "Trainer",
+    "build_optimizer",
+    "load_checked_config",
+    "load_config",
+    "register_own_data",
+    "show_messages",
+]

@@ -71,7 +71,7 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
             f"of {', '.join(STOCK_HEADS)}."
         )
     output.mkdir(parents=True, exist_ok=True)
-    for name in ("detectron2", "fvcore"):
+    for name in ("detectron2", "fvcore", "semiconv_d2"):
         setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
     stock_cfg = _changed(cfg, "MODEL.ROI_HEADS.NAME", STOCK_HEADS[cfg.MODEL.ROI_HEADS.NAME])
     untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]

@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
 from yaml import YAMLError
 
 from ..config import add_semiconv_config
@@ -23,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 class ConfigError(ValueError):
     """A config that cannot run, with a message for whoever wrote it."""
+
+
+def show_messages(output_dir: str | None = None) -> None:
+    """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own."""
+    name = __name__.partition(".")[0]
+    fresh = not logging.getLogger(name).handlers
+    if fresh or output_dir:
+        setup_logger(output_dir, comm.get_rank(), name=name, configure_stdout=fresh)
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
@@ -103,7 +113,6 @@ def register_own_data(cfg: CfgNode) -> None:
 
     Raises:
         ConfigError: a JSON is named without its folder of images.
-        DatasetError: it is registered already, with another folder.
     """
     own = cfg.OWN_DATA
     for split, json_file, images in (
@@ -116,6 +125,9 @@ def register_own_data(cfg: CfgNode) -> None:
                 "its images, is not set."
             )
         if json_file:
+            if json_file in DatasetCatalog:  # by an earlier config, maybe with other images
+                DatasetCatalog.remove(json_file)
+                MetadataCatalog.remove(json_file)
             register(json_file, json_file, images)
 
 

@@ -197,11 +197,11 @@ def measure_errors(detections: Detections) -> list[Row]:
         Row(
             "errors",
             "error_cost",
-            "AP50 that they cost",
+            "AP50 lost to errors",
             _floats(errors.error_costs(rankings)),
             lambda weights: errors.error_costs(rankings, weights),
         ),
-        Row("errors", "error_count", "number", {k: float(n) for k, n in counts.items()}),
+        Row("errors", "error_count", "number of errors", {k: float(n) for k, n in counts.items()}),
     ]
 
 

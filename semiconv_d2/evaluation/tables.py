@@ -38,12 +38,14 @@ def format_differences(a: str, b: str, differences: Sequence[Difference]) -> str
     lines = [["", "", "A", "B", "B - A", "95 % interval", ""]]
     shown = None
     for d in differences:
+        if math.isnan(d.a) and math.isnan(d.b):
+            continue
         title = "" if d.title == shown else d.title
         shown = d.title
         if title:
             lines.append([])
         clear = d.low is not None and (d.low > 0 or d.high < 0)
-        interval = "–" if d.low is None else f"{d.low:+.1f} … {d.high:+.1f}"
+        interval = "–" if d.low is None else f"{_signed(d.low)} … {_signed(d.high)}"
         lines.append(
             [title, d.value, _plain(d.a), _plain(d.b), _signed(d.difference), interval, "*" * clear]
         )
@@ -87,7 +89,7 @@ def _plain(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.1f}"
+    return "–" if math.isnan(value) else f"{round(value, 1) + 0:+.1f}"  # + 0: no -0.0
 
 
 def _align(lines: Sequence[Sequence[str]]) -> str:
