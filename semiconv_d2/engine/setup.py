@@ -149,7 +149,7 @@ def check_datasets(cfg: CfgNode) -> None:
             raise ConfigError(
                 f"The dataset {name} is not registered. Registered by this package: "
                 f"{', '.join(d.name for d in PREPARED_DATASETS)}. Data of your own: set "
-                "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.register."
+                "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.data.register."
             )
         annotations = MetadataCatalog.get(name).get("json_file")
         if annotations and not Path(annotations).is_file():

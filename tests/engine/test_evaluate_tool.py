@@ -1,0 +1,96 @@
+"""`tools/evaluate.py`, from the command line to the table and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
+from semiconv_d2.evaluation import load_truth
+
+TOOL = "tools/evaluate.py"
+SECTIONS = ("mask AP", "box AP", "boundary AP", "AP^r", "S (", "contact: none", "errors")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Ground truth of two splits, and results there: `good` finds all, `poor` every second one."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    prepare_synthetic_worms(folder / "worms", train_images=3, val_images=4)
+    found = {split: folder / "worms" / f"{split}.json" for split in ("train", "val")}
+    for split in ("train", "val"):
+        truth = load_truth(found[split])
+        results = [
+            {k: a[k] for k in ("image_id", "category_id", "segmentation", "bbox")} | {"score": 0.9}
+            for a in truth.dataset["annotations"]
+        ]
+        for name, chosen in (("good", results), ("poor", results[::2])):
+            found[f"{name}_{split}"] = folder / f"{name}_{split}.json"
+            found[f"{name}_{split}"].write_text(json.dumps(chosen))
+    return found
+
+
+def test_one_model(run_tool, files, tmp_path):
+    status, out, err = run_tool(TOOL, files["val"], files["poor_val"], "--output", tmp_path / "out")
+    assert status == 0, err
+    for section in SECTIONS:
+        assert f"\n{section}" in out
+    assert (tmp_path / "out" / "evaluation.txt").read_text() == out
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    values = {row["key"]: row["values"] for row in content["rows"]}
+    assert 45 < values["segm"]["AP"] < 55
+    assert content["model"] == str(files["poor_val"])
+
+
+def test_registered_names_and_a_score_of_other_images(run_tool, files):
+    """The registered worms begin with the same images, drawn from the same seed."""
+    status, out, err = run_tool(
+        TOOL, "synthetic_worms_val", files["good_val"], "--measures", "s",
+        "--threshold-from", "synthetic_worms_train", files["good_train"],
+    )  # fmt: skip
+    assert status == 0, err
+    assert "score ≥ 0.900, chosen on synthetic_worms_train" in out
+    assert out.rstrip().endswith("80.0")  # of its five images the results have four
+
+
+def test_two_models(run_tool, files, tmp_path):
+    status, out, err = run_tool(
+        TOOL, files["val"], "--compare", files["poor_val"], files["good_val"],
+        "--threshold-from", files["train"], files["poor_train"], files["good_train"],
+        "--resamples", 50, "--output", tmp_path,
+    )  # fmt: skip
+    assert status == 0, err
+    [line] = [line for line in out.splitlines() if line.startswith("S ")]
+    a, b, difference = map(float, line.split()[2:5])
+    assert b == 100
+    assert difference == pytest.approx(b - a, abs=0.11)
+    assert line.endswith("*")
+    assert "bootstrap" in err  # progress of the draws
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert {"a", "b", "differences"} == set(content)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere", "{good_val}"), "nowhere is neither a JSON file nor a registered dataset"),
+        (("gone.json", "{good_val}"), "cannot read gone.json"),
+        (("{val}", "gone.json"), "cannot read gone.json"),
+        (("{val}", "{good_val}", "--measures", "recall"), "unknown measure 'recall'"),
+        (("{val}",), "give either RESULTS or --compare"),
+        (("{val}", "{good_val}", "--compare", "{good_val}", "{good_val}"), "give either RESULTS"),
+        (("{val}", "{good_val}", "--threshold-from", "{train}"), "one results file for each"),
+        (("{good_val}", "{good_val}"), "list"),
+    ],
+)
+def test_what_cannot_be_done_is_said(run_tool, files, tmp_path, arguments, message):
+    arguments = [a.format(**files) for a in arguments]
+    output = tmp_path / "out"
+    status, out, err = run_tool(TOOL, *arguments, "--output", output)
+    assert status != 0
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not output.exists()
