@@ -13,8 +13,10 @@ from semiconv_d2.data.custom import (
     masks_data,
     prepare_own,
 )
-from semiconv_d2.data.datumaro_formats import cvat_data, datumaro_data, yolo_data
+from semiconv_d2.data.cvat import cvat_data
+from semiconv_d2.data.datumaro_formats import datumaro_data
 from semiconv_d2.data.labelme import labelme_data
+from semiconv_d2.data.yolo import yolo_data
 
 
 def main() -> None:

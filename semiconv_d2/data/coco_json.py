@@ -107,9 +107,15 @@ def _encode_void(image: CocoImage) -> dict:
 
 
 def _run_lengths(mask: np.ndarray) -> dict:
+    """Encode a mask that is not empty as pycocotools does, looking at its own columns alone."""
     import pycocotools.mask as mask_util
 
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    columns = np.flatnonzero(mask.any(axis=0))
+    begin, end = columns[0], columns[-1] + 2  # with the column in which the last run may end
+    pixels = mask[:, begin:end].ravel(order="F")
+    flips = begin * len(mask) + np.flatnonzero(np.diff(pixels, prepend=False))
+    counts = np.diff(flips, prepend=0, append=mask.size)
+    rle = mask_util.frPyObjects({"size": mask.shape, "counts": counts}, *mask.shape)
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from semiconv_d2.data.mask_files import (
 from semiconv_d2.data.prepared import (
     Summary,
     clear_prepared,
+    copy_images,
     images_path,
     json_path,
     link_images,
@@ -243,8 +243,11 @@ def prepare_own(
     deep = {source for source in sources if looked[source].deep}
     names = _name(sources, home, deep)
     images = clear_prepared(output, SPLITS)
-    shallow = [name for source, name in names.items() if source not in deep]
-    _provide_images(output, home, shallow, link=not deep)
+    shallow = [str(name) for source, name in names.items() if source not in deep]
+    if deep:
+        copy_images(images, home, shallow)
+    else:
+        link_images(output, home, shallow)
 
     def read(source: Source) -> CocoImage:
         size, name = looked[source].size, names[source]
@@ -410,6 +413,19 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def say_left_out(left_out: Counter[str], what: str) -> list[str]:
+    """A remark on annotations without a mask, or none.
+
+    Args:
+        left_out: their numbers by their kind.
+        what: one of them is, such as "shape".
+    """
+    if not left_out:
+        return []
+    kinds = ", ".join(f"{number} of type {kind}" for kind, number in sorted(left_out.items()))
+    return [f"left out: {count(left_out.total(), what)} without a mask ({kinds})"]
+
+
 class _Looked(NamedTuple):
     """What an image and its instances turned out to be."""
 
@@ -559,17 +575,3 @@ def _check_size(path: Path, pixels: np.ndarray, image: Path, size: Size) -> None
         raise DatasetError(
             f"{path} is {pixels.shape} pixels (height, width), its image {image} is {size}"
         )
-
-
-def _provide_images(folder: Path, home: Path, names: Sequence[Path], link: bool) -> None:
-    """Make the images of a prepared folder a link to `home`, or copy those of these names."""
-    if link:
-        try:
-            link_images(folder, home, map(str, names))
-            return
-        except FileNotFoundError:  # no link could be made, nor a copy in a folder below
-            pass
-    for name in names:
-        target = images_path(folder) / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(home / name, target)

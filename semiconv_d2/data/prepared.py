@@ -93,9 +93,14 @@ def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str
             return
         except OSError as error:
             logger.warning("copying the images, since they cannot be linked to: %s", error)
-    link.mkdir(exist_ok=True)
+    copy_images(link, source, file_names)
+
+
+def copy_images(folder: Path, source: Path, file_names: Iterable[str]) -> None:
+    """Copy images, which may lie in folders below `source`, to the same places below `folder`."""
     for name in file_names:
-        shutil.copyfile(source / name, link / name)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
 
 
 def _link_target(folder: Path, source: Path, link: Path) -> Path:

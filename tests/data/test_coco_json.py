@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from semiconv_d2.data.coco_json import CocoImage, build_coco, write_json
 from semiconv_d2.data.files import DatasetError
@@ -62,6 +64,61 @@ def test_ids_boxes_and_areas():
 
 
 FULL = np.ones((7, 11), dtype=bool)
+
+
+def corner(row: int, column: int) -> np.ndarray:
+    mask = np.zeros((7, 11), dtype=bool)
+    mask[row, column] = True
+    return mask
+
+
+def check_encoding(mask: np.ndarray) -> None:
+    """Against pycocotools, for an instance and for void pixels."""
+    height, width = mask.shape
+    coco = build_coco([CocoImage("a.png", height, width, [(mask, 1)], mask)], ("cat",))
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    (instance,) = coco["annotations"]
+    assert instance["segmentation"] == coco["images"][0]["void"]
+    assert instance["segmentation"] == {
+        "size": [height, width],
+        "counts": rle["counts"].decode("ascii"),
+    }
+    assert instance["bbox"] == mask_util.toBbox(rle).tolist()
+    assert instance["area"] == mask_util.area(rle) == mask.sum()
+    json.dumps(coco)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        FULL,
+        *(corner(row, column) for row in (0, 6) for column in (0, 10)),
+        corner(0, 0) | corner(6, 10),
+        np.pad(FULL, ((0, 0), (3, 4))),
+        np.pad(FULL, ((2, 0), (0, 0))),
+        np.pad(FULL, ((0, 2), (0, 0))),
+        np.pad(FULL.T, 400),
+        np.ones((1, 1), dtype=bool),
+    ],
+)
+def test_a_mask_is_encoded_as_pycocotools_does(mask):
+    check_encoding(mask)
+    check_encoding(np.asfortranarray(mask))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    density=st.floats(0, 1),
+    before=st.integers(0, 100),
+    after=st.integers(0, 100),
+)
+def test_random_masks_are_encoded_as_pycocotools_does(seed, size, density, before, after):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(size) < density
+    mask[rng.integers(size[0]), rng.integers(size[1])] = True  # an empty one is refused
+    check_encoding(np.pad(mask, ((0, 0), (before, after))))
 
 
 @pytest.mark.parametrize(
