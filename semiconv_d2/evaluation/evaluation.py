@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .measures import MEASURES, Detections, Row, check_measures
+
+logger = logging.getLogger(__name__)
 
 RESAMPLES = 1000
 """Choices of images that an interval comes from."""
@@ -87,7 +90,8 @@ def evaluate(
         MeasureError: a measure is unknown or lacks what it needs.
     """
     check_measures(measures)
-    if not detections.has_masks:
+    if not detections.has_masks and set(measures) != {"coco"}:
+        logger.warning("there are no masks: box AP alone is measured")
         measures = [name for name in measures if name == "coco"]
     truth = detections.truth
     return Evaluation(
