@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
 from semiconv_d2.engine.drop_in import Row, format_rows
+from semiconv_d2.evaluation.benchmark import format_times
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.stem)
@@ -42,6 +45,41 @@ def test_its_plain_pytorch_example_runs():
     exec(code, scope)
     assert scope["k"].shape == (1, 64, 64)
     assert scope["k"].argmax() == 20 * 64 + 30
+
+
+def test_the_evaluation_example_runs(tmp_path, monkeypatch, capsys):
+    [code] = re.findall(r"```python\n(.*?)```", EVALUATION, re.DOTALL)
+    prepare_synthetic_worms(tmp_path / "annotations", train_images=1, val_images=1)
+    truth = json.loads((tmp_path / "annotations" / "val.json").read_text())
+    results = [a | {"score": 0.5} for a in truth["annotations"]]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mask AP  ")]
+    assert line.split()[2:5] == ["100.0", "100.0", "100.0"]
+
+
+def test_the_evaluation_example_is_that_of_the_results():
+    content = json.loads((ROOT / "results" / "evaluation" / "bbbc010_small.json").read_text())
+    shown = {d["value"]: d for d in content["differences"] if d["key"] == "segm"}
+    [line] = re.findall(r"^mask AP +AP +(.*)$", EVALUATION, flags=re.MULTILINE)
+    a, b, difference, low, _, high, _ = line.split()
+    for text, name in (
+        (a, "a"),
+        (b, "b"),
+        (difference, "difference"),
+        (low, "low"),
+        (high, "high"),
+    ):
+        assert float(text) == pytest.approx(shown["AP"][name], abs=0.0501)
+    [row] = [r for r in content["b"]["rows"] if r["key"] == "contact_3"]
+    assert f"{row['values']['AP']:.1f}  {row['values']['AP50']:.1f}" in EVALUATION
+
+
+@pytest.mark.parametrize("name", ["drawn_5000", "bbbc010"])
+def test_timings_are_those_of_the_results(name):
+    content = json.loads((ROOT / "results" / "evaluation" / f"time_{name}.json").read_text())
+    assert format_times(content) in EVALUATION
 
 
 def test_first_picture_is_small():

@@ -5,16 +5,13 @@ python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instanc
 """
 
 import argparse
-import platform
 import sys
 from pathlib import Path
-
-from tabulate import tabulate
 
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import find_truth, read_results
-from semiconv_d2.evaluation.benchmark import draw_scene, time_libraries, time_measures
+from semiconv_d2.evaluation.benchmark import draw_scene, format_times, time_evaluation
 
 
 def benchmark_evaluation(arguments):
@@ -23,26 +20,9 @@ def benchmark_evaluation(arguments):
         results = read_results(arguments.results, truth)
     else:
         truth, results = draw_scene(arguments.images)
-    libraries = time_libraries(truth, results, arguments.repeats)
-    measures = time_measures(truth, results)
-    print(
-        f"{len(truth.imgs):,} images, {len(truth.anns):,} instances, {len(results):,} detections; "
-        f"{platform.machine()}, Python {platform.python_version()}\n"
-    )
-    print(
-        tabulate(
-            [
-                (f"{t.overlap} AP", t.pycocotools, t.faster_coco_eval, ratio, f"{t.difference:.0e}")
-                for t in libraries
-                for ratio in [t.pycocotools / t.faster_coco_eval]
-            ],
-            headers=("seconds", "pycocotools", "faster-coco-eval", "ratio", "largest difference"),
-            floatfmt=".2f",
-        )
-    )
-    print()
-    print(tabulate(measures.items(), headers=("measure", "seconds"), floatfmt=".2f"))
-    return {"libraries": [t._asdict() for t in libraries], "measures": measures}
+    times = time_evaluation(truth, results, arguments.repeats)
+    print(format_times(times))
+    return times
 
 
 def main():

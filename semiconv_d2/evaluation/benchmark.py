@@ -6,9 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+from tabulate import tabulate
 
 from .coco import coco_values
 from .measures import MEASURES, Detections, Threshold
@@ -17,43 +18,68 @@ if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 
-class LibraryTime(NamedTuple):
-    """Seconds of both libraries for the same numbers, medians over the repetitions."""
+def time_evaluation(truth: COCO, results: Sequence[dict], repeats: int = 3) -> dict:
+    """Seconds of COCO's numbers by both libraries, by turns, and of each measure once.
 
-    overlap: str
-    pycocotools: float
-    faster_coco_eval: float
-    difference: float
-    """Largest one between two of their numbers, in points."""
-
-
-def time_libraries(truth: COCO, results: Sequence[dict], repeats: int = 3) -> list[LibraryTime]:
-    """Mask and box AP by both libraries, by turns."""
-    times = []
-    for overlap in ("mask", "box"):
-        seconds: dict[bool, list[float]] = {False: [], True: []}
-        values = {}
-        for _ in range(repeats):
-            for fast in seconds:
-                action = partial(coco_values, truth, results, overlap, fast=fast)
-                taken, values[fast] = _time(action)
-                seconds[fast].append(taken)
-        plain, fast = (np.array(list(values[f].values())) for f in (False, True))
-        times.append(
-            LibraryTime(
-                overlap,
-                *(statistics.median(seconds[f]) for f in (False, True)),
-                float(np.nanmax(np.abs(plain - fast), initial=0)),
-            )
-        )
-    return times
-
-
-def time_measures(truth: COCO, results: Sequence[dict]) -> dict[str, float]:
-    """Seconds of each measure by itself, once."""
+    Returns: what `format_times` prints, and JSON can hold.
+    """
     return {
-        name: _time(partial(measure, Detections(truth, results, Threshold(0.5, "given"))))[0]
-        for name, measure in MEASURES.items()
+        "images": len(truth.imgs),
+        "instances": len(truth.anns),
+        "detections": len(results),
+        "libraries": {o: _time_libraries(truth, results, o, repeats) for o in ("mask", "box")},
+        "measures": {
+            name: _time(partial(measure, Detections(truth, results, Threshold(0.5, "given"))))[0]
+            for name, measure in MEASURES.items()
+        },
+    }
+
+
+def format_times(times: dict) -> str:
+    """The table that people read."""
+    heading = "{images:,} images, {instances:,} instances, {detections:,} detections".format(
+        **times
+    )
+    libraries = [
+        (
+            f"{overlap} AP",
+            t["pycocotools"],
+            t["faster_coco_eval"],
+            t["ratio"],
+            f"{t['difference']:.0e}",
+        )
+        for overlap, t in times["libraries"].items()
+    ]
+    columns = (
+        "seconds",
+        "pycocotools",
+        "faster-coco-eval",
+        "ratio",
+        "largest difference, AP points",
+    )
+    measures = tabulate(
+        [("seconds", *times["measures"].values())],
+        headers=("measure", *times["measures"]),
+        floatfmt=".2f",
+    )
+    return f"{heading}\n\n{tabulate(libraries, headers=columns, floatfmt='.2f')}\n\n{measures}"
+
+
+def _time_libraries(truth: COCO, results: Sequence[dict], overlap: str, repeats: int) -> dict:
+    """Medians, the median of the ratios, and the largest difference between two numbers."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    values = {}
+    for _ in range(repeats):
+        for fast, taken in seconds.items():
+            action = partial(coco_values, truth, results, overlap, fast=fast)
+            second, values[fast] = _time(action)
+            taken.append(second)
+    plain, fast = (np.array(list(values[f].values())) for f in (False, True))
+    return {
+        "pycocotools": statistics.median(seconds[False]),
+        "faster_coco_eval": statistics.median(seconds[True]),
+        "ratio": statistics.median(a / b for a, b in zip(*seconds.values(), strict=True)),
+        "difference": float(np.nanmax(np.abs(plain - fast), initial=0)),
     }
 
 
