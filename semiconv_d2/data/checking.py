@@ -11,12 +11,16 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from semiconv_d2.data.checking_annotations import KnownImage, check_annotations
 from semiconv_d2.data.defects import KINDS, Defect, Findings, Repair, errors_of
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.json_values import as_integer, is_integer, shorten
+from semiconv_d2.data.segmentations import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 LISTS = ("categories", "images", "annotations")
 """What a JSON in COCO's format must have."""
@@ -105,17 +109,20 @@ def find_defects(
     return defects + check_annotations(content["annotations"], images, categories, not quick)
 
 
-def check_before_training(json_file: Path, image_root: Path) -> None:
+def check_before_training(json_file: Path, image_root: Path) -> dict:
     """The check that is quick enough to come before every training.
 
     Images are not decoded: that they are there is looked up for all, their sizes for 200 of them.
 
+    Returns: what the JSON has, see `read_coco`.
+
     Raises:
         DatasetError: there are errors; the message has the first ones and how to go on.
     """
-    errors = errors_of(find_defects(read_coco(json_file), image_root, quick=True))
+    content = read_coco(json_file)
+    errors = errors_of(find_defects(content, image_root, quick=True))
     if not errors:
-        return
+        return content
     counts = Counter(error.kind for error in errors)
     first = {error.kind: error for error in reversed(errors)}
     told = [f"{first[kind]} ({kind}: {count:,})" for kind, count in list(counts.items())[:_SHOWN]]
@@ -199,7 +206,11 @@ def _check_ids(kind: str, entries: list[dict], ids: list[Any], found: Findings) 
     for index, (entry, number) in enumerate(zip(entries, ids, strict=True)):
         if is_integer(entry.get("id")):
             continue
-        what = f"its id is {shorten(entry['id'])}, no whole number" if "id" in entry else "no id"
+        what = (
+            f"its id is {shorten(entry['id'])}, no whole number"
+            if "id" in entry
+            else "it has no id"
+        )
         if number is None:
             found.add(index, kind, what, Repair.DROP)
         else:
@@ -290,7 +301,7 @@ def _check_header(path: Path, index: int, decode: bool, found: Findings) -> _Hea
     except DatasetError as error:
         found.add(index, "file-unreadable", str(error), Repair.DROP)
         return None
-    if 1 < header.orientation <= 8:
+    if header.orientation > 1:
         what = (
             f"Detectron2 turns it, since its EXIF orientation is {header.orientation}: see that "
             f"its masks are meant for the turned image"
@@ -321,21 +332,28 @@ def _read_header(path: Path, decode: bool) -> _Header:
             (width, height), mode = image.size, image.mode
             # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
             late = image.format == "PNG" and "exif" not in image.info
-            orientation = 1 if late else image.getexif().get(_ORIENTATION, 1)
+            orientation = 1 if late else _read_orientation(image)
             if decode:
                 image.load()
-                orientation = image.getexif().get(_ORIENTATION, 1) if late else orientation
+                orientation = _read_orientation(image) if late else orientation
     except Exception as error:  # Pillow's readers of damaged files raise whatever they come across
         raise DatasetError(f"it cannot be read ({type(error).__name__}: {error})") from error
-    if orientation not in range(1, 9):
-        orientation = 1
     return _Header((width, height) if orientation >= 5 else (height, width), orientation, mode)
 
 
+def _read_orientation(image: Image.Image) -> int:
+    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # Detectron2 takes any for no EXIF
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
 def _size_of(entry: Mapping) -> Size | None:
-    """Height and width as the JSON has it, None where it has none."""
+    """Height and width as the JSON has it, None where they are none that an image can have."""
     height, width = as_integer(entry.get("height")), as_integer(entry.get("width"))
-    if height is None or width is None or height <= 0 or width <= 0:
+    if height is None or width is None or min(height, width) <= 0 or height * width > MOST_PIXELS:
         return None
     return height, width
 

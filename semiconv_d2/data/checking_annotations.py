@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ from semiconv_d2.data.segmentations import (
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
     check_encoding,
+    covers_pixels,
     decode_counts,
-    decode_mask,
     measure_runs,
     merge_boxes,
     read_polygon,
@@ -60,7 +60,7 @@ def check_annotations(
         entries: the annotations.
         images: by their ids.
         categories: ids of the categories.
-        crossings: look for polygons that cross themselves, where Shapely is installed.
+        crossings: look for polygons that cross themselves, see `can_find_crossings`.
     """
 
     def where(index: int) -> str:
@@ -70,6 +70,7 @@ def check_annotations(
 
     found = Findings("annotations", where)
     _check_ids(entries, found)
+    crossings = crossings and can_find_crossings()
     seen: dict[tuple, list[int]] = {}
     for start in range(0, len(entries), _BATCH):
         batch = _Batch()
@@ -87,10 +88,18 @@ def check_annotations(
         _check_encoded(batch, found)
         _check_thin(entries, batch, found)
         _check_areas(entries, batch, found)
-        if crossings and find_spec("shapely") is not None:
+        if crossings:
             _check_crossings(batch, found)
         _check_boxes(entries, batch, found)
     return found.in_order()
+
+
+def can_find_crossings() -> bool:
+    """Whether Shapely is installed, from version 2 on."""
+    try:
+        return int(version("shapely").split(".")[0]) >= 2
+    except PackageNotFoundError:
+        return False
 
 
 def _known(known: Mapping | Collection, value: object) -> Any:
@@ -109,7 +118,9 @@ def _check_ids(entries: list[dict], found: Findings) -> None:
         kind = ""
         if not is_integer(number):
             kind = "annotation-id"
-            what = f"its id is {shorten(number)}, no whole number" if "id" in entry else "no id"
+            what = (
+                f"its id is {shorten(number)}, no whole number" if "id" in entry else "it has no id"
+            )
         elif first.setdefault(number, index) != index:
             kind = "duplicate-annotation-id"
             what = f"annotations[{first[number]}] has its id too"
@@ -128,7 +139,9 @@ def _check_image(
     if image is None:
         number = as_integer(value)
         repaired = None if number is None else images.get(number)
-        what = f"no image has the id {shorten(value)}" if "image_id" in entry else "no image_id"
+        what = (
+            f"no image has the id {shorten(value)}" if "image_id" in entry else "it has no image_id"
+        )
         if repaired is None:
             found.add(index, "unknown-image", what, Repair.DROP)
         else:
@@ -142,10 +155,10 @@ def _check_category(entry: Mapping, index: int, categories: Collection, found: F
     value = entry.get("category_id")
     if _known(categories, value):
         return True
-    what = (
-        f"no category has the id {shorten(value)}" if "category_id" in entry else "no category_id"
-    )
     number = as_integer(value)
+    what = f"no category has the id {shorten(value)}"
+    if "category_id" not in entry:
+        what = "it has no category_id"
     if number is None or number not in categories:
         found.add(index, "unknown-category", what, Repair.DROP)
         return False
@@ -205,6 +218,8 @@ class _Batch:
     """Which polygon of its segmentation it is, P."""
     broken: list[tuple[int, int, SegmentationError]] = field(default_factory=list)
     """The other ones: to which of the N they belong, which polygon it is, and what is wrong."""
+    sound: list[int] = field(default_factory=list)
+    """Which of the P lie in the image and have an area."""
     encoded: list[int] = field(default_factory=list)
     """Which of the N have a run-length encoding."""
     counts: list[str | list[int]] = field(default_factory=list)
@@ -233,7 +248,7 @@ def _read_segmentation(
         what = f"its segmentation is {shorten(mask)}, neither polygons nor a run-length encoding"
         found.add(index, "segmentation-type", what, Repair.DROP)
         return False
-    if all(is_number(value) for value in mask[:6]):
+    if isinstance(mask[0], int | float):
         what = "its segmentation is a polygon, where a list of polygons has to be"
         found.add(index, "polygon-flat", what, Repair.SET, {"segmentation": [mask]})
         mask = [mask]
@@ -300,6 +315,7 @@ def _check_outlines(batch: _Batch, found: Findings) -> None:
             places = np.flatnonzero(chosen)
             broken += [(batch.owners[k], batch.numbers[k], kind, what) for k in places]
         sound = np.flatnonzero(~flat & ~outside)
+        batch.sound = sound.tolist()
         left = set(owners[sound].tolist())
         total = len(batch.indices)
         batch.masks = merge_boxes(owners[sound], low[sound], high[sound], total)
@@ -354,7 +370,7 @@ def _check_thin(entries: list[dict], batch: _Batch, found: Findings) -> None:
         mask, size = entries[batch.indices[owner]]["segmentation"], batch.sizes[owner]
         if isinstance(mask, Mapping) or size is None:
             continue
-        if not decode_mask(mask if isinstance(mask[0], list) else [mask], size).any():
+        if not covers_pixels(mask if isinstance(mask[0], list) else [mask], size):
             what = "its polygons are so thin that no pixel is in its mask"
             found.add(batch.indices[owner], "mask-too-thin", what, Repair.DROP)
             batch.masks[owner] = np.nan
@@ -374,17 +390,16 @@ def _check_crossings(batch: _Batch, found: Findings) -> None:
     """Tell which polygons cross themselves; those that touch themselves in a point are fine."""
     import shapely
 
-    if not batch.outlines:
+    outlines = [batch.outlines[k] for k in batch.sound]
+    if not outlines:
         return
-    lengths = [len(points) for points in batch.outlines]
-    rings = shapely.linearrings(
-        np.concatenate(batch.outlines), indices=np.repeat(np.arange(len(lengths)), lengths)
-    )
-    polygons = shapely.polygons(rings)
-    for k in np.flatnonzero(~shapely.is_valid(polygons)):
-        reason = shapely.is_valid_reason(polygons[k])
+    rings = np.repeat(np.arange(len(outlines)), [len(points) for points in outlines])
+    polygons = shapely.polygons(shapely.linearrings(np.concatenate(outlines), indices=rings))
+    for polygon in np.flatnonzero(~shapely.is_valid(polygons)):
+        reason = shapely.is_valid_reason(polygons[polygon])
         if reason.startswith("Self-intersection["):
             x, y = map(float, reason[len("Self-intersection[") : -1].split()[:2])
+            k = batch.sound[polygon]
             what = f"its polygon {batch.numbers[k]} crosses itself at ({x:.1f}, {y:.1f})"
             found.add(batch.indices[batch.owners[k]], "polygon-crosses-itself", what)
 

@@ -21,12 +21,13 @@ from semiconv_d2.data.files import DatasetError
 FARTHEST = 1e6
 """Largest absolute coordinate in pixels; drawing takes memory in proportion."""
 
+MOST_PIXELS = 2**31
+"""Largest image that a mask can be of."""
 RUNS_DO_NOT_ADD_UP = "the runs of its mask do not add up to the pixels of the image"
 
 Size = tuple[int, int]
 
 _NUMBERS = {int, float}
-_MOST_PIXELS = 2**31
 # Numbers of at most 7 characters, which have 35 bits: the first ones go on, the last one does not.
 _COMPRESSED = re.compile("(?:[P-o]{0,6}[0-O])+")
 
@@ -94,14 +95,14 @@ def check_encoding(segmentation: Mapping, size: Size | None) -> None:
             f"its mask is {own[0]} × {own[1]} pixels (height × width), its image "
             f"{size[0]} × {size[1]}",
         )
-    if min(own) <= 0 or own[0] * own[1] > _MOST_PIXELS:
+    if min(own) <= 0 or own[0] * own[1] > MOST_PIXELS:
         raise SegmentationError("rle-size", f"its mask is {own[0]} × {own[1]} pixels")
     if isinstance(counts, str):
         if not _COMPRESSED.fullmatch(counts):
             raise SegmentationError("rle-counts", "the counts of its mask are no compressed runs")
     elif not set(map(type, counts)) <= {int} or not counts:
         raise SegmentationError("rle-counts", "the counts of its mask are no whole numbers")
-    elif not 0 <= min(counts) <= max(counts) <= _MOST_PIXELS:
+    elif not 0 <= min(counts) <= max(counts) <= MOST_PIXELS:
         raise SegmentationError("rle-counts", "the counts of its mask are no lengths of runs")
 
 
@@ -225,13 +226,27 @@ def decode_mask(segmentation: object, size: Size) -> np.ndarray:
             raise SegmentationError("rle-counts", RUNS_DO_NOT_ADD_UP)
         values = np.arange(len(runs)) % 2 == 1
         return np.repeat(values, runs).reshape(size[::-1]).T
+    encoded = _encode_polygons(segmentation, size)
+    return np.zeros(size, dtype=bool) if encoded is None else mask_util.decode(encoded) > 0
+
+
+def covers_pixels(polygons: object, size: Size) -> bool:
+    """Whether polygons have any pixel as COCO's tools draw them; see `decode_mask`."""
+    import pycocotools.mask as mask_util
+
+    encoded = _encode_polygons(polygons, size)
+    return encoded is not None and mask_util.area(encoded) > 0
+
+
+def _encode_polygons(polygons: object, size: Size) -> dict | None:
+    """pycocotools' encoding of those polygons that are some, None where none is."""
+    import pycocotools.mask as mask_util
+
     outlines = []
-    for numbers in segmentation if isinstance(segmentation, list) else ():
+    for numbers in polygons if isinstance(polygons, list) else ():
         with contextlib.suppress(SegmentationError):
             outlines.append(read_polygon(numbers).ravel().tolist())
-    if not outlines:
-        return np.zeros(size, dtype=bool)
-    return mask_util.decode(mask_util.merge(mask_util.frPyObjects(outlines, *size))) > 0
+    return mask_util.merge(mask_util.frPyObjects(outlines, *size)) if outlines else None
 
 
 def polygon_area(points: np.ndarray) -> float:

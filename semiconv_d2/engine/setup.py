@@ -181,9 +181,11 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
         if not json_file:
             continue
-        content = read_coco(Path(json_file))
-        if images:
+        content = (
             check_before_training(Path(json_file), Path(images))
+            if images
+            else read_coco(Path(json_file))
+        )
         _fit_classes(cfg, name, len(content["categories"]))
         if name in cfg.DATASETS.TRAIN and cfg.MODEL.MASK_ON and _has_run_lengths(content):
             if cfg.INPUT.MASK_FORMAT != "bitmask":
