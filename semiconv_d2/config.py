@@ -1,6 +1,6 @@
 """The plugin's config keys: the model's under MODEL.SEMICONV; OWN_DATA and EVALUATION, which the
-tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels come
-from the keys that it has for them."""
+tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels
+come from the keys that it has for them."""
 
 from __future__ import annotations
 
