@@ -29,22 +29,19 @@ def contact(masks: Sequence[np.ndarray], reach: int = REACH) -> np.ndarray:
     from scipy.ndimage import binary_erosion, maximum_filter
 
     shares = np.zeros(len(masks))
-    if not len(masks):
+    windows = {i: bounding_window(m, margin=reach) for i, m in enumerate(masks) if m.any()}
+    if len(windows) < 2:
         return shares
     cover = np.zeros(masks[0].shape, dtype=np.int32)
-    for mask in masks:
-        cover += mask
-    for index, mask in enumerate(masks):
-        if not mask.any():
-            continue
-        window = bounding_window(mask, margin=reach)
-        own = mask[window]
+    for index, window in windows.items():
+        cover[window] += masks[index][window]
+    for index, window in windows.items():
+        own = masks[index][window]
         others = cover[window] - own > 0
-        if not others.any():
-            continue
-        outline = own & ~binary_erosion(own)
-        near = maximum_filter(others, size=2 * reach + 1, mode="constant", cval=False)
-        shares[index] = near[outline].mean()
+        if others.any():
+            outline = own & ~binary_erosion(own)
+            near = maximum_filter(others, size=2 * reach + 1, mode="constant", cval=False)
+            shares[index] = near[outline].mean()
     return shares
 
 

@@ -95,6 +95,8 @@ def coco_rankings(
             own = image.classes == category
             truths = image.truth_classes == category
             left_out = ignored[truths]
+            if left_out.all() and not detections[own].any():
+                continue  # nothing to find here, and nothing that counts
             taken = match_greedily(
                 image.iou[own][:, truths], thresholds, left_out, image.crowd[truths]
             )
@@ -152,18 +154,17 @@ def _precision(
     limits = [1, 10, max_detections]
     annotations = [dict(a) for a in truth.dataset["annotations"]]
     content = {**truth.dataset, "annotations": annotations}
-    # With a box the area of an instance would be that of its box.
-    results = [
-        {k: v for k, v in d.items() if iou_type == "bbox" or k != "bbox"} for d in detections
-    ]
-    if not results:
+    if not detections:
         return _precision_of_nothing(truth)
     with contextlib.redirect_stdout(io.StringIO()):
         if fast:
             import faster_coco_eval
 
             truth = faster_coco_eval.COCO(content)
-            evaluation = faster_coco_eval.COCOeval_faster(truth, truth.loadRes(results), iou_type)
+            found = faster_coco_eval.COCO(
+                {**content, "annotations": _with_areas(detections, iou_type)}
+            )
+            evaluation = faster_coco_eval.COCOeval_faster(truth, found, iou_type)
         else:
             from pycocotools.coco import COCO
             from pycocotools.cocoeval import COCOeval
@@ -171,11 +172,30 @@ def _precision(
             truth = COCO()
             truth.dataset = content
             truth.createIndex()
+            # With a box, the area of an instance would be that of its box.
+            results = [
+                {k: v for k, v in d.items() if iou_type == "bbox" or k != "bbox"}
+                for d in detections
+            ]
             evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
         evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
     return np.asarray(evaluation.eval["precision"])[..., -1]
+
+
+def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
+    """Detections as annotations, with areas of boxes or of masks, which tell small from large."""
+    from pycocotools import mask as mask_util
+
+    if iou_type == "bbox":
+        areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
+    else:
+        areas = mask_util.area([d["segmentation"] for d in detections]).tolist()
+    return [
+        {**detection, "id": number, "area": area, "iscrowd": 0}
+        for number, (detection, area) in enumerate(zip(detections, areas, strict=True), start=1)
+    ]
 
 
 def _precision_of_nothing(truth: COCO) -> np.ndarray:
