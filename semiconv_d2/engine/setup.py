@@ -23,6 +23,10 @@ from ..evaluation import MeasureError, check_measures
 logger = logging.getLogger(__name__)
 
 
+HAVE_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN")
+"""Meta-architectures whose classes MODEL.ROI_HEADS.NUM_CLASSES counts."""
+
+
 class ConfigError(ValueError):
     """A config that cannot run, with a message for whoever wrote it."""
 
@@ -176,7 +180,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         ConfigError: the datasets have other numbers of classes than the model, or than each other.
         DatasetError: a dataset has defects that training or evaluation would trip over.
     """
-    for name in _all_datasets(cfg) if train else cfg.DATASETS.TEST:
+    for name in _all_datasets(cfg, train):
         metadata = MetadataCatalog.get(name)
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
         if not json_file:
@@ -194,7 +198,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
                     name,
                 )
             cfg.INPUT.MASK_FORMAT = "bitmask"
-    if cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
+    if cfg.MODEL.META_ARCHITECTURE in HAVE_ROI_HEADS and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
         raise ConfigError(
             "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
             "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
@@ -202,13 +206,16 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         )
 
 
-def _all_datasets(cfg: CfgNode) -> list[str]:
-    threshold = cfg.EVALUATION.THRESHOLD_DATASET
-    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *([threshold] if threshold else ()))
+def _all_datasets(cfg: CfgNode, train: bool = True) -> list[str]:
+    names = [*(cfg.DATASETS.TRAIN if train else ()), *cfg.DATASETS.TEST]
+    if cfg.EVALUATION.THRESHOLD_DATASET:
+        names.append(cfg.EVALUATION.THRESHOLD_DATASET)
     return list(dict.fromkeys(names))
 
 
 def _fit_classes(cfg: CfgNode, name: str, number: int) -> None:
+    if cfg.MODEL.META_ARCHITECTURE not in HAVE_ROI_HEADS:
+        return
     heads = cfg.MODEL.ROI_HEADS
     if heads.NUM_CLASSES == 0:
         logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", number, name)

@@ -218,6 +218,11 @@ def test_other_numbers_of_classes_are_both_named(worms):
         load([*own(worms), "MODEL.ROI_HEADS.NUM_CLASSES", "7"])
 
 
+def test_models_without_roi_heads_count_their_classes_elsewhere(worms):
+    overrides = ["MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.ROI_HEADS.NUM_CLASSES", "80"]
+    assert load([*own(worms), *overrides]).MODEL.ROI_HEADS.NUM_CLASSES == 80
+
+
 def test_datasets_that_differ_in_their_classes(worms, tmp_path):
     content = json.loads((worms / "val.json").read_text())
     content["categories"].append({"id": 2, "name": "egg"})
