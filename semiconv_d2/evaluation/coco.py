@@ -186,12 +186,12 @@ def _precision(
 
 def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
     """Detections as annotations, with areas of boxes or of masks, which tell small from large."""
-    from pycocotools import mask as mask_util
+    from faster_coco_eval.core import mask as fast_mask  # pycocotools' area takes up to 255 masks
 
     if iou_type == "bbox":
         areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
     else:
-        areas = mask_util.area([d["segmentation"] for d in detections]).tolist()
+        areas = fast_mask.area([d["segmentation"] for d in detections]).tolist()
     return [
         {**detection, "id": number, "area": area, "iscrowd": 0}
         for number, (detection, area) in enumerate(zip(detections, areas, strict=True), start=1)

@@ -95,6 +95,15 @@ def test_more_detections_than_a_hundred_can_count():
     assert coco.coco_values(truth, results, "mask", 200)["AP"] == 100
 
 
+@pytest.mark.parametrize("overlap", ["mask", "box"])
+def test_more_detections_than_a_byte_can_count(overlap):
+    mask = rectangle(0, 0, 5, 5)
+    truth = build_truth([[(mask, 1, False)]] * 300)
+    results = build_results([[(mask, 1, 0.9)]] * 300)
+    for fast in (True, False):
+        assert coco.coco_values(truth, results, overlap, fast=fast)["AP"] == 100
+
+
 # --- Boundary AP
 
 
