@@ -105,5 +105,6 @@ def _add_evaluation(node: CfgNode) -> None:
     # From which score on detections count in S, unless THRESHOLD_DATASET says where to choose it.
     node.SCORE_THRESHOLD = 0.5
     # Name of a dataset that the score is chosen on, for the largest avS: the one trained on, never
-    # one of DATASETS.TEST. The model is run on it before each evaluation. "": SCORE_THRESHOLD.
+    # one of DATASETS.TEST. The model is run on it before each evaluation. "": SCORE_THRESHOLD. Data
+    # of your own have the name that OWN_DATA.TRAIN_JSON gives, letter for letter.
     node.THRESHOLD_DATASET = ""

@@ -27,6 +27,7 @@ from semiconv_d2.evaluation import (
     find_truth,
     format_differences,
     format_evaluation,
+    lacks,
     read_results,
 )
 
@@ -41,7 +42,20 @@ def parse_arguments():
         "--compare", nargs=2, type=Path, metavar=("A", "B"), help="results of two models instead"
     )
     parser.add_argument(
-        "--measures", nargs="+", default=list(MEASURES), help="default: %(default)s"
+        "--measures",
+        nargs="+",
+        help=f"any of {', '.join(MEASURES)} (default: all that can be computed)",
+    )
+    parser.add_argument(
+        "--max-detections",
+        type=int,
+        default=100,
+        help="best ones of an image and class in COCO's measures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label-suffix",
+        default="",
+        help='what label images are named behind the image\'s name, such as "_cp_masks"',
     )
     parser.add_argument(
         "--score-threshold",
@@ -66,7 +80,18 @@ def parse_arguments():
     models = arguments.compare or [arguments.results]
     if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
         parser.error("--threshold-from takes a ground truth and one results file for each model")
+    if arguments.threshold_from and arguments.threshold_from[0] == arguments.truth:
+        parser.error("--threshold-from: a score that is chosen on the tested images flatters")
     return arguments, models
+
+
+def choose_measures(wanted):
+    if wanted is None:
+        wanted = [name for name in MEASURES if lacks(name) is None]
+        for name in set(MEASURES) - set(wanted):
+            print(f"left out: {name}, for which: pip install {lacks(name)}", file=sys.stderr)
+    check_measures(wanted)
+    return wanted
 
 
 def find_threshold(arguments, number, path):
@@ -81,14 +106,14 @@ def find_threshold(arguments, number, path):
 
 def main():
     arguments, models = parse_arguments()
-    check_measures(arguments.measures)
+    measures = choose_measures(arguments.measures)
     truth = find_truth(arguments.truth)
     evaluations = []
     for number, path in enumerate(models):
-        found = Detections(
-            truth, read_results(path, truth), find_threshold(arguments, number, path)
-        )
-        evaluations.append(evaluate(found, arguments.measures, arguments.truth, str(path)))
+        results = read_results(path, truth, arguments.label_suffix)
+        threshold = find_threshold(arguments, number, path)
+        found = Detections(truth, results, threshold, arguments.max_detections)
+        evaluations.append(evaluate(found, measures, arguments.truth, str(path)))
     content = [e.to_json() for e in evaluations]
     if len(models) == 1:
         name, table, content = "evaluation", format_evaluation(evaluations[0]), content[0]
@@ -108,5 +133,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (DatasetError, MeasureError, OSError) as error:
+    except (DatasetError, MeasureError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"error: {error}")

@@ -142,6 +142,11 @@ def check_datasets(cfg: CfgNode) -> None:
         check_measures(cfg.EVALUATION.MEASURES)
     except MeasureError as error:
         raise ConfigError(f"EVALUATION.MEASURES: {error}") from error
+    if not cfg.MODEL.MASK_ON and set(cfg.EVALUATION.MEASURES) != {"coco"}:
+        raise ConfigError(
+            f"EVALUATION.MEASURES is {cfg.EVALUATION.MEASURES}, of which only 'coco' can be "
+            "computed without masks, and MODEL.MASK_ON is False."
+        )
     threshold = cfg.EVALUATION.THRESHOLD_DATASET
     if threshold in cfg.DATASETS.TEST:
         raise ConfigError(
@@ -180,7 +185,8 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         ConfigError: the datasets have other numbers of classes than the model, or than each other.
         DatasetError: a dataset has defects that training or evaluation would trip over.
     """
-    for name in _all_datasets(cfg, train):
+    classes: dict[str, list[str]] = {}
+    for name in _all_datasets(cfg, train or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0):
         metadata = MetadataCatalog.get(name)
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
         if not json_file:
@@ -190,7 +196,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
             if images
             else read_coco(Path(json_file))
         )
-        _fit_classes(cfg, name, len(content["categories"]))
+        classes[name] = [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]
         if name in cfg.DATASETS.TRAIN and cfg.MODEL.MASK_ON and _has_run_lengths(content):
             if cfg.INPUT.MASK_FORMAT != "bitmask":
                 logger.warning(
@@ -198,12 +204,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
                     name,
                 )
             cfg.INPUT.MASK_FORMAT = "bitmask"
-    if cfg.MODEL.META_ARCHITECTURE in HAVE_ROI_HEADS and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
-        raise ConfigError(
-            "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
-            "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
-            "OWN_DATA.TRAIN_IMAGES, or the number."
-        )
+    _fit_classes(cfg, classes)
 
 
 def _all_datasets(cfg: CfgNode, train: bool = True) -> list[str]:
@@ -213,17 +214,37 @@ def _all_datasets(cfg: CfgNode, train: bool = True) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _fit_classes(cfg: CfgNode, name: str, number: int) -> None:
+def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
+    """
+    Args:
+        classes: names by dataset, in the order of their ids, which is that of the model's classes.
+    """
     if cfg.MODEL.META_ARCHITECTURE not in HAVE_ROI_HEADS:
         return
     heads = cfg.MODEL.ROI_HEADS
+    for name, own in classes.items():
+        first, expected = next(iter(classes.items()))
+        if heads.NUM_CLASSES == 0:
+            logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", len(own), name)
+            heads.NUM_CLASSES = len(own)
+        if len(own) != heads.NUM_CLASSES:
+            raise ConfigError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}, but {name} has {len(own)} "
+                f"categories. 0 takes the number from the data."
+            )
+        if own != expected:
+            number = next(
+                i for i, pair in enumerate(zip(own, expected, strict=True)) if len({*pair}) > 1
+            )
+            raise ConfigError(
+                f"The categories of {name} are not those of {first}: class {number}, in the order "
+                f"of their ids, is {own[number]} in the one and {expected[number]} in the other."
+            )
     if heads.NUM_CLASSES == 0:
-        logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", number, name)
-        heads.NUM_CLASSES = number
-    elif number != heads.NUM_CLASSES:
         raise ConfigError(
-            f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}, but {name} has {number} "
-            f"categories. 0 takes the number from the data."
+            "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
+            "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
+            "OWN_DATA.TRAIN_IMAGES, or the number."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,15 +34,19 @@ class Trainer(DefaultTrainer):
         output_folder: str | None = None,
         threshold: Threshold | None = None,
     ) -> InstanceEvaluator:
-        """Measures EVALUATION.MEASURES and writes into `inference` in the output folder.
+        """Measures EVALUATION.MEASURES and writes into `inference` in the output folder; of several
+        datasets, into a folder for each.
 
         Args:
             threshold: from which score on detections count in S; by default as the config says.
         """
+        folder = Path(output_folder or Path(cfg.OUTPUT_DIR, "inference"))
+        if len(cfg.DATASETS.TEST) > 1:
+            folder /= re.sub(r"[^\w.-]+", "_", dataset_name).strip("_")
         return InstanceEvaluator(
             dataset_name,
             cfg.EVALUATION.MEASURES,
-            output_folder or str(Path(cfg.OUTPUT_DIR) / "inference"),
+            str(folder),
             threshold=threshold or Threshold(cfg.EVALUATION.SCORE_THRESHOLD, "given"),
             max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
         )
@@ -73,5 +78,6 @@ class Trainer(DefaultTrainer):
         name = cfg.EVALUATION.THRESHOLD_DATASET
         if name and "s" in cfg.EVALUATION.MEASURES:
             loader = cls.build_test_loader(cfg, name)
-            threshold = inference_on_dataset(model, loader, ThresholdChooser(name)) or None
+            chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
+            threshold = inference_on_dataset(model, loader, chooser) or None
         return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]

@@ -9,6 +9,7 @@ from .measures import (
     Threshold,
     check_measures,
     choose_threshold,
+    lacks,
 )
 from .reading import find_truth, load_truth, read_results
 from .tables import format_differences, format_evaluation
@@ -28,6 +29,7 @@ __all__ = [
     "find_truth",
     "format_differences",
     "format_evaluation",
+    "lacks",
     "load_truth",
     "read_results",
 ]

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.geometry import contact, elongation
+from ..data.geometry import CONTACT, ELONGATION, Bins, contact, elongation
 from .pairs import ImagePairs
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
-
-
-class Bins(NamedTuple):
-    """A property of instances and where its bins begin; the last one has no end."""
-
-    name: str
-    labels: tuple[str, ...]
-    upper: tuple[float, ...]
-    """Largest value of each bin but the last one, inclusive."""
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.upper, values, side="left")
-
-
-CONTACT = Bins(
-    "contact",
-    ("none", "up to 10 %", "10 to 30 %", "over 30 %"),
-    (0.0, 0.1, 0.3),
-)
-"""Share of the outline that lies on or beside other instances, see `data.geometry.contact`."""
-
-ELONGATION = Bins(
-    "elongation",
-    ("up to 2", "2 to 4", "4 to 8", "over 8"),
-    (2.0, 4.0, 8.0),
-)
-"""Area over that of the largest disc inside, see `data.geometry.elongation`."""
 
 
 def measure_instances(truth: COCO) -> dict[str, dict[int, float]]:

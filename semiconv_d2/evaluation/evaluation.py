@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .measures import MEASURES, Detections, Row, check_measures
+from .measures import MEASURES, Detections, MeasureError, Row, check_measures
 
 logger = logging.getLogger(__name__)
 
@@ -87,12 +87,14 @@ def evaluate(
         model: named in the table.
 
     Raises:
-        MeasureError: a measure is unknown or lacks what it needs.
+        MeasureError: a measure is unknown or lacks what it needs, or none is left.
     """
     check_measures(measures)
     if not detections.has_masks and set(measures) != {"coco"}:
+        if "coco" not in measures:
+            raise MeasureError(f"there are no masks, which {', '.join(measures)} need")
         logger.warning("there are no masks: box AP alone is measured")
-        measures = [name for name in measures if name == "coco"]
+        measures = ["coco"]
     truth = detections.truth
     return Evaluation(
         dataset,
@@ -118,7 +120,7 @@ def compare(
     """
     others = {row.key: row for row in b.rows}
     common = [(row, others[row.key]) for row in a.rows if row.key in others]
-    drawn = _draw(common, a, resamples, seed)
+    drawn = _draw(common, a.images, max(a.detections, b.detections), resamples, seed)
     differences = []
     for first, second in common:
         for value, number in first.values.items():
@@ -132,14 +134,14 @@ def compare(
 
 
 def _draw(
-    rows: Sequence[tuple[Row, Row]], evaluation: Evaluation, resamples: int, seed: int
+    rows: Sequence[tuple[Row, Row]], images: int, detections: int, resamples: int, seed: int
 ) -> dict[tuple[str, str], np.ndarray]:
     """Differences of each value by key and name over (resamples,) draws of the images."""
     from tqdm import tqdm
 
     rng = np.random.default_rng(seed)
-    images = evaluation.images
-    at_once = max(1, min(50, int(2e6 / max(1, evaluation.detections))))  # a few 100 MB
+    # A draw takes about 500 bytes for each detection, ten thresholds at once; half a GB in all.
+    at_once = max(1, min(50, int(1e6 / max(1, detections))))
     drawn: dict[tuple[str, str], list[np.ndarray]] = {}
     with tqdm(total=resamples, desc="bootstrap", unit="draw", leave=False) as bar:
         for begin in range(0, resamples, at_once):

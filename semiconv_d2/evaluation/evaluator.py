@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 class InstanceEvaluator(DatasetEvaluator):
     """Measures instances that a model predicts, on a dataset with a COCO JSON.
 
-    The results are those of Detectron2's `COCOEvaluator`, under the same names, and those of the
-    other measures beside them. The main process writes into the output folder:
+    The results are those of Detectron2's `COCOEvaluator`, under the same names (which looks at 100
+    detections of an image at most), and those of the other measures beside them. The main process
+    writes into the output folder:
 
     - `coco_instances_results.json`: the predictions, in COCO's format;
     - `evaluation.json`: all that was measured;
@@ -38,7 +39,7 @@ class InstanceEvaluator(DatasetEvaluator):
         measures: names of `MEASURES`.
         output_dir: folder to write to; nothing is written without.
         threshold: from which score on detections count in S.
-        max_detections: the best of each image and class that are looked at.
+        max_detections: the best of each image and class that COCO's measures look at.
 
     Raises:
         MeasureError: a measure is unknown or lacks what it needs.

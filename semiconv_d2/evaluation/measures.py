@@ -54,7 +54,8 @@ class Detections:
         truth: ground truth.
         results: COCO results that `semiconv_d2.evaluation.read_results` would return.
         threshold: needed by the measure "s".
-        max_detections: the best of each image and class that are looked at.
+        max_detections: the best of each image and class that COCO's measures look at; AP^r and S
+            look at all.
     """
 
     def __init__(
@@ -71,11 +72,14 @@ class Detections:
         self.pairs = lru_cache(maxsize=None)(self._pairs)
 
     def _pairs(self, overlap: str) -> list[ImagePairs]:
-        return pair_images(self.truth, self.results, overlap, self.max_detections)
+        limit = None if overlap == "region" else self.max_detections
+        return pair_images(self.truth, self.results, overlap, limit)
 
     @cached_property
     def has_masks(self) -> bool:
-        return all("segmentation" in d for d in self.results)
+        """Whether all detections and instances have."""
+        things = (*self.results, *self.truth.dataset["annotations"])
+        return all(thing.get("segmentation") for thing in things)
 
     @cached_property
     def counts(self) -> list[counting.Counts]:
@@ -152,7 +156,12 @@ def choose_threshold(detections: Detections, dataset: str) -> Threshold:
 
     Args:
         dataset: its name, which must not be that of the images that S is then reported on.
+
+    Raises:
+        MeasureError: there are no masks.
     """
+    if not detections.has_masks:
+        raise MeasureError(f"no score for S can be chosen on {dataset}: there are no masks")
     return Threshold(counting.best_score(detections.counts), f"chosen on {dataset}")
 
 
@@ -221,9 +230,15 @@ def check_measures(names: Sequence[str]) -> None:
     for name in names:
         if name not in MEASURES:
             raise MeasureError(f"unknown measure {name!r}; there are: {', '.join(MEASURES)}")
-    if "boundary" in names and not coco.has_faster_coco_eval():
-        raise MeasureError(
-            "the measure 'boundary' needs faster-coco-eval: pip install faster-coco-eval"
-        )
-    if "difficulty" in names and find_spec("scipy") is None:
-        raise MeasureError("the measure 'difficulty' needs SciPy: pip install scipy")
+        package = lacks(name)
+        if package:
+            raise MeasureError(f"the measure {name!r} needs {package}: pip install {package}")
+
+
+def lacks(name: str) -> str | None:
+    """Name of the package that has to be installed for a measure, if one has to be."""
+    if name == "boundary" and not coco.has_faster_coco_eval():
+        return "faster-coco-eval"
+    if name == "difficulty" and find_spec("scipy") is None:
+        return "scipy"
+    return None

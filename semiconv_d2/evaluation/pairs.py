@@ -63,7 +63,7 @@ class ImagePairs:
 
 
 def pair_images(
-    truth: COCO, detections: Sequence[dict], overlap: str, max_detections: int = 100
+    truth: COCO, detections: Sequence[dict], overlap: str, max_detections: int | None = None
 ) -> list[ImagePairs]:
     """The detections and instances of each image, in the order of image ids.
 
@@ -71,7 +71,7 @@ def pair_images(
         truth: ground truth.
         detections: COCO results with masks as RLE (with boxes, for the overlap "box").
         overlap: one of `OVERLAPS`.
-        max_detections: the best of each image and class that are looked at, as COCO does.
+        max_detections: the best of each image and class that are looked at; by default all.
     """
     by_image = defaultdict(list)
     for detection in detections:
@@ -101,13 +101,13 @@ def pair_images(
     return pairs
 
 
-def _best(found: list[dict], max_detections: int) -> list[dict]:
+def _best(found: list[dict], max_detections: int | None) -> list[dict]:
     """By falling score, at most so many of each class."""
     number = defaultdict(int)
     best = []
     for detection in sorted(found, key=lambda d: -d["score"]):
         number[detection["category_id"]] += 1
-        if number[detection["category_id"]] <= max_detections:
+        if max_detections is None or number[detection["category_id"]] <= max_detections:
             best.append(detection)
     return best
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,8 @@ from ..data.segmentations import (
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
+
+logger = logging.getLogger(__name__)
 
 
 def find_truth(name: str) -> COCO:
@@ -51,31 +54,83 @@ def find_truth(name: str) -> COCO:
 
 
 def load_truth(json_file: Path) -> COCO:
-    """Annotations in COCO's format, without its chatter; areas that are missing are measured.
+    """Annotations in COCO's format, without its chatter.
+
+    Boxes and areas that are missing are those of the masks, a missing iscrowd is 0. Annotations of
+    images that are not listed are left out, which is said.
 
     Raises:
-        DatasetError: the file is missing or is no COCO annotation file.
+        DatasetError: the file is missing, is no COCO annotation file, or has an entry that cannot
+            be evaluated.
     """
-    from pycocotools import mask as mask_util
     from pycocotools.coco import COCO
 
-    content = read_coco(json_file)
     truth = COCO()
-    truth.dataset = content
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth.createIndex()
-        for annotation in truth.dataset["annotations"]:
-            if "area" not in annotation:
-                annotation["area"] = float(mask_util.area(truth.annToRLE(annotation)))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DatasetError(f"{json_file} is damaged: {type(error).__name__}: {error}") from error
-    if not truth.cats:
+    truth.dataset = read_coco(json_file)
+    images, categories = (
+        {_whole(json_file, part, n, e, "id"): e for n, e in enumerate(truth.dataset[part])}
+        for part in ("images", "categories")
+    )
+    if not categories:
         raise DatasetError(f"{json_file} has no categories")
+    for number, category in categories.items():
+        category.setdefault("name", str(number))
+    for number, image in images.items():
+        if not is_integer(image.get("height")) or not is_integer(image.get("width")):
+            raise DatasetError(f"{json_file}: image {number} has no height and width")
+    every = truth.dataset["annotations"]
+    known = [a for a in every if a.get("image_id") in images]
+    if len(known) < len(every):
+        logger.warning(
+            "%s: left out %d annotations of images that are not listed",
+            json_file,
+            len(every) - len(known),
+        )
+    truth.dataset["annotations"] = known
+    for number, annotation in enumerate(known):
+        _whole(json_file, "annotations", number, annotation, "id")
+        if _whole(json_file, "annotations", number, annotation, "category_id") not in categories:
+            raise DatasetError(
+                f"{json_file}: annotation {annotation['id']} has the unknown category "
+                f"{annotation['category_id']}"
+            )
+        image = images[annotation["image_id"]]
+        problem = _mask_problem(annotation, (image["height"], image["width"]))
+        if problem:
+            raise DatasetError(f"{json_file}: annotation {annotation['id']}: {problem}")
+    _refuse_broken_runs(f"{json_file}: annotation", known)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    for annotation in known:
+        _complete(annotation, truth, json_file)
     return truth
 
 
-def read_results(path: Path, truth: COCO) -> list[dict]:
+def _whole(json_file: Path, part: str, number: int, entry: Mapping, key: str) -> int:
+    if not is_integer(entry.get(key)):
+        raise DatasetError(
+            f"{json_file}: {part}[{number}] has the {key} {entry.get(key)!r}, which is no whole "
+            f"number; python tools/check_dataset.py tells all that is wrong"
+        )
+    return entry[key]
+
+
+def _complete(annotation: dict, truth: COCO, json_file: Path) -> None:
+    """Box, area and iscrowd of an annotation that lacks them."""
+    from pycocotools import mask as mask_util
+
+    annotation.setdefault("iscrowd", 0)
+    if annotation.get("segmentation"):
+        if "bbox" not in annotation:
+            annotation["bbox"] = mask_util.toBbox(truth.annToRLE(annotation)).tolist()
+        if "area" not in annotation:
+            annotation["area"] = float(mask_util.area(truth.annToRLE(annotation)))
+    elif "bbox" not in annotation:
+        raise DatasetError(f"{json_file}: annotation {annotation['id']} has neither mask nor box")
+    annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+
+
+def read_results(path: Path, truth: COCO, label_suffix: str = "") -> list[dict]:
     """Results of any model as COCO results, with masks as RLE and a box each.
 
     Args:
@@ -84,11 +139,15 @@ def read_results(path: Path, truth: COCO) -> list[dict]:
             neither class nor score: there must be one category, and the score is the share of the
             image that an instance covers, so that large ones come first.
         truth: the ground truth that the results belong to.
+        label_suffix: what the names of label images have behind that of the image, such as
+            "_cp_masks".
 
     Raises:
         DatasetError: the file or folder is missing, damaged, or does not fit the ground truth.
     """
-    return _read_folder(path, truth) if path.is_dir() else _read_results_json(path, truth)
+    if path.is_dir():
+        return _read_folder(path, truth, label_suffix)
+    return _read_results_json(path, truth)
 
 
 def _read_json(path: Path) -> object:
@@ -109,7 +168,7 @@ def _read_results_json(path: Path, truth: COCO) -> list[dict]:
         problem = _problem(entry, truth)
         if problem:
             raise DatasetError(f"{path}, result {number}: {problem}")
-    _refuse_broken_runs(path, content)
+    _refuse_broken_runs(f"{path}, result", content)
     results = [_with_mask_and_box(entry, truth) for entry in content]
     if len({"segmentation" in r for r in results}) > 1:
         raise DatasetError(f"{path}: some results have a mask and some have none")
@@ -123,7 +182,7 @@ def _problem(entry: object, truth: COCO) -> str | None:
     missing = [k for k in ("image_id", "category_id", "score") if k not in entry]
     if missing:
         return f"no {', '.join(missing)}"
-    if not isinstance(entry["image_id"], int | str) or entry["image_id"] not in truth.imgs:
+    if not is_integer(entry["image_id"]) or entry["image_id"] not in truth.imgs:
         return f"image {entry['image_id']!r} is not in the ground truth"
     if not is_integer(entry["category_id"]) or entry["category_id"] not in truth.cats:
         return (
@@ -137,15 +196,18 @@ def _problem(entry: object, truth: COCO) -> str | None:
     box = entry.get("bbox", [0, 0, 0, 0])
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         return f"bbox {box!r} is not [left, top, width, height]"
-    return None if "segmentation" not in entry else _mask_problem(entry, truth)
+    image = truth.imgs[entry["image_id"]]
+    return _mask_problem(entry, (image["height"], image["width"]))
 
 
-def _mask_problem(entry: Mapping, truth: COCO) -> str | None:
-    """What is wrong with a mask, but for runs that may not add up."""
+def _mask_problem(entry: Mapping, size: tuple[int, int]) -> str | None:
+    """What is wrong with the mask of a result or annotation, but for runs that do not add up."""
+    if "segmentation" not in entry:
+        return None
     mask = entry["segmentation"]
     try:
         if isinstance(mask, Mapping):
-            check_encoding(mask, _size(truth, entry))
+            check_encoding(mask, size)
         elif isinstance(mask, list) and mask:
             for polygon in mask:
                 read_polygon(polygon)
@@ -156,30 +218,26 @@ def _mask_problem(entry: Mapping, truth: COCO) -> str | None:
     return None
 
 
-def _refuse_broken_runs(path: Path, results: list[dict]) -> None:
+def _refuse_broken_runs(where: str, entries: list[dict]) -> None:
     encoded = [
-        (number, r["segmentation"])
-        for number, r in enumerate(results)
-        if isinstance(r.get("segmentation"), Mapping)
+        (entry.get("id", number), entry["segmentation"])
+        for number, entry in enumerate(entries)
+        if isinstance(entry.get("segmentation"), Mapping)
     ]
     if encoded:
         runs, numbers = decode_counts([mask["counts"] for _, mask in encoded])
         measures = measure_runs(runs, numbers, np.array([mask["size"] for _, mask in encoded]))
         for (number, _), valid in zip(encoded, measures.valid, strict=True):
             if not valid:
-                raise DatasetError(f"{path}, result {number}: {RUNS_DO_NOT_ADD_UP}")
-
-
-def _size(truth: COCO, entry: Mapping) -> tuple[int, int]:
-    image = truth.imgs[entry["image_id"]]
-    return image["height"], image["width"]
+                raise DatasetError(f"{where} {number}: {RUNS_DO_NOT_ADD_UP}")
 
 
 def _with_mask_and_box(entry: Mapping, truth: COCO) -> dict:
     from pycocotools import mask as mask_util
 
     result = dict(entry)
-    mask, size = result.get("segmentation"), _size(truth, entry)
+    image = truth.imgs[entry["image_id"]]
+    mask, size = result.get("segmentation"), (image["height"], image["width"])
     if isinstance(mask, list):
         result["segmentation"] = mask_util.merge(mask_util.frPyObjects(mask, *size))
     elif mask is not None and isinstance(mask["counts"], list):
@@ -189,7 +247,7 @@ def _with_mask_and_box(entry: Mapping, truth: COCO) -> dict:
     return result
 
 
-def _read_folder(folder: Path, truth: COCO) -> list[dict]:
+def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
     from pycocotools import mask as mask_util
 
     if len(truth.cats) != 1:
@@ -205,7 +263,7 @@ def _read_folder(folder: Path, truth: COCO) -> list[dict]:
             f"same name in several folders or with several extensions"
         )
     results = []
-    for key, masks in _masks_in(folder, images):
+    for key, masks in _masks_in(folder, images, label_suffix):
         image = images[key]
         size = (image["height"], image["width"])
         for mask in masks:
@@ -227,11 +285,13 @@ def _read_folder(folder: Path, truth: COCO) -> list[dict]:
     return results
 
 
-def _masks_in(folder: Path, images: Mapping) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+def _masks_in(
+    folder: Path, images: Mapping, label_suffix: str
+) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
     """Stem of an image and its masks, of images that have any."""
-    is_labels = any(path.stem in images for path in folder.iterdir() if path.is_file())
-    if is_labels:
-        for key, path in find_labels(folder, images).items():
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if label_suffix or any(path.stem in images for path in files):
+        for key, path in find_labels(folder, images, label_suffix).items():
             yield key, split_labels(read_labels(path))
     else:
         for key, paths in find_masks(folder, images).items():

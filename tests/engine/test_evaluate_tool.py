@@ -83,6 +83,10 @@ def test_two_models(run_tool, files, tmp_path):
         (("{val}", "{good_val}", "--compare", "{good_val}", "{good_val}"), "give either RESULTS"),
         (("{val}", "{good_val}", "--threshold-from", "{train}"), "one results file for each"),
         (("{good_val}", "{good_val}"), "list"),
+        (
+            ("{val}", "{good_val}", "--threshold-from", "{val}", "{good_val}"),
+            "chosen on the tested images flatters",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(run_tool, files, tmp_path, arguments, message):

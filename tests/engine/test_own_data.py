@@ -18,7 +18,7 @@ import semiconv_d2
 from semiconv_d2.data import register
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
-from semiconv_d2.engine import ConfigError, load_checked_config, load_config
+from semiconv_d2.engine import ConfigError, Trainer, load_checked_config, load_config
 
 CONFIG = "configs/own_semiconv.yaml"
 SMALL = (
@@ -231,6 +231,17 @@ def test_datasets_that_differ_in_their_classes(worms, tmp_path):
         load([*own(worms), "OWN_DATA.TEST_JSON", str(tmp_path / "two.json")])
 
 
+def test_datasets_that_differ_in_the_order_of_their_classes(worms, tmp_path):
+    for name, names in (("train", ("worm", "egg")), ("val", ("egg", "worm"))):
+        content = json.loads((worms / f"{name}.json").read_text())
+        content["categories"] = [{"id": i, "name": n} for i, n in enumerate(names, start=1)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    data = own(tmp_path)
+    data[3] = str(worms / "images")
+    with pytest.raises(ConfigError, match=r"val\.json are not those of .*class 0.*egg.*worm"):
+        load(data)
+
+
 def test_without_data_the_number_of_classes_cannot_be_known():
     with pytest.raises(ConfigError, match=r"NUM_CLASSES is 0.*OWN_DATA\.TRAIN_JSON"):
         load([])
@@ -256,6 +267,15 @@ def test_broken_data_are_refused_before_training(worms, tmp_path):
     with pytest.raises(DatasetError, match=r"1 error: annotation 4 .*--fix.*check_dataset\.py"):
         load(broken)
     load([*broken[2:4], *own(worms)[4:], "DATASETS.TRAIN", "()"], eval_only=True)
+
+
+def test_two_test_datasets_keep_their_results_apart(worms):
+    cfg = load(own(worms)).clone()
+    cfg.defrost()
+    cfg.DATASETS.TEST = (str(worms / "val.json"), str(worms / "train.json"))
+    folders = {Trainer.build_evaluator(cfg, name).output_dir for name in cfg.DATASETS.TEST}
+    assert len(folders) == 2
+    assert {f.parent for f in folders} == {Path(cfg.OUTPUT_DIR) / "inference"}
 
 
 # --- Names
@@ -286,6 +306,7 @@ def test_a_registered_dataset_that_is_missing_says_what_to_look_at(tmp_path):
         (["EVALUATION.THRESHOLD_DATASET", "synthetic_worms_val",
           "DATASETS.TEST", "('synthetic_worms_val',)", "OWN_DATA.TEST_JSON", ""],
          "which is tested on"),
+        (["EVALUATION.MEASURES", "('coco', 's')", "MODEL.MASK_ON", "False"], "without masks"),
     ],
 )  # fmt: skip
 def test_measures_are_checked_before_training(worms, overrides, message):

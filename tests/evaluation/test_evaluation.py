@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,15 @@ def test_a_model_does_not_differ_from_itself():
     for d in compare(one, evaluate_all(truth, a), resamples=20):
         assert d.difference == 0 or math.isnan(d.difference)
         assert d.low is None or d.low == d.high == 0
+
+
+def test_many_detections_are_drawn_a_few_times_at_once(monkeypatch):
+    """As many values come out, whatever fits into memory at once."""
+    truth, a, b = scene_of_two()
+    one, two = evaluate_all(truth, a), evaluate_all(truth, b)
+    expected = compare(one, two, resamples=20)
+    large = replace(one, detections=300_000)
+    assert compare(large, two, resamples=20) == expected
 
 
 def test_the_same_seed_gives_the_same_intervals():

@@ -95,6 +95,14 @@ def test_more_detections_than_a_hundred_can_count():
     assert coco.coco_values(truth, results, "mask", 200)["AP"] == 100
 
 
+def test_ap_r_and_s_look_at_all_detections():
+    cells = [rectangle(i, j, i + 1, j + 1) for i in range(12) for j in range(15)]
+    truth = build_truth([[(m, 1, False) for m in cells]])
+    results = build_results([[(m, 1, 0.9) for m in cells]])
+    assert measure("region", truth, results)["region"]["mean"] == pytest.approx(100)
+    assert measure("s", truth, results, Threshold(0.5, "given"))["S"]["mean"] == 100
+
+
 @pytest.mark.parametrize("overlap", ["mask", "box"])
 def test_more_detections_than_a_byte_can_count(overlap):
     mask = rectangle(0, 0, 5, 5)

@@ -12,11 +12,14 @@ from scenes import build_results, build_truth, rectangle
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import (
     Detections,
+    MeasureError,
+    choose_threshold,
     evaluate,
     find_truth,
     load_truth,
     read_results,
 )
+from semiconv_d2.evaluation.coco import coco_values
 
 LEFT, RIGHT = rectangle(0, 0, 10, 5), rectangle(0, 4, 10, 13)  # which share a column
 TRUTH = build_truth([[(LEFT, 1, False), (RIGHT, 1, False)], []])
@@ -170,6 +173,18 @@ def test_areas_that_are_missing_are_measured(tmp_path):
     assert [a["area"] for a in truth.dataset["annotations"]] == [LEFT.sum(), RIGHT.sum()]
 
 
+def truth_with(**changes):
+    """The ground truth with a part replaced, or with changes of the first entry of a part."""
+    content = json.loads(json.dumps(TRUTH.dataset))
+    for part, change in changes.items():
+        if isinstance(change, dict):
+            content[part][0] |= change
+            content[part][0] = {k: v for k, v in content[part][0].items() if v != "gone"}
+        else:
+            content[part] = change
+    return content
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,12 +192,55 @@ def test_areas_that_are_missing_are_measured(tmp_path):
         ([], "object"),
         ({"images": [], "annotations": []}, "categories"),
         ({"images": [], "annotations": [], "categories": []}, "no categories"),
-        ({"images": [{}], "annotations": [], "categories": [{"id": 1}]}, "damaged"),
+        (truth_with(images={"id": "gone"}), r"images\[0\] has the id None"),
+        (truth_with(images={"height": "gone"}), "image 1 has no height and width"),
+        (truth_with(categories={"id": "c1"}), r"categories\[0\] has the id 'c1'"),
+        (truth_with(annotations={"id": "a1"}), r"annotations\[0\] has the id 'a1'"),
+        (truth_with(annotations={"category_id": 7}), "annotation 1 has the unknown category 7"),
+        (truth_with(annotations={"segmentation": "mask"}), "annotation 1: .* neither polygons"),
+        (truth_with(annotations={"segmentation": runs([5, 5])}), "annotation 1: .* do not add up"),
+        (truth_with(annotations={"segmentation": "gone", "bbox": "gone"}), "neither mask nor box"),
     ],
 )
 def test_broken_ground_truth(content, message, tmp_path):
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(DatasetError, match=message) as error:
         load_truth(write(tmp_path / "t.json", content))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["bbox", "area", "iscrowd"])
+def test_what_can_be_measured_may_be_missing(key, tmp_path):
+    truth = load_truth(write(tmp_path / "t.json", truth_with(annotations={key: "gone"})))
+    assert truth.dataset["annotations"][0][key] == TRUTH.dataset["annotations"][0][key]
+    values = evaluate(Detections(truth, RESULTS), ["coco", "errors"]).values()
+    assert values["segm"]["AP"] == 100
+    for overlap in ("mask", "box"):
+        assert coco_values(truth, RESULTS, overlap, fast=False)["AP"] == 100
+
+
+def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog):
+    content = truth_with(images=TRUTH.dataset["images"][1:])
+    truth = load_truth(write(tmp_path / "t.json", content))
+    assert not truth.anns
+    assert "left out 2 annotations" in caplog.text
+
+
+def test_ground_truth_without_masks_has_box_ap_alone(tmp_path):
+    content = truth_with()
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    detections = Detections(load_truth(write(tmp_path / "t.json", content)), RESULTS)
+    assert list(evaluate(detections, ["coco", "errors"]).values()) == ["bbox"]
+    with pytest.raises(MeasureError, match="there are no masks, which errors need"):
+        evaluate(detections, ["errors"])
+    with pytest.raises(MeasureError, match="no score for S"):
+        choose_threshold(detections, "these")
+
+
+def test_label_images_of_another_name(tmp_path):
+    save(tmp_path / "1_cp_masks.png", LEFT.astype(np.uint8) * 7)
+    [result] = read_results(tmp_path, TRUTH, "_cp_masks")
+    assert np.array_equal(masks([result])[0], LEFT)
 
 
 def test_ground_truth_by_name(tmp_path):
