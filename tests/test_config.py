@@ -58,6 +58,12 @@ def test_voc_schedule_is_the_paper_s():
     assert cfg.SOLVER.GAMMA == 0.1
 
 
+def test_own_data_start_from_a_model_of_detectron2_s_zoo():
+    url = model_zoo.get_checkpoint_url("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")
+    weights = load_config(str(CONFIGS / "own_mask_rcnn.yaml")).MODEL.WEIGHTS
+    assert url.endswith(weights.removeprefix("detectron2://"))
+
+
 def test_the_paper_s_configs_have_the_paper_s_gain():
     for name in ("voc_semiconv", "voc_semiconv_R_50", "bbbc010_semiconv", "bbbc010_semiconv_R_50"):
         assert load_config(semiconv_d2.get_config_file(name)).MODEL.SEMICONV.GAIN == "fixed"
