@@ -2,7 +2,8 @@
 
     python tools/check_dataset.py annotations/train.json images
     python tools/check_dataset.py bbbc010_train --config-file configs/bbbc010_semiconv.yaml
-    python tools/check_dataset.py --config-file configs/own_semiconv.yaml
+    python tools/check_dataset.py --config-file configs/own_semiconv.yaml \\
+        --opts OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images
 
 The dataset is a JSON with its folder of images or a registered name; without one, the datasets of
 the config are checked. A config also tells how the instances look to its detector. The exit status
@@ -11,6 +12,8 @@ is 1 where there are errors, with --fix where any are left.
 
 import argparse
 import sys
+from collections import Counter
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +36,7 @@ CROWD = (0.55, 0.55, 0.55)
 
 class Dataset(NamedTuple):
     name: str
+    """Of the folder of its report, where there are several."""
     json_file: Path
     image_root: Path
 
@@ -104,6 +108,11 @@ def find_datasets(arguments, cfg):
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     names = [arguments.dataset] if arguments.dataset else [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    if not names:
+        raise DatasetError(
+            "the config names no dataset: give OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES after "
+            "--opts, or JSON IMAGES"
+        )
     datasets = []
     for name in dict.fromkeys(names):
         if name not in DatasetCatalog:
@@ -116,7 +125,20 @@ def find_datasets(arguments, cfg):
         if not json_file.is_file():
             DatasetCatalog.get(name)  # says how to prepare it
         datasets.append(Dataset(Path(name).stem, json_file, Path(metadata.image_root)))
-    return datasets
+    return tell_apart(datasets)
+
+
+def tell_apart(datasets):
+    """Datasets of the same name get that of the JSON's folder before it, and numbers if need be."""
+    frequency = Counter(dataset.name for dataset in datasets)
+    told = {}
+    for dataset in datasets:
+        name = dataset.name
+        if frequency[name] > 1:
+            name = f"{dataset.json_file.absolute().parent.name}_{name}"
+        name = next(n for n in chain([name], (f"{name}_{k}" for k in count(2))) if n not in told)
+        told[name] = dataset._replace(name=name)
+    return list(told.values())
 
 
 def read_scale(cfg):

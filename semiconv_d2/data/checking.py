@@ -17,6 +17,7 @@ from semiconv_d2.data.checking_annotations import KnownImage, check_annotations
 from semiconv_d2.data.defects import KINDS, Defect, Findings, Repair, errors_of
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.json_values import as_integer, is_integer, shorten
+from semiconv_d2.data.mask_files import DEEP_MODES
 from semiconv_d2.data.segmentations import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ LISTS = ("categories", "images", "annotations")
 _QUICK_HEADERS = 200  # files whose headers a quick check reads
 _SHOWN = 5  # errors in one message
 _ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 Size = tuple[int, int]
 
@@ -40,9 +40,14 @@ def read_coco(json_file: Path) -> dict:
         DatasetError: the file is missing or is no such JSON.
     """
     try:
-        text = json_file.read_text(encoding="utf-8-sig")
+        text = json_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {json_file}: {error}") from error
+    if text.startswith("\ufeff"):
+        raise DatasetError(
+            f"{json_file} begins with a byte order mark (BOM), which Detectron2 and COCO's tools "
+            f"cannot read: save it as UTF-8 without BOM"
+        )
     if not text.strip():
         raise DatasetError(f"{json_file} is empty")
     try:
@@ -135,11 +140,12 @@ def check_before_training(json_file: Path, image_root: Path) -> dict:
     )
 
 
-def _check_categories(entries: list[dict]) -> tuple[set, list[Defect]]:
-    """Ids of the categories, and what is wrong with these."""
+def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]]:
+    """Whole numbers for the ids of the categories, see `_number`, and what is wrong with these."""
     ids = _find_ids(entries)
+    numbers = _number(ids)
     found = Findings("categories", lambda index: _name("category", "categories", index, ids))
-    _check_ids("category-id", entries, ids, found)
+    _check_ids("category-id", entries, ids, numbers, found)
     first: dict[Any, int] = {}
     named: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -155,7 +161,7 @@ def _check_categories(entries: list[dict]) -> tuple[set, list[Defect]]:
         elif named.setdefault(name, index) != index:
             what = f"{found.where(named[name])} has its name {shorten(name)} too"
             found.add(index, "duplicate-category-name", what)
-    return set(first), found.in_order()
+    return numbers, found.in_order()
 
 
 def _check_images(
@@ -170,14 +176,15 @@ def _check_images(
         return _name("image", "images", index, ids) + shown
 
     ids = _find_ids(entries)
+    numbers = _number(ids)
     found = Findings("images", where)
-    _check_ids("image-id", entries, ids, found)
+    _check_ids("image-id", entries, ids, numbers, found)
     dropped = _check_repeated(entries, ids, found)
     step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
     named: dict[str, int] = {}
     images: dict[Any, KnownImage] = {}
-    numbers = range(len(entries))
-    for index in tqdm(numbers, desc="read images", unit="image", disable=not read_images):
+    indices = range(len(entries))
+    for index in tqdm(indices, desc="read images", unit="image", disable=not read_images):
         if ids[index] is None:
             continue
         size = _size_of(entries[index])
@@ -187,7 +194,7 @@ def _check_images(
             if path is not None and (index % step == 0 or size is None):
                 file = _check_header(path, index, read_images, found)
             size = _check_size(entries[index], index, size, file, found)
-        images.setdefault(ids[index], KnownImage(where(index), size))
+        images.setdefault(ids[index], KnownImage(where(index), size, numbers[ids[index]]))
     return images, found.in_order()
 
 
@@ -199,9 +206,23 @@ def _find_ids(entries: list[dict]) -> list[Any]:
     return [as_integer(value) for value in raw]
 
 
-def _check_ids(kind: str, entries: list[dict], ids: list[Any], found: Findings) -> None:
+def _number(ids: list[Any]) -> dict[Any, int]:
+    """A whole number for each id but None: that which it is or, as text, says; from 1 on where not
+    all texts say one of their own."""
+    known = [value for value in dict.fromkeys(ids) if value is not None]
+    numbers = [as_integer(value) for value in known]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        numbers = list(range(1, len(known) + 1))
+    return dict(zip(known, numbers, strict=True))
+
+
+def _check_ids(
+    kind: str, entries: list[dict], ids: list[Any], numbers: Mapping[Any, int], found: Findings
+) -> None:
     if ids and isinstance(ids[0], str):
-        found.add(0, "text-ids", "its id is text, as all are; COCO's format has whole numbers")
+        what = "its id is text, as all are; COCO's format has whole numbers"
+        for index, text in enumerate(ids):
+            found.add(index, "text-ids", what, Repair.SET, {"id": numbers[text]})
         return
     for index, (entry, number) in enumerate(zip(entries, ids, strict=True)):
         if is_integer(entry.get("id")):
@@ -307,7 +328,7 @@ def _check_header(path: Path, index: int, decode: bool, found: Findings) -> _Hea
             f"its masks are meant for the turned image"
         )
         found.add(index, "image-turned", what)
-    if header.mode in _DEEP_MODES:
+    if header.mode in DEEP_MODES:
         what = (
             f"its pixels are of mode {header.mode}; Detectron2 makes 8 bits of them and cuts off "
             f"what is over 255"

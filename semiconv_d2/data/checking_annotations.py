@@ -6,7 +6,7 @@ Coordinates are (x, y) in pixels from the top left corner of the image.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -17,6 +17,7 @@ import numpy as np
 from semiconv_d2.data.defects import ERROR, Defect, Findings, Repair
 from semiconv_d2.data.json_values import as_integer, is_integer, is_number, shorten
 from semiconv_d2.data.segmentations import (
+    FLAT,
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
     check_encoding,
@@ -33,10 +34,10 @@ FAR = 3
 """Pixels that the sides of a box may be away from those of its mask."""
 
 _BATCH = 1000  # annotations; more take memory and gain nothing
-_FLAT = 1e-6  # pixels
 
 Size = tuple[int, int]
 ImageId = int | str
+CategoryId = int | str
 
 
 class KnownImage(NamedTuple):
@@ -46,12 +47,14 @@ class KnownImage(NamedTuple):
     """For people, such as "image 12 (000012.jpg)"."""
     size: Size | None
     """Height and width, None where nobody knows."""
+    number: int
+    """The id that it has or, where that is text, is to get."""
 
 
 def check_annotations(
     entries: list[dict],
     images: Mapping[ImageId, KnownImage],
-    categories: Collection,
+    categories: Mapping[CategoryId, int],
     crossings: bool,
 ) -> list[Defect]:
     """All that is wrong with annotations, in their order.
@@ -59,7 +62,7 @@ def check_annotations(
     Args:
         entries: the annotations.
         images: by their ids.
-        categories: ids of the categories.
+        categories: the ids that they have or, where these are text, are to get, by their ids.
         crossings: look for polygons that cross themselves, see `can_find_crossings`.
     """
 
@@ -102,11 +105,17 @@ def can_find_crossings() -> bool:
         return False
 
 
-def _known(known: Mapping | Collection, value: object) -> Any:
-    """What a mapping has for an id, or whether a collection has it; None or False otherwise."""
+def _known(known: Mapping, value: object) -> Any:
+    """What a mapping has for an id, None where it has nothing."""
     if not isinstance(value, int | float | str) or isinstance(value, bool):
         return None
-    return known.get(value) if isinstance(known, Mapping) else value in known
+    return known.get(value)
+
+
+def _find_meant(known: Mapping, value: object) -> Any:
+    """What a mapping has for an id that is merely written differently, as "12" or 12.0 is."""
+    number = as_integer(value)
+    return None if number is None else known.get(number, known.get(str(number)))
 
 
 def _check_ids(entries: list[dict], found: Findings) -> None:
@@ -137,29 +146,36 @@ def _check_image(
     value = entry.get("image_id")
     image = _known(images, value)
     if image is None:
-        number = as_integer(value)
-        repaired = None if number is None else images.get(number)
+        meant = _find_meant(images, value)
         what = (
             f"no image has the id {shorten(value)}" if "image_id" in entry else "it has no image_id"
         )
-        if repaired is None:
+        if meant is None:
             found.add(index, "unknown-image", what, Repair.DROP)
         else:
-            found.add(index, "unknown-image", what, Repair.SET, {"image_id": number})
-        return repaired
+            found.add(index, "unknown-image", what, Repair.SET, {"image_id": meant.number})
+        return meant
+    if isinstance(value, str):
+        found.add(index, "text-ids", "its image_id is text", Repair.SET, {"image_id": image.number})
     return image
 
 
-def _check_category(entry: Mapping, index: int, categories: Collection, found: Findings) -> bool:
+def _check_category(
+    entry: Mapping, index: int, categories: Mapping[CategoryId, int], found: Findings
+) -> bool:
     """Whether there is such a category, or one can be told."""
     value = entry.get("category_id")
-    if _known(categories, value):
+    number = _known(categories, value)
+    if number is not None:
+        if isinstance(value, str):
+            what = "its category_id is text"
+            found.add(index, "text-ids", what, Repair.SET, {"category_id": number})
         return True
-    number = as_integer(value)
+    number = _find_meant(categories, value)
     what = f"no category has the id {shorten(value)}"
     if "category_id" not in entry:
         what = "it has no category_id"
-    if number is None or number not in categories:
+    if number is None:
         found.add(index, "unknown-category", what, Repair.DROP)
         return False
     found.add(index, "unknown-category", what, Repair.SET, {"category_id": number})
@@ -350,10 +366,10 @@ def _measure(outlines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np
 def _are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
     """Which polygons have all corners on one line, (P,) bool. One that crosses itself may have the
     area 0, too."""
-    flat = areas <= _FLAT
+    flat = areas <= FLAT
     for k in np.flatnonzero(flat):
         spread = outlines[k] - outlines[k].mean(axis=0)
-        flat[k] = np.linalg.svd(spread, compute_uv=False)[-1] <= _FLAT
+        flat[k] = np.linalg.svd(spread, compute_uv=False)[-1] <= FLAT
     return flat
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from semiconv_d2.data.coco_json import CocoImage
 from semiconv_d2.data.files import DatasetError, describe_folder, write_image
 from semiconv_d2.data.mask_files import (
+    DEEP_MODES,
     find_images,
     find_labels,
     find_masks,
@@ -41,6 +42,7 @@ from semiconv_d2.data.prepared import (
     link_images,
     write_prepared,
 )
+from semiconv_d2.data.segmentations import FARTHEST
 
 SPLITS = ("train", "val", "test")
 CATEGORY = "object"
@@ -48,8 +50,6 @@ VAL_FRACTION = 0.2
 STRETCH = (0.1, 99.9)
 """Percentiles of an image's grey values that become 0 and 255, where it has more than 8 bits."""
 
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_FARTHEST = 1e6  # pixels; drawing takes time and memory in proportion
 _LISTED = 10  # files named in a message
 
 Size = tuple[int, int]
@@ -97,13 +97,17 @@ class OwnSummary(Summary):
 
     def __str__(self) -> str:
         images = shlex.quote(str(images_path(self.folder)))
-        command = ["python tools/train_net.py --config-file configs/own_semiconv.yaml"]
+        keys = []
         held_out = next((split for split in ("val", "test") if split in self.images), None)
         for key, split in (("TRAIN", "train"), ("TEST", held_out)):
             if split is not None:
                 path = shlex.quote(str(json_path(self.folder, split)))
-                command.append(f"OWN_DATA.{key}_JSON {path} OWN_DATA.{key}_IMAGES {images}")
-        return "\n".join([super().__str__(), *self.remarks, "train with:", " ".join(command)])
+                keys.append(f"OWN_DATA.{key}_JSON {path} OWN_DATA.{key}_IMAGES {images}")
+        commands = [
+            " ".join([f"python tools/train_net.py --config-file configs/{config}.yaml", *keys])
+            for config in ("own_mask_rcnn", "own_semiconv")
+        ]
+        return "\n".join([super().__str__(), *self.remarks, "train with it:", *commands])
 
 
 def labels_data(
@@ -302,7 +306,7 @@ def read_points(where: str, points: object) -> np.ndarray:
         return array.reshape(0, 2)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
         raise DatasetError(f"{where} has points that are no pairs of finite numbers")
-    if np.abs(array).max() > _FARTHEST:
+    if np.abs(array).max() > FARTHEST:
         raise DatasetError(
             f"{where} has a coordinate of {np.abs(array).max():.6g}, which no image has"
         )
@@ -450,7 +454,7 @@ def _read_size(path: Path) -> tuple[Size, bool]:
     from PIL import Image, ImageOps
 
     def look(image: Image.Image) -> tuple[Size, bool]:
-        deep = image.mode in _DEEP_MODES
+        deep = image.mode in DEEP_MODES
         shown = ImageOps.exif_transpose(image)  # reads all pixels, as Detectron2 turns them
         return (shown.height, shown.width), deep
 

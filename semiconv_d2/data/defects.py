@@ -20,7 +20,7 @@ KINDS = {
     "category-name": ERROR,
     "duplicate-category-id": ERROR,
     "duplicate-category-name": WARNING,
-    "text-ids": WARNING,
+    "text-ids": ERROR,
     "image-id": ERROR,
     "duplicate-image-id": ERROR,
     "file-name": ERROR,

@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from semiconv_d2.data.geometry import contact, elongation, inscribed_radius
+from semiconv_d2.data.geometry import (
+    CONTACT,
+    ELONGATION,
+    Bins,
+    contact,
+    elongation,
+    inscribed_radius,
+)
 from semiconv_d2.data.segmentations import decode_mask
 
 SAMPLE = 500
 """Images whose masks are measured, unless all are."""
-
-CONTACT_BINS = (0.0, 0.1, 0.3)
-"""Largest share of each bin of `geometry.contact` but the last one."""
-ELONGATION_BINS = (2.0, 4.0, 8.0)
-"""Where the bins of `geometry.elongation` after the first one begin."""
 
 _CATEGORIES_SHOWN = 20
 _POOR_FIT = 0.5
@@ -123,13 +125,13 @@ class Statistics:
     measured: int
     """Instances in these."""
     contact: Sequence[float]
-    """Share of the instances in each bin of `CONTACT_BINS`."""
+    """Share of the instances in each bin of `geometry.CONTACT`."""
     sharing: float
     """Share of the instances that share pixels with another one."""
     shared_pixels: float
     """Share of its pixels that such an instance shares, the median; NaN where none does."""
     elongation: Sequence[float]
-    """Share of the instances in each bin of `ELONGATION_BINS`."""
+    """Share of the instances in each bin of `geometry.ELONGATION`."""
     fit: DetectorFit | None = None
 
     def as_dict(self) -> dict:
@@ -182,10 +184,10 @@ def describe(
         encoded=encoded,
         measured_images=len(chosen),
         measured=len(values.contact),
-        contact=_shares(np.searchsorted(CONTACT_BINS, values.contact, "left"), 4),
+        contact=_shares(CONTACT, values.contact),
         sharing=_mean(values.shared > 0),
         shared_pixels=float(np.median(shared)) if len(shared) else float("nan"),
-        elongation=_shares(np.searchsorted(ELONGATION_BINS, values.elongation, "right"), 4),
+        elongation=_shares(ELONGATION, values.elongation),
         fit=_fit(scale, sizes, of_image, chosen, values.widths) if scale and instances else None,
     )
 
@@ -256,7 +258,8 @@ def _measure(images: Sequence[tuple[Sequence[Mapping], Size]]) -> _Values:
         for mask in masks:
             if mask.any():
                 shared = float((cover[mask] > 1).mean())
-                rows.append((shared, elongation(mask), 2 * inscribed_radius(mask)))
+                radius = inscribed_radius(mask)
+                rows.append((shared, elongation(mask, radius), 2 * radius))
             else:
                 rows.append((0.0, 1.0, 0.0))
     shared, long, wide = np.array(rows).reshape(-1, 3).T
@@ -318,9 +321,10 @@ def _mean(chosen: np.ndarray) -> float:
     return float(chosen.mean()) if len(chosen) else float("nan")
 
 
-def _shares(bins: np.ndarray, count: int) -> list[float]:
-    """Share of the values in each of some bins, NaN where there are no values."""
-    return [_mean(bins == index) for index in range(count)]
+def _shares(bins: Bins, values: np.ndarray) -> list[float]:
+    """Share of the values in each bin, NaN where there are no values."""
+    chosen = bins.of(values)
+    return [_mean(chosen == index) for index in range(len(bins.labels))]
 
 
 def _indent(text: str) -> str:
@@ -366,9 +370,9 @@ def _rows(s: Statistics) -> Iterator[list]:
     yield [""]
     part = "all" if s.measured_images == s.images - s.images_without_instances else "sampled"
     yield [f"masks of {part} {s.measured_images:,} images, {s.measured:,} instances"]
-    yield ["  outline in contact with others", "none", "≤ 10 %", "≤ 30 %", "> 30 %"]
+    yield ["  outline in contact with others", *CONTACT.labels]
     yield ["    instances", *map(_Percent, s.contact)]
-    yield ["  elongation: area / that of largest disc", "< 2", "2 – 4", "4 – 8", "≥ 8"]
+    yield ["  elongation: area / that of largest disc", *ELONGATION.labels]
     yield ["    instances", *map(_Percent, s.elongation)]
     yield ["  instances that share pixels", _Percent(s.sharing)]
     yield ["    median share of their pixels", _Percent(s.shared_pixels)]

@@ -11,9 +11,7 @@ import numpy as np
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.defects import Defect, Repair
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.data.segmentations import clip_polygon, polygon_area, read_polygon
-
-_FLAT = 1e-6  # square pixels
+from semiconv_d2.data.segmentations import FLAT, clip_polygon, polygon_area, read_polygon
 
 
 def fix(content: Mapping, defects: Iterable[Defect]) -> tuple[dict, list[str]]:
@@ -113,7 +111,7 @@ def _mend_polygons(entry: dict, drop: set[int], clip: Mapping[int, tuple[int, in
         points = read_polygon(polygon)
         if number in clip:
             points = clip_polygon(points, clip[number])
-            if len(points) < 3 or polygon_area(points) <= _FLAT:
+            if len(points) < 3 or polygon_area(points) <= FLAT:
                 continue
         outlines.append(points)
     if not outlines:

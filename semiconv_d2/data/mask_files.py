@@ -11,6 +11,7 @@ key of an image is its stem.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,8 @@ from semiconv_d2.data.files import DatasetError, describe_folder
 
 if TYPE_CHECKING:
     from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +36,9 @@ IMAGE_SUFFIXES = (
 
 LABEL_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of the modes with one whole number in each pixel."""
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's names of the modes with more than 8 bits in a channel."""
 
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _PROBLEMS = 10  # problems named in one message
@@ -58,7 +64,9 @@ def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
     return _by_key((path.stem, path) for path in images)
 
 
-def find_labels(folder: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
+def find_labels(
+    folder: Path, keys: Iterable[str], suffix: str = "", pass_over: bool = False
+) -> dict[str, Path]:
     """File of the labels of each image, in the order of the keys.
 
     Args:
@@ -66,6 +74,7 @@ def find_labels(folder: Path, keys: Iterable[str], suffix: str = "") -> dict[str
         keys: stems of the images. Those without a file are missing in what is returned.
         suffix: what the stem of a file has after the key, such as "_cp_masks". Files without it
             are passed over.
+        pass_over: whether files of other images are passed over, which is said.
 
     Raises:
         DatasetError: there is no such folder, a file belongs to no image, or two belong to one.
@@ -74,11 +83,14 @@ def find_labels(folder: Path, keys: Iterable[str], suffix: str = "") -> dict[str
     labels = _by_key((path.stem.removesuffix(suffix), path) for path in files)
     keys = dict.fromkeys(keys)
     strays = [path for key, path in labels.items() if key not in keys]
-    _refuse_strays(strays, "labels", "name them after the images")
+    if not (pass_over and labels.keys() & keys.keys()):
+        _refuse_strays(strays, "labels", "name them after the images")
+    elif strays:
+        logger.warning("%s: passed over %d files of other images", folder, len(strays))
     return {key: labels[key] for key in keys if key in labels}
 
 
-def find_masks(folder: Path, keys: Iterable[str]) -> dict[str, list[Path]]:
+def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> dict[str, list[Path]]:
     """Files of the masks of each image, sorted, in the order of the keys.
 
     Where the names of several images fit, the longest one counts: `a_b_1.png` belongs to `a_b`
@@ -87,6 +99,7 @@ def find_masks(folder: Path, keys: Iterable[str]) -> dict[str, list[Path]]:
     Args:
         keys: stems of the images. Those without files are missing in what is returned; one with
             an empty folder has no masks.
+        pass_over: whether files of other images are passed over, which is said.
 
     Raises:
         DatasetError: there is no such folder, a file or folder belongs to no image, or a file is
@@ -111,7 +124,11 @@ def find_masks(folder: Path, keys: Iterable[str]) -> dict[str, list[Path]]:
             found.setdefault(path.name, []).extend(_image_files(path))
         elif not path.name.startswith("."):
             strays.append(path)
-    _refuse_strays(strays, "masks", "begin their names with that of the image, as in IMAGE_1.png")
+    if not (pass_over and found):
+        mend = "begin their names with that of the image, as in IMAGE_1.png"
+        _refuse_strays(strays, "masks", mend)
+    elif strays:
+        logger.warning("%s: passed over %d files of other images", folder, len(strays))
     return {key: found[key] for key in keys if key in found}
 
 

@@ -23,6 +23,10 @@ FARTHEST = 1e6
 
 MOST_PIXELS = 2**31
 """Largest image that a mask can be of."""
+FLAT = 1e-6
+"""Largest area in square pixels of a polygon that counts as none; and in pixels, how far its
+corners may lie off a line (the root of the sum of squares) and count as on it."""
+
 RUNS_DO_NOT_ADD_UP = "the runs of its mask do not add up to the pixels of the image"
 
 Size = tuple[int, int]

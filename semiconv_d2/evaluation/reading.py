@@ -291,8 +291,8 @@ def _masks_in(
     """Stem of an image and its masks, of images that have any."""
     files = [path for path in folder.iterdir() if path.is_file()]
     if label_suffix or any(path.stem in images for path in files):
-        for key, path in find_labels(folder, images, label_suffix).items():
+        for key, path in find_labels(folder, images, label_suffix, pass_over=True).items():
             yield key, split_labels(read_labels(path))
     else:
-        for key, paths in find_masks(folder, images).items():
+        for key, paths in find_masks(folder, images, pass_over=True).items():
             yield key, (read_mask(path) for path in paths)

@@ -160,11 +160,16 @@ def move_to_folder(content: dict, root: Path) -> None:
     content["images"][0]["file_name"] = "part\\one.png"
 
 
-def all_ids_text(content: dict, root: Path) -> None:
-    for entry in content["images"]:
-        entry["id"] = str(entry["id"])
-    for entry in content["annotations"]:
-        entry["image_id"] = str(entry["image_id"])
+def texts(part: str, key: str, form: str = "{}") -> Change:
+    """Text for all ids of a list, also where annotations have them by a key."""
+
+    def change(content: dict, root: Path) -> None:
+        for entry in content[part]:
+            entry["id"] = form.format(entry["id"])
+        for entry in content["annotations"]:
+            entry[key] = form.format(entry[key])
+
+    return change
 
 
 GREY = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
@@ -175,6 +180,15 @@ BAR = rectangle(5, 5, 20, 15)
 # By where the first defect is: a name, what is changed, and the kinds that are found, either one or
 # several with their severities.
 BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
+    "category 1: its id is text": (
+        ("all category ids text", texts("categories", "category_id"), "text-ids"),
+    ),
+    "category c1: its id is text": (
+        ("all category ids names", texts("categories", "category_id", "c{}"), "text-ids"),
+    ),
+    "image i4 (one.png): its id is text": (
+        ("all image ids names", texts("images", "image_id", "i{}"), "text-ids"),
+    ),
     "the JSON": (
         ("no categories", empty("categories"), {"no-categories": ERROR, "unknown-category": ERROR}),
         ("no images", empty("images"), {"no-images": ERROR, "unknown-image": ERROR}),
@@ -214,7 +228,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
     ),
     "image 4 (one.png)": (
         ("image id as text", put("images", 0, id="4"), "image-id"),
-        ("all image ids text", all_ids_text, "text-ids"),
+        ("all image ids text", texts("images", "image_id"), "text-ids"),
         (
             "image entry twice",
             add("images", {"id": 4, "file_name": "one.png", "height": HEIGHT, "width": WIDTH}),
@@ -492,6 +506,10 @@ def test_before_training_errors_stop_and_warnings_do_not(dataset, tmp_path, chan
         ('{"images": [],', r"x.json is not JSON: .* \(line 1, column 15\)"),
         ('{\n "images": 3;\n}', r"x.json is not JSON: .* \(line 2, column 13\)"),
         ("\x89PNG", "x.json is not JSON"),
+        (
+            '\ufeff{"categories": [], "images": [], "annotations": []}',
+            "save it as UTF-8 without BOM",
+        ),
         ("[" * 100_000, "x.json cannot be read as JSON"),
         ("9" * 5000, "x.json cannot be read as JSON"),
         ("[]", "x.json is a list at its top"),
@@ -521,9 +539,9 @@ def test_a_folder_and_bytes_that_are_no_text_are_refused(tmp_path):
         read_coco(tmp_path / "x.json")
 
 
-def test_nan_and_a_byte_order_mark_are_read(tmp_path):
+def test_nan_is_read(tmp_path):
     path = tmp_path / "x.json"
-    path.write_text('\ufeff{"images": [], "annotations": [{"area": NaN}], "categories": []}')
+    path.write_text('{"images": [], "annotations": [{"area": NaN}], "categories": []}')
     assert math.isnan(read_coco(path)["annotations"][0]["area"])
 
 
@@ -547,6 +565,48 @@ def test_two_images_of_one_id_go_with_their_annotations_and_a_repeated_entry_doe
     mended, _ = fix(content, find_defects(content, root))
     assert [image["file_name"] for image in mended["images"]] == ["two.jpg", "empty.png"]
     assert [a["id"] for a in mended["annotations"]] == [12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("form", "images", "categories"),
+    [("{}", {4: 4, 5: 5, 6: 6}, {1: 1, 7: 7}), ("no {}", {4: 1, 5: 2, 6: 3}, {1: 1, 7: 2})],
+)
+def test_ids_that_are_text_become_numbers_everywhere(dataset, form, images, categories):
+    content, root = dataset
+    before = copy.deepcopy(content)
+    texts("images", "image_id", form)(content, root)
+    texts("categories", "category_id", form)(content, root)
+    mended, _ = fix(content, find_defects(content, root))
+    assert [image["id"] for image in mended["images"]] == list(images.values())
+    assert [category["id"] for category in mended["categories"]] == list(categories.values())
+    assert mended["annotations"] == [
+        a | {"image_id": images[a["image_id"]], "category_id": categories[a["category_id"]]}
+        for a in before["annotations"]
+    ]
+    assert find_defects(mended, root) == []
+
+
+def test_texts_of_the_same_number_stay_apart_and_numbers_find_their_texts(dataset):
+    content, root = dataset
+    for image, text in zip(content["images"], ("4", "04", "x"), strict=True):
+        image["id"] = text
+    for annotation in content["annotations"]:
+        annotation["image_id"] = {4: 4, 5: "04"}[annotation["image_id"]]
+    defects = find_defects(content, root)
+    assert {defect.kind for defect in defects} == {"text-ids", "unknown-image"}
+    mended, _ = fix(content, defects)
+    assert [image["id"] for image in mended["images"]] == [1, 2, 3]
+    assert [a["image_id"] for a in mended["annotations"]] == [1, 1, 2, 2, 2, 1]
+    assert find_defects(mended, root) == []
+
+
+def test_a_category_whose_id_is_the_text_0_is_known(dataset):
+    content, root = dataset
+    content["categories"][0]["id"], content["categories"][1]["id"] = "0", "7"
+    for annotation in content["annotations"]:
+        annotation["category_id"] = "0" if annotation["category_id"] == 1 else "7"
+    mended, _ = fix(content, find_defects(content, root))
+    assert [a["category_id"] for a in mended["annotations"]] == [0, 7, 7, 0, 0, 0]
 
 
 def test_a_quick_check_reads_some_headers_alone(dataset):

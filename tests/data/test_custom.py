@@ -464,17 +464,19 @@ def test_the_script_says_how_to_train(root, tmp_path, scripts, monkeypatch, caps
     arguments = ["labels", root / "images", root / "labels", "--output", output]
     monkeypatch.setattr(sys, "argv", ["prepare_custom.py", *map(str, arguments)])
     runpy.run_path(str(scripts / "prepare_custom.py"), run_name="__main__")
-    first, *_, command = capsys.readouterr().out.splitlines()
+    first, *_, heading, stage_1, stage_2 = capsys.readouterr().out.splitlines()
     assert first.startswith("wrote 5 images with 7 instances (train 4 with ")
-    program, *words = shlex.split(command)
-    assert (program, words[0]) == ("python", "tools/train_net.py")
-    assert words[1:] == [
-        *("--config-file", "configs/own_semiconv.yaml"),
-        *("OWN_DATA.TRAIN_JSON", str(output / "train.json")),
-        *("OWN_DATA.TRAIN_IMAGES", str(output / "images")),
-        *("OWN_DATA.TEST_JSON", str(output / "val.json")),
-        *("OWN_DATA.TEST_IMAGES", str(output / "images")),
-    ]
+    assert heading == "train with it:"
+    for command, config in ((stage_1, "own_mask_rcnn"), (stage_2, "own_semiconv")):
+        program, *words = shlex.split(command)
+        assert (program, words[0]) == ("python", "tools/train_net.py")
+        assert words[1:] == [
+            *("--config-file", f"configs/{config}.yaml"),
+            *("OWN_DATA.TRAIN_JSON", str(output / "train.json")),
+            *("OWN_DATA.TRAIN_IMAGES", str(output / "images")),
+            *("OWN_DATA.TEST_JSON", str(output / "val.json")),
+            *("OWN_DATA.TEST_IMAGES", str(output / "images")),
+        ]
 
 
 WITHOUT = """

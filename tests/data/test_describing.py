@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from semiconv_d2.data import describing
 from semiconv_d2.data.coco_json import CocoImage, build_coco
 from semiconv_d2.data.describing import (
     DetectorScale,
@@ -15,6 +16,7 @@ from semiconv_d2.data.describing import (
     describe,
     format_statistics,
 )
+from semiconv_d2.data.geometry import CONTACT, ELONGATION
 
 SIZE = (100, 200)
 
@@ -67,9 +69,15 @@ def test_contact_sharing_and_elongation(content):
     assert s.contact == [0.5, 0, 0.25, 0.25]
     assert s.sharing == 0.5
     assert s.shared_pixels == pytest.approx((80 / 400 + 80 / 160) / 2)
-    # A pixel and two squares are about as long as they are wide; the bar's largest disc has the
-    # radius 1.5.
+    # A pixel and two squares are as long as they are wide; the bar's largest disc has the
+    # radius 2.
     assert s.elongation == [0.75, 0, 0, 0.25]
+
+
+def test_an_elongation_on_the_border_of_two_bins_is_in_the_lower_one(content, monkeypatch):
+    """As where a model is evaluated."""
+    monkeypatch.setattr(describing, "elongation", lambda mask, radius: 2.0)
+    assert describe(content).elongation == [1, 0, 0, 0]
 
 
 def test_a_sample_is_of_images_with_instances_and_the_same_every_time(content):
@@ -89,8 +97,10 @@ def test_how_a_detector_sees_them(content):
     assert (fit.smallest_anchor, fit.finest_stride) == (pytest.approx(32), 4)
     assert fit.below_half_anchor == 0.25  # the pixel
     assert fit.poor_shape == 0.5  # the pixel and the bar
-    assert fit.thinner_than_cell == 0.25  # the pixel is 2 wide, the bar 6, the squares 38
-    assert fit.thinner_than_two == 0.5
+    assert fit.thinner_than_cell == 0.25  # the pixel is 2 wide, the bar 8, the squares 40
+    assert fit.thinner_than_two == 0.25
+    coarse = DetectorScale(200, 400, [[32], [64]], [[0.5, 1, 2]], [5])
+    assert describe(content, coarse).fit.thinner_than_two == 0.5
     long = DetectorScale(200, 400, [[32]], [[0.1, 1]], [4])
     assert describe(content, long).fit.poor_shape == 0.25
 
@@ -137,8 +147,10 @@ def test_the_table_is_aligned_and_has_everything(content):
     assert ["instances", "50.0", "%", "0.0", "%", "25.0", "%", "25.0", "%"] in words
     assert "\n  without instances  " in table
     assert "masks of all 2 images, 4 instances" in table
+    for bins in (CONTACT, ELONGATION):
+        assert any(line.endswith(bins.labels[-1]) and bins.labels[1] in line for line in lines)
     assert "√area of box < 16 px, half the smallest anchor" in table
-    numbers = [line for line in lines if line[0] != " " and len(line) > 60]
+    numbers = [line for line in lines if line[0] != " " and len(line) > 70]
     assert len({len(line) for line in numbers}) == 1  # their last columns end below each other
 
 

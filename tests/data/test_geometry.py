@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from semiconv_d2.data.geometry import bounding_window, contact, elongation, inscribed_radius
+from semiconv_d2.data.geometry import (
+    CONTACT,
+    ELONGATION,
+    bounding_window,
+    contact,
+    elongation,
+    inscribed_radius,
+)
 
 
 def boxes(size: tuple[int, int], *corners: tuple[int, int, int, int]) -> np.ndarray:
@@ -96,11 +103,12 @@ def test_contact_is_what_it_is_defined_as(masks, reach):
 
 
 def slow_radius(mask: np.ndarray) -> float:
-    """Half a pixel less than the largest distance from a pixel to the nearest one outside."""
-    padded = np.pad(mask, 1)
-    outside = np.argwhere(~padded)
-    distances = [np.hypot(*(outside - pixel).T).min() for pixel in np.argwhere(padded)]
-    return max(distances) - 0.5
+    """The largest distance from a centre, side or corner of a pixel to the nearest square outside,
+    whose sides are one pixel."""
+    outside = np.argwhere(~np.pad(mask, 1)) + 0.5
+    points = np.argwhere(np.ones(2 * np.array(mask.shape) + 1)) / 2 + 1
+    away = np.maximum(np.abs(points[:, None] - outside) - 0.5, 0)
+    return np.hypot(away[..., 0], away[..., 1]).min(axis=1).max()
 
 
 @settings(deadline=None)
@@ -116,9 +124,9 @@ def test_radius_and_elongation_are_what_they_are_defined_as(mask):
     [
         ((4, 5, 4, 5), 0.5),  # one pixel
         ((4, 5, 0, 20), 0.5),  # a line
-        ((4, 6, 0, 20), 0.5),  # of two: no pixel lies deeper inside
+        ((4, 6, 0, 20), 1),
         ((4, 7, 0, 20), 1.5),
-        ((0, 20, 0, 20), 9.5),  # all of the image: its border is one of the mask
+        ((0, 20, 0, 20), 10),  # all of the image: its border is one of the mask
     ],
 )
 def test_radius_by_hand(box, radius):
@@ -126,10 +134,37 @@ def test_radius_by_hand(box, radius):
     assert inscribed_radius(mask) == radius
 
 
+@settings(deadline=None)
+@given(st.integers(1, 12), st.integers(1, 40))
+def test_half_the_width_of_a_rectangle_is_its_radius(width, length):
+    mask = np.ones((width, max(width, length)), dtype=bool)
+    assert inscribed_radius(mask) == inscribed_radius(mask.T) == width / 2
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        *[((side, side), 4 / np.pi) for side in (1, 2, 4, 5, 6)],
+        ((2, 40), 80 / np.pi),
+        ((3, 60), 80 / np.pi),
+    ],
+)
+def test_elongation_does_not_depend_on_even_and_odd_widths(sides, expected):
+    assert elongation(np.ones(sides, dtype=bool)) == pytest.approx(expected)
+
+
+def test_the_upper_ends_of_bins_belong_to_them():
+    assert CONTACT.of(np.array([0, 0.01, 0.1, 0.3, 0.31, 1])).tolist() == [0, 1, 1, 2, 3, 3]
+    assert ELONGATION.of(np.array([1, 2, 2.1, 4, 8, 8.1])).tolist() == [0, 0, 1, 1, 2, 3]
+    for bins in (CONTACT, ELONGATION):
+        assert len(bins.labels) == len(bins.upper) + 1
+
+
 def test_elongation_by_hand():
     y, x = np.ogrid[:101, :101]
     disc = (y - 50) ** 2 + (x - 50) ** 2 <= 40**2
     assert elongation(disc) == pytest.approx(1, abs=0.03)
+    assert elongation(disc, radius=40) == disc.sum() / (np.pi * 40**2)
     [square, bar] = boxes((101, 101), (10, 71, 10, 71), (10, 15, 0, 100))
     assert elongation(square) == pytest.approx(61**2 / (np.pi * 30.5**2))
     assert elongation(bar) == pytest.approx(100 * 5 / (np.pi * 2.5**2))
@@ -139,3 +174,9 @@ def test_a_window_is_cut_off_at_the_first_row_and_column():
     [mask] = boxes((10, 10), (1, 4, 5, 9))
     assert bounding_window(mask) == (slice(1, 4), slice(5, 9))
     assert bounding_window(mask, margin=2) == (slice(0, 6), slice(3, 11))
+
+
+@pytest.mark.parametrize("width", [65, 66, 80, 81])
+def test_large_radii_are_right_to_a_quarter_of_a_pixel(width):
+    mask = np.ones((width, 100), dtype=bool)
+    assert abs(inscribed_radius(mask) - width / 2) <= 0.25

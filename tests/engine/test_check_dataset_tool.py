@@ -88,6 +88,32 @@ def test_registered_names_and_those_of_a_config(run_tool):
 
 
 @pytest.mark.parametrize(
+    ("folders", "reports"),
+    [
+        (("train", "valid"), ["train__annotations.coco", "valid__annotations.coco"]),
+        (("a/set", "b/set"), ["set__annotations.coco", "set__annotations.coco_2"]),
+    ],
+)
+def test_datasets_of_the_same_file_name_have_reports_of_their_own(
+    run_tool, worms, tmp_path, folders, reports
+):
+    """As Roboflow writes them."""
+    _, content, images = worms
+    overrides = []
+    for split, folder, number in zip(("TRAIN", "TEST"), folders, (6, 4), strict=True):
+        json_file = tmp_path / folder / "_annotations.coco.json"
+        json_file.parent.mkdir(parents=True)
+        json_file.write_text(json.dumps({**content, "images": content["images"][:number]}))
+        overrides += [f"OWN_DATA.{split}_JSON", json_file, f"OWN_DATA.{split}_IMAGES", images]
+    output = tmp_path / "out"
+    arguments = ("--config-file", "configs/own_semiconv.yaml", "--output", output)
+    run_tool(TOOL, *arguments, "--opts", *overrides)
+    assert sorted(path.name for path in output.iterdir()) == reports
+    counts = [json.loads((output / r / "statistics.json").read_text())["images"] for r in reports]
+    assert counts == [6, 4]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("gone.json", "images"), "error: cannot read gone.json"),
@@ -99,6 +125,10 @@ def test_registered_names_and_those_of_a_config(run_tool):
         (
             ("--config-file", CONFIG, "--opts", "INPUT.MIN_SIZE", "1"),
             "INPUT.MIN_SIZE",
+        ),
+        (
+            ("--config-file", "configs/own_semiconv.yaml"),
+            "error: the config names no dataset: give OWN_DATA.TRAIN_JSON",
         ),
         ((), "give JSON IMAGES, a registered dataset or --config-file"),
         (("a.json", "images", "--pictures", 3), "--pictures needs --output FOLDER"),

@@ -156,6 +156,15 @@ def test_a_mask_of_another_size(tmp_path):
         read_results(tmp_path, TRUTH)
 
 
+@pytest.mark.parametrize("name", ["{}.png", "{}_1.png"])
+def test_masks_of_other_images_are_passed_over(name, tmp_path, caplog):
+    for stem in ("1", "other"):
+        save(tmp_path / name.format(stem), LEFT.astype(np.uint8))
+    [result] = read_results(tmp_path, TRUTH)
+    assert result["image_id"] == 1
+    assert "passed over 1 files of other images" in caplog.text
+
+
 def test_a_folder_that_has_nothing_for_the_images(tmp_path):
     save(tmp_path / "other_1.png", np.ones((12, 15), dtype=np.uint8))
     with pytest.raises(DatasetError, match="without an image"):
