@@ -79,31 +79,39 @@ def load_truth(json_file: Path) -> COCO:
         if not is_integer(image.get("height")) or not is_integer(image.get("width")):
             raise DatasetError(f"{json_file}: image {number} has no height and width")
     every = truth.dataset["annotations"]
-    known = [a for a in every if a.get("image_id") in images]
+    known = truth.dataset["annotations"] = [a for a in every if a.get("image_id") in images]
     if len(known) < len(every):
-        logger.warning(
-            "%s: left out %d annotations of images that are not listed",
-            json_file,
-            len(every) - len(known),
-        )
-    truth.dataset["annotations"] = known
+        strays = len(every) - len(known)
+        logger.warning("%s: left out %d annotations of images not listed", json_file, strays)
     for number, annotation in enumerate(known):
-        _whole(json_file, "annotations", number, annotation, "id")
-        if _whole(json_file, "annotations", number, annotation, "category_id") not in categories:
-            raise DatasetError(
-                f"{json_file}: annotation {annotation['id']} has the unknown category "
-                f"{annotation['category_id']}"
-            )
-        image = images[annotation["image_id"]]
-        problem = _mask_problem(annotation, (image["height"], image["width"]))
-        if problem:
-            raise DatasetError(f"{json_file}: annotation {annotation['id']}: {problem}")
+        _check_annotation(json_file, number, annotation, images, categories)
     _refuse_broken_runs(f"{json_file}: annotation", known)
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
     for annotation in known:
         _complete(annotation, truth, json_file)
     return truth
+
+
+def _check_annotation(
+    json_file: Path, number: int, annotation: dict, images: Mapping, categories: Mapping
+) -> None:
+    """Refuses what cannot be evaluated; polygons of an odd number of coordinates are left out, as
+    Detectron2 leaves them out."""
+    _whole(json_file, "annotations", number, annotation, "id")
+    where = f"{json_file}: annotation {annotation['id']}"
+    if _whole(json_file, "annotations", number, annotation, "category_id") not in categories:
+        raise DatasetError(f"{where} has the unknown category {annotation['category_id']}")
+    mask = annotation.pop("segmentation", None)
+    if mask:  # boxes alone are often exported with an empty one
+        annotation["segmentation"] = mask
+    if isinstance(mask, list) and mask:
+        even = [p for p in mask if not isinstance(p, list) or len(p) % 2 == 0]
+        annotation["segmentation"] = even or mask
+    image = images[annotation["image_id"]]
+    problem = _mask_problem(annotation, (image["height"], image["width"]))
+    if problem:
+        raise DatasetError(f"{where}: {problem}")
 
 
 def _whole(json_file: Path, part: str, number: int, entry: Mapping, key: str) -> int:

@@ -227,6 +227,13 @@ def test_what_can_be_measured_may_be_missing(key, tmp_path):
         assert coco_values(truth, RESULTS, overlap, fast=False)["AP"] == 100
 
 
+def test_polygons_that_detectron2_leaves_out_are_left_out(tmp_path):
+    whole = [0, 0, 5, 0, 5, 10, 0, 10]
+    content = truth_with(annotations={"segmentation": [whole, [*whole, 3]]})
+    truth = load_truth(write(tmp_path / "t.json", content))
+    assert np.array_equal(truth.annToMask(truth.anns[1]) > 0, LEFT)
+
+
 def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog):
     content = truth_with(images=TRUTH.dataset["images"][1:])
     truth = load_truth(write(tmp_path / "t.json", content))
@@ -234,10 +241,12 @@ def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog
     assert "left out 2 annotations" in caplog.text
 
 
-def test_ground_truth_without_masks_has_box_ap_alone(tmp_path):
+@pytest.mark.parametrize("empty", [{}, {"segmentation": []}, {"segmentation": None}])
+def test_ground_truth_without_masks_has_box_ap_alone(empty, tmp_path):
     content = truth_with()
     for annotation in content["annotations"]:
         del annotation["segmentation"]
+        annotation |= empty
     detections = Detections(load_truth(write(tmp_path / "t.json", content)), RESULTS)
     assert list(evaluate(detections, ["coco", "errors"]).values()) == ["bbox"]
     with pytest.raises(MeasureError, match="there are no masks, which errors need"):
