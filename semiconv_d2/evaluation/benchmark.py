@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,29 +42,20 @@ def format_times(times: dict) -> str:
     heading = "{images:,} images, {instances:,} instances, {detections:,} detections".format(
         **times
     )
-    libraries = [
-        (
-            f"{overlap} AP",
-            t["pycocotools"],
-            t["faster_coco_eval"],
-            t["ratio"],
-            f"{t['difference']:.0e}",
-        )
-        for overlap, t in times["libraries"].items()
-    ]
-    columns = (
-        "seconds",
-        "pycocotools",
-        "faster-coco-eval",
-        "ratio",
-        "largest difference, AP points",
+    libraries = tabulate(
+        [
+            (f"{overlap} AP", t["pycocotools"], t["faster_coco_eval"], t["ratio"], t["difference"])
+            for overlap, t in times["libraries"].items()
+        ],
+        headers=("seconds", "pycocotools", "faster-coco-eval", "ratio", "largest difference, AP"),
+        floatfmt=("", ".2f", ".2f", ".1f", ".0e"),
     )
     measures = tabulate(
         [("seconds", *times["measures"].values())],
         headers=("measure", *times["measures"]),
         floatfmt=".2f",
     )
-    return f"{heading}\n\n{tabulate(libraries, headers=columns, floatfmt='.2f')}\n\n{measures}"
+    return f"{heading}\n\n{libraries}\n\n{measures}"
 
 
 def _time_libraries(truth: COCO, results: Sequence[dict], overlap: str, repeats: int) -> dict:
@@ -139,7 +132,8 @@ def draw_scene(images: int, seed: int = 0) -> tuple[COCO, list[dict]]:
                     "bbox": mask_util.toBbox(rle).tolist(),
                 }
             )
-    truth.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
     return truth, results
 
 
