@@ -45,6 +45,7 @@ class Evaluation:
                     "section": row.section,
                     "key": row.key,
                     "title": row.title,
+                    "note": row.note,
                     "values": {k: _json_number(v) for k, v in row.values.items()},
                 }
                 for row in self.rows

@@ -15,7 +15,7 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils import comm
 
 from ..data.coco_json import write_json
-from .evaluation import Evaluation, evaluate
+from .evaluation import evaluate
 from .measures import Detections, Threshold, check_measures, choose_threshold
 from .reading import load_truth
 from .tables import format_evaluation
@@ -27,8 +27,8 @@ class InstanceEvaluator(DatasetEvaluator):
     """Measures instances that a model predicts, on a dataset with a COCO JSON.
 
     The results are those of Detectron2's `COCOEvaluator`, under the same names (which looks at 100
-    detections of an image at most), and those of the other measures beside them. The main process
-    writes into the output folder:
+    detections of an image and class at most), and those of the other measures beside them. The main
+    process writes into the output folder, the predictions before anything is measured:
 
     - `coco_instances_results.json`: the predictions, in COCO's format;
     - `evaluation.json`: all that was measured;
@@ -77,11 +77,15 @@ class InstanceEvaluator(DatasetEvaluator):
         detections = self.gather()
         if detections is None:
             return OrderedDict()
+        if self.output_dir is not None:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            write_json(detections.results, self.output_dir / "coco_instances_results.json")
         evaluation = evaluate(detections, self.measures, dataset=self.dataset_name)
         table = format_evaluation(evaluation)
         logger.info("Evaluation:\n%s", table)
         if self.output_dir is not None:
-            self._write(detections, evaluation, table)
+            write_json(evaluation.to_json(), self.output_dir / "evaluation.json")
+            (self.output_dir / "evaluation.txt").write_text(f"{table}\n", encoding="utf-8")
         return OrderedDict(evaluation.values())
 
     def gather(self) -> Detections | None:
@@ -104,12 +108,6 @@ class InstanceEvaluator(DatasetEvaluator):
                 f"{len(self.truth.cats)} classes: MODEL.ROI_HEADS.NUM_CLASSES has to be that"
             )
         return found
-
-    def _write(self, detections: Detections, evaluation: Evaluation, table: str) -> None:
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        write_json(detections.results, self.output_dir / "coco_instances_results.json")
-        write_json(evaluation.to_json(), self.output_dir / "evaluation.json")
-        (self.output_dir / "evaluation.txt").write_text(f"{table}\n", encoding="utf-8")
 
 
 class ThresholdChooser(InstanceEvaluator):

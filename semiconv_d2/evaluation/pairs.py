@@ -15,10 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
-OVERLAPS = ("mask", "box", "boundary", "region")
-"""What overlap is: intersection over union of masks; of boxes; the smaller one of masks and of
-their boundaries (Cheng et al., CVPR 2021); of masks without void pixels and crowd regions."""
-
 
 @dataclass(frozen=True)
 class ImagePairs:
@@ -70,7 +66,9 @@ def pair_images(
     Args:
         truth: ground truth.
         detections: COCO results with masks as RLE (with boxes, for the overlap "box").
-        overlap: one of `OVERLAPS`.
+        overlap: what is measured, an intersection over union: of masks ("mask"); of boxes ("box");
+            the smaller one of masks and of their boundaries, Cheng et al., CVPR 2021 ("boundary");
+            of masks without void pixels and crowd regions ("region").
         max_detections: the best of each image and class that are looked at; by default all.
     """
     by_image = defaultdict(list)

@@ -45,6 +45,8 @@ def test_everything_is_in_the_table_and_in_the_json(classes):
             pytest.approx(row.values, nan_ok=True)
         )
     assert ("by class" in table) == (classes > 1)
+    [note] = [row["note"] for row in content["rows"] if row["key"] == "S"]
+    assert note == "score ≥ 0.500, given"
     assert "score ≥ 0.500, given" in table
 
 

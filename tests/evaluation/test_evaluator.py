@@ -91,6 +91,15 @@ def test_it_measures_what_was_predicted_and_writes_it(scene):
     assert {r["category_id"] for r in stored} <= {10, 20, 30}
 
 
+def test_predictions_are_written_before_anything_is_measured(scene):
+    folder, truth, results = scene
+    evaluator = InstanceEvaluator(NAME, ["s"], str(folder / "out"))  # which lacks its score
+    with pytest.raises(MeasureError, match="score"):
+        run(evaluator, predictions(truth, results))
+    stored = json.loads((folder / "out" / "coco_instances_results.json").read_text())
+    assert len(stored) == len(results)
+
+
 def test_a_second_evaluation_forgets_the_first(scene):
     _, truth, results = scene
     evaluator = InstanceEvaluator(NAME, ["coco"])
