@@ -1,7 +1,7 @@
 """Semi-convolutional operators for instance segmentation, as a Detectron2 plugin.
 
-Importing it registers ROI heads and datasets with Detectron2, where Detectron2 is installed.
-`semiconv_d2.ops` needs nothing but PyTorch.
+Importing it registers ROI heads, a meta-architecture and datasets with Detectron2, where that is
+installed. `semiconv_d2.ops` needs nothing but PyTorch.
 """
 
 from importlib import import_module
@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 _NEEDS_DETECTRON2 = {
     "EmbeddingHead": "semiconv_d2.modeling",
+    "InstanceColoring": "semiconv_d2.modeling",
+    "LearnedKernel": "semiconv_d2.modeling",
     "RegionEmbedding": "semiconv_d2.modeling",
     "SeedKernel": "semiconv_d2.modeling",
     "SemiConvCascadeROIHeads": "semiconv_d2.modeling",

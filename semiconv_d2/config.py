@@ -1,6 +1,7 @@
-"""The plugin's config keys: the model's under MODEL.SEMICONV; OWN_DATA and EVALUATION, which the
-tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels
-come from the keys that it has for them."""
+"""The plugin's config keys: the model's under MODEL.SEMICONV, and under MODEL.COLORING what
+InstanceColoring has beside them; INPUT.QUARTER_TURNS, OWN_DATA and EVALUATION, which the tools
+read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels come
+from the keys that it has for them."""
 
 from __future__ import annotations
 
@@ -11,22 +12,25 @@ if TYPE_CHECKING:
 
 
 def add_semiconv_config(cfg: CfgNode) -> None:
-    """Adds MODEL.SEMICONV, OWN_DATA and EVALUATION with their defaults to `cfg`, in place. Those
-    that are there are kept."""
+    """Adds these keys with their defaults to `cfg`, in place. Those that are there are kept."""
     from detectron2.config import CfgNode
 
     for parent, name, add in (
         (cfg.MODEL, "SEMICONV", _add_model),
+        (cfg.MODEL, "COLORING", _add_coloring),
         (cfg, "OWN_DATA", _add_own_data),
         (cfg, "EVALUATION", _add_evaluation),
     ):
         if name not in parent:
             parent[name] = CfgNode()
             add(parent[name])
+    if "QUARTER_TURNS" not in cfg.INPUT:
+        # Whether images are turned by 0, 90, 180 or 270 degrees at random, in training: for data
+        # without an up and down, such as microscopy and aerial images.
+        cfg.INPUT.QUARTER_TURNS = False
 
 
 def _add_model(node: CfgNode) -> None:
-
     # Whether mask logits are rescored by the kernel. False: masks stay those of the stock head, and
     # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
     node.RESCORE = True
@@ -34,7 +38,7 @@ def _add_model(node: CfgNode) -> None:
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolution, shared by all FPN levels.
     # D, channels of the embedding; the first two are geometric.
     node.EMBEDDING_DIM = 8
-    # Channels of the 1×1 convolution.
+    # Channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the features.
     node.HIDDEN_DIM = 256
     # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
     node.GRADIENT_SCALE = 0.1
@@ -84,6 +88,33 @@ def _add_model(node: CfgNode) -> None:
     # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
     # "count" takes them as its own.
     node.SHARED_PIXELS = "ignore"
+
+
+def _add_coloring(node: CfgNode) -> None:
+    # The meta-architecture InstanceColoring. The keys of MODEL.SEMICONV on embedding, kernel and
+    # losses hold for it too; those on regions, seeds and rescoring mean nothing to it.
+
+    # The backbone's feature map that pixels are coloured from: "p2" of an FPN, "res2" of a ResNet.
+    node.IN_FEATURE = "p2"
+    # "learned": a foreground head finds the pixels of instances, and their classes. "image": the
+    # foreground is given, as the brightness of a binary image.
+    node.FOREGROUND = "learned"
+    # From which probability on, or brightness from 0 to 1, a pixel is foreground at test.
+    node.FOREGROUND_THRESHOLD = 0.5
+    # Cross-entropy of the foreground head.
+    node.FOREGROUND_LOSS_WEIGHT = 1.0
+    # The repulsive half of equation (1), with the margin M. The paper does without.
+    node.MARGIN_LOSS_WEIGHT = 0.0
+    # M, in coordinate units.
+    node.MARGIN = 0.5
+    # Pixels of instances drawn at random from each image for the losses that compare pixels with
+    # all instances, or with all pixels: those of the kernel and the margin.
+    node.MAX_PIXELS = 2048
+    # What makes instances of the embedding: "greedy", "mean_shift", "kmeans" (which has to be told
+    # their number), or one that you have registered in DECODER_REGISTRY.
+    node.DECODER = "greedy"
+    # Instances of fewer pixels than this, in the image as it came, are left out.
+    node.MIN_PIXELS = 1
 
 
 def _add_own_data(node: CfgNode) -> None:

@@ -32,7 +32,9 @@ def test_every_config_builds(path):
     classes = load_config(str(path)).MODEL.ROI_HEADS.NUM_CLASSES or 2
     cfg = load_config(str(path), ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
     model = build_model(cfg)
-    assert ("semiconv" in path.stem) == hasattr(model.roi_heads, "embedding_head")
+    heads = getattr(model, "roi_heads", None)
+    assert ("semiconv" in path.stem) == hasattr(heads, "embedding_head")
+    assert ("coloring" in path.stem) == isinstance(model, semiconv_d2.InstanceColoring)
 
 
 @pytest.mark.parametrize("stage_2", sorted(CONFIGS.glob("*_semiconv*.yaml")), ids=lambda p: p.stem)
@@ -78,7 +80,7 @@ def test_parts_have_the_defaults_of_their_keys():
         assert {n: part[n.lower()].default for n in names} == {n: keys[n] for n in names}
 
 
-SECTIONS = {"MODEL.SEMICONV": 10, "OWN_DATA": 4, "EVALUATION": 3}
+SECTIONS = {"MODEL.SEMICONV": 10, "MODEL.COLORING": 9, "OWN_DATA": 4, "EVALUATION": 3}
 
 
 def section(name):
@@ -104,6 +106,14 @@ def test_every_key_is_explained(name):
     for key in section(name):
         [at] = [i for i, line in enumerate(lines) if f"node.{key} =" in line]
         assert lines[at - 1].lstrip().startswith("#"), key
+
+
+def test_the_key_beside_detectron2_s_is_read_and_explained():
+    source = "\n".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "config.py")
+    assert "cfg.INPUT.QUARTER_TURNS" in source
+    lines = inspect.getsource(semiconv_d2.config).splitlines()
+    [at] = [i for i, line in enumerate(lines) if "cfg.INPUT.QUARTER_TURNS =" in line]
+    assert lines[at - 1].lstrip().startswith("#")
 
 
 def test_adding_the_config_twice_keeps_what_is_set():

@@ -1,8 +1,8 @@
-"""Images of identical dots in a regular grid, drawn from a random generator.
+"""Images of identical dots, or bars, in a regular grid, drawn from a random generator.
 
 Every dot is a copy of every other one, pixel for pixel. On a constant background the surroundings
 repeat too, up to the ends of the grid: which dot a pixel belongs to has to be told from its
-position.
+position. Rings of further dots, which are no instances, take those ends out of sight.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DotSettings:
     radius: int = 5
     """Of a dot."""
     spacing: int = 20
-    """From the centre of a dot to that of the next one in its row or column."""
+    """From the centre of a dot to that of the next one in its column; in its row `length` more."""
     margin: int = 10
     """From the outermost dots to the border of the image, at least."""
     offset: int = 10
@@ -52,6 +52,10 @@ class DotSettings:
     noise: float = 20.0
     """Standard deviation in grey levels of the background "noise", which is white noise around
     grey. It stays darker than the dots everywhere."""
+    length: int = 0
+    """How far a dot is stretched along its row, into a bar with round ends."""
+    rings: int = 0
+    """Rows and columns of dots drawn around the grid, on every side, that are no instances."""
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
@@ -60,7 +64,9 @@ class DotSettings:
                 raise DatasetError(
                     f"{name} must be a range (1 <= smallest <= largest): {(low, high)}"
                 )
-        for name, smallest in (("radius", 1), ("margin", 0), ("offset", 0)):
+        for name, smallest in (
+            ("radius", 1), ("length", 0), ("rings", 0), ("margin", 0), ("offset", 0)
+        ):  # fmt: skip
             if not smallest <= getattr(self, name):
                 raise DatasetError(f"{name} must be at least {smallest}: {getattr(self, name)}")
         if not self.spacing >= 2 * self.radius + 1:
@@ -85,16 +91,20 @@ class DotSettings:
         """Height and width of every image."""
         return self._needed_size() if self.size is None else self.size
 
-    def grid_length(self, dots: int) -> int:
-        """Pixels from the near side of the first to the far side of the last of dots in a line."""
-        return (dots - 1) * self.spacing + 2 * self.radius
+    @property
+    def pitch(self) -> np.ndarray:
+        """Pixels from one dot to the next, down a column and along a row, (2,)."""
+        return np.array([self.spacing, self.spacing + self.length])
+
+    def drawn_size(self, grid: tuple[int, int]) -> np.ndarray:
+        """Height and width, (2,), of rows and columns of dots with the rings around them."""
+        gap = self.spacing - 2 * self.radius
+        return np.add(grid, 2 * self.rings) * self.pitch - gap
 
     def _needed_size(self) -> tuple[int, int]:
-        around = 2 * (self.margin + self.offset)
-        return (
-            self.grid_length(self.rows[1]) + around,
-            self.grid_length(self.columns[1]) + around,
-        )
+        largest = self.drawn_size((self.rows[1], self.columns[1]))
+        height, width = largest + 2 * (self.margin + self.offset)
+        return int(height), int(width)
 
 
 def draw_dots(settings: DotSettings, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -102,31 +112,36 @@ def draw_dots(settings: DotSettings, rng: np.random.Generator) -> tuple[np.ndarr
 
     Returns:
         image: (H, W) uint8, 255 where there is a dot and darker elsewhere.
-        masks: (N, H, W) bool, one for each dot, row by row.
+        masks: (N, H, W) bool, one for each dot that is not of a ring, row by row.
     """
     size = settings.image_size
     low, high = zip(settings.rows, settings.columns, strict=True)
     grid = rng.integers(low, high, endpoint=True)  # rows and columns
     shift = rng.integers(-settings.offset, settings.offset, size=2, endpoint=True)
-    first_row, first_column = (
-        (length - settings.grid_length(dots)) // 2 + moved
-        for length, dots, moved in zip(size, grid, shift, strict=True)
-    )
-    stamp = draw_stamp(settings.radius)
+    first = (size - settings.drawn_size(grid)) // 2 + shift
+    stamp = draw_stamp(settings.radius, settings.length)
+
+    def window(row: int, column: int) -> tuple[slice, slice]:
+        top, left = first + settings.pitch * (row, column)
+        return slice(top, top + stamp.shape[0]), slice(left, left + stamp.shape[1])
+
+    drawn = np.zeros(size, dtype=bool)
+    for row, column in np.ndindex(*(grid + 2 * settings.rings)):
+        drawn[window(row, column)] = stamp
     masks = np.zeros((*grid, *size), dtype=bool)
     for row, column in np.ndindex(*grid):
-        top = first_row + row * settings.spacing
-        left = first_column + column * settings.spacing
-        masks[row, column, top : top + len(stamp), left : left + len(stamp)] = stamp
+        masks[row, column][window(row + settings.rings, column + settings.rings)] = stamp
     masks = masks.reshape(-1, *size)
-    return np.where(masks.any(axis=0), np.uint8(DOT), _background(settings, rng)), masks
+    return np.where(drawn, np.uint8(DOT), _background(settings, rng)), masks
 
 
-def draw_stamp(radius: int) -> np.ndarray:
-    """Pixels of a dot, (2 radius, 2 radius) bool: those whose centre lies within the radius of the
-    middle of the square."""
-    from_middle = np.arange(2 * radius) + 0.5 - radius
-    return from_middle[:, None] ** 2 + from_middle**2 <= radius**2
+def draw_stamp(radius: int, length: int = 0) -> np.ndarray:
+    """Pixels of a dot, (2 radius, 2 radius + length) bool: those whose centre lies within the
+    radius of a horizontal line of that length in the middle."""
+    down = np.arange(2 * radius) + 0.5 - radius
+    along = np.arange(2 * radius + length) + 0.5 - radius
+    beyond = along - np.clip(along, 0, length)  # an end of the line
+    return down[:, None] ** 2 + beyond**2 <= radius**2
 
 
 def _background(settings: DotSettings, rng: np.random.Generator) -> np.ndarray:

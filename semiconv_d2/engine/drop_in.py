@@ -20,7 +20,6 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase, hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
-from detectron2.structures.masks import polygons_to_bitmask
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from ..data.coco_json import write_json
 from ..visualization.comparison import draw_comparison
+from .records import record_masks
 from .region_view import view_crowded_region
 from .setup import ConfigError
 from .trainer import Trainer
@@ -238,19 +238,9 @@ def _inputs(cfg: CfgNode, count: int = 33) -> list[dict]:
 def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
     """Draws the test image in which the most pixels are shared by several instances."""
     from PIL import Image
-    from pycocotools import mask as mask_util
-
-    def masks(record: dict) -> np.ndarray:
-        height, width = record["height"], record["width"]
-        segmentations = [a["segmentation"] for a in record["annotations"]]
-        found = [
-            polygons_to_bitmask(s, height, width) if isinstance(s, list) else mask_util.decode(s)
-            for s in segmentations
-        ]
-        return np.array(found, dtype=bool).reshape(-1, height, width)
 
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
-    record = max(records, key=lambda r: (masks(r).sum(axis=0) > 1).sum())
+    record = max(records, key=lambda r: (record_masks(r).sum(axis=0) > 1).sum())
     loader = Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])
     image = next(b[0] for b in loader if b[0]["image_id"] == record["image_id"])
     with torch.no_grad():
@@ -258,7 +248,7 @@ def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
     draw_comparison(
         path,
         np.asarray(Image.open(record["file_name"]).convert("RGB")),
-        masks(record),
+        record_masks(record),
         found,
         view_crowded_region(models["SemiConv"], image),
     )

@@ -5,7 +5,7 @@ from detectron2.solver import build_optimizer as build_stock_optimizer
 from torch import nn
 from torch.optim import Optimizer
 
-from ..modeling import EmbeddingHead, SeedKernel
+from ..modeling import EmbeddingHead, LearnedKernel
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -18,7 +18,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     for module in model.modules():
         if isinstance(module, EmbeddingHead):
             _regroup(optimizer, module, lr_factor=factor)
-        elif isinstance(module, SeedKernel):
+        elif isinstance(module, LearnedKernel):
             _regroup(optimizer, module, lr_factor=factor, weight_decay=0.0)
     return optimizer
 

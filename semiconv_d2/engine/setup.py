@@ -23,7 +23,7 @@ from ..evaluation import MeasureError, check_measures
 logger = logging.getLogger(__name__)
 
 
-HAVE_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN")
+COUNTED_BY_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN", "InstanceColoring")
 """Meta-architectures whose classes MODEL.ROI_HEADS.NUM_CLASSES counts."""
 
 
@@ -91,6 +91,11 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
         DatasetError: a dataset is missing or broken.
     """
     cfg = load_config(args.config_file, args.opts)
+    if cfg.TEST.AUG.ENABLED and cfg.MODEL.META_ARCHITECTURE == "InstanceColoring":
+        raise ConfigError(
+            "TEST.AUG.ENABLED is True: Detectron2's test-time augmentation merges boxes, which "
+            "InstanceColoring does without."
+        )
     check_weights(cfg, args.resume)
     check_datasets(cfg)
     cfg.defrost()
@@ -219,7 +224,7 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
     Args:
         classes: names by dataset, in the order of their ids, which is that of the model's classes.
     """
-    if cfg.MODEL.META_ARCHITECTURE not in HAVE_ROI_HEADS:
+    if cfg.MODEL.META_ARCHITECTURE not in COUNTED_BY_ROI_HEADS:
         return
     heads = cfg.MODEL.ROI_HEADS
     for name, own in classes.items():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper, build_detection_train_loader
+from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -16,6 +18,7 @@ from torch.optim import Optimizer
 
 from ..evaluation import Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
+from .augmentation import QuarterTurn
 from .optimizer import build_optimizer
 
 
@@ -25,6 +28,15 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
         return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode):
+        """Detectron2's, with INPUT.QUARTER_TURNS."""
+        if not cfg.INPUT.QUARTER_TURNS:
+            return super().build_train_loader(cfg)
+        augmentations = [*build_augmentation(cfg, is_train=True), QuarterTurn()]
+        mapper = DatasetMapper(cfg, is_train=True, augmentations=augmentations)
+        return build_detection_train_loader(cfg, mapper=mapper)
 
     @classmethod
     def build_evaluator(

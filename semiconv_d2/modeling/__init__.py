@@ -1,11 +1,15 @@
-"""Detectron2 parts, wiring only. Importing this registers the ROI heads."""
+"""Detectron2 parts, wiring only. Importing this registers ROI heads and meta-architecture."""
 
 from .embedding_head import EmbeddingHead
+from .instance_coloring import InstanceColoring
+from .learned_kernel import LearnedKernel
 from .rescoring import RegionEmbedding, SeedKernel
 from .roi_heads import SemiConvCascadeROIHeads, SemiConvMixin, SemiConvROIHeads
 
 __all__ = [
     "EmbeddingHead",
+    "InstanceColoring",
+    "LearnedKernel",
     "RegionEmbedding",
     "SeedKernel",
     "SemiConvCascadeROIHeads",

@@ -24,7 +24,8 @@ class EmbeddingHead(nn.Module):
         """
         Args:
             in_channels: channels of every feature map.
-            hidden_dim: channels of the 1×1 convolution.
+            hidden_dim: channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the
+                features, as in the paper's experiment with dots.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps. The
                 gradient of the subnet's own weights is not scaled.
@@ -36,10 +37,14 @@ class EmbeddingHead(nn.Module):
                 "must be at least 2."
             )
         self.gradient_scale = gradient_scale
-        self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.embedding = nn.Conv2d(hidden_dim, embedding_dim, kernel_size=3, padding=1)
-        weight_init.c2_msra_fill(self.hidden)
+        if hidden_dim:
+            self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
+            self.relu = nn.ReLU(inplace=True)
+            self.embedding = nn.Conv2d(hidden_dim, embedding_dim, kernel_size=3, padding=1)
+            weight_init.c2_msra_fill(self.hidden)
+        else:
+            self.hidden = self.relu = nn.Identity()
+            self.embedding = nn.Conv2d(in_channels, embedding_dim, kernel_size=1)
         nn.init.normal_(self.embedding.weight, std=0.001)
         nn.init.zeros_(self.embedding.bias)
 

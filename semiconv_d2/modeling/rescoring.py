@@ -3,7 +3,6 @@
 Shapes: B images, R regions, D embedding channels, M side of a region's grid.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,6 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from ..ops import (
-    KERNELS,
     MIXINGS,
     SEEDS,
     log_odds,
@@ -26,6 +24,7 @@ from ..ops import (
 )
 from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
+from .learned_kernel import LearnedKernel
 
 COORD_UNITS = ("stride", "pixel")
 GAINS = ("fixed", "learned")
@@ -112,13 +111,10 @@ class RescoredMasks(NamedTuple):
     """ŝ, the mask logits after rescoring; where that is off, s as the stock head gives it."""
 
 
-class SeedKernel(nn.Module):
+class SeedKernel(LearnedKernel):
     """Compares all pixels of a region with the region's seed, and rescores its mask logits.
 
     ŝ = s + g · evidence, where evidence is log K_σ, or its logit. Learns σ, and g on request.
-
-    The parameter is log σ/σ₀, with σ₀ the σ at the start, so that the weight decay of whatever
-    optimizer is used pulls σ back to σ₀ and not to 1.
     """
 
     def __init__(
@@ -140,22 +136,12 @@ class SeedKernel(nn.Module):
             seed: "soft" or "hard", at test; training always takes the soft one.
             rescore: False leaves logits as they are: the kernel is there for its own loss.
         """
-        super().__init__()
-        if not (math.isfinite(sigma_init) and sigma_init > 0):
-            raise ValueError(f"SIGMA_INIT is {sigma_init}; σ must be positive and finite.")
-        self.kernel = check_choice("KERNEL", kernel, KERNELS)
+        super().__init__(kernel=kernel, sigma_init=sigma_init)
         self.evidence = check_choice("EVIDENCE", evidence, EVIDENCES)
         self.seed = check_choice("SEED", seed, SEEDS)
         self.rescore = rescore
-        self.register_buffer("sigma_init", torch.tensor(float(sigma_init)))
-        self.log_sigma_ratio = nn.Parameter(torch.zeros(()))
         learned = check_choice("GAIN", gain, GAINS) == "learned"
         self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
-
-    @property
-    def sigma(self) -> Tensor:
-        """σ, a scalar in coordinate units."""
-        return self.sigma_init * self.log_sigma_ratio.exp()
 
     def forward(self, logits: Tensor, embedding: Tensor) -> RescoredMasks:
         """

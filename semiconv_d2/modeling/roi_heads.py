@@ -36,7 +36,7 @@ SHARED_PIXELS = ("ignore", "count")
 _EMBEDDING = "semiconv/embedding/"
 _COVERAGE = "semiconv/coverage"
 
-_SCALAR_PERIOD = 20  # iterations; Detectron2's writers write as often. Reading σ waits for the GPU.
+SCALAR_PERIOD = 20  # iterations; Detectron2's writers write as often. Reading σ waits for the GPU.
 
 
 class SemiConvMixin:
@@ -313,7 +313,7 @@ class SemiConvMixin:
     def _log(self, masks: RescoredMasks, own: Tensor) -> None:
         storage = get_event_storage()
         kernel, vis_period = self.seed_kernel, self.mask_head.vis_period
-        if (storage.iter + 1) % _SCALAR_PERIOD == 0:
+        if (storage.iter + 1) % SCALAR_PERIOD == 0:
             storage.put_scalar("semiconv/sigma", kernel.sigma.detach())
             if kernel.gain is not None:
                 storage.put_scalar("semiconv/gain", kernel.gain.detach())

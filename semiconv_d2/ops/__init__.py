@@ -4,6 +4,7 @@ Equation numbers are those of Novotny, Albanie, Larlus and Vedaldi, "Semi-convol
 for Instance Segmentation", ECCV 2018.
 """
 
+from .affinities import kernel_filter, log_affinities, log_affinity_blocks
 from .coordinates import map_coordinates, region_coordinates
 from .gradient import scale_gradient
 from .kernels import (
@@ -16,8 +17,16 @@ from .kernels import (
     seed_log_kernel,
     softened_squared_distance,
 )
-from .losses import kernel_cross_entropy, segment_embedding_loss
+from .losses import (
+    kernel_cross_entropy,
+    margin_loss,
+    pixel_embedding_loss,
+    pixel_kernel_loss,
+    segment_embedding_loss,
+    segment_means,
+)
 from .mixing import MIXINGS, mix
+from .sampling import sample_map
 from .seeds import SEEDS, seed_embedding, seed_weights
 
 __all__ = [
@@ -27,16 +36,24 @@ __all__ = [
     "SEEDS",
     "bilateral_embedding",
     "kernel_cross_entropy",
+    "kernel_filter",
+    "log_affinities",
+    "log_affinity_blocks",
     "log_kernel",
     "log_odds",
     "log_one_minus_exp",
     "map_coordinates",
+    "margin_loss",
     "mix",
+    "pixel_embedding_loss",
+    "pixel_kernel_loss",
     "region_coordinates",
+    "sample_map",
     "scale_gradient",
     "seed_embedding",
     "seed_log_kernel",
     "seed_weights",
     "segment_embedding_loss",
+    "segment_means",
     "softened_squared_distance",
 ]

@@ -1,7 +1,10 @@
-"""The two losses that the method adds: the segment embedding loss (5) and the kernel's own
-cross-entropy (section 3.5).
+"""The losses of the method: the segment embedding loss (5), the kernel's own cross-entropy
+(section 3.5), and the repulsive half of (1), which the method does without.
 
-Shapes: N segments, R regions, D embedding channels.
+Segments come as masks of regions, or as pixels of a whole image, where masks of every instance
+would take too much memory.
+
+Shapes: N segments, R regions, D embedding channels, P pixels.
 """
 
 import torch
@@ -34,16 +37,53 @@ def segment_embedding_loss(
     Returns:
         A scalar, float32 at least; 0 with a graph where every segment is empty.
     """
-    check_choice("reduction", reduction, REDUCTIONS)
     embedding = at_least_float32(embedding).flatten(2)
     weights = _normalised(masks.flatten(1).to(embedding.dtype), dim=1)
 
     mean = (weights[:, None] * embedding).sum(dim=2, keepdim=True)
     squared = softened_squared_distance(embedding, mean, dim=1, epsilon=epsilon)
     per_segment = (weights * squared.sqrt()).sum(dim=1)
-    if reduction == "sum":
-        return per_segment.sum()
-    return per_segment.sum() / masks.flatten(1).any(dim=1).sum().clamp(min=1)
+    return _reduced(per_segment, masks.flatten(1).any(dim=1), reduction)
+
+
+def pixel_embedding_loss(
+    embedding: Tensor,
+    segments: Tensor,
+    num_segments: int,
+    *,
+    reduction: str = "mean",
+    epsilon: float = EPSILON,
+) -> Tensor:
+    """`segment_embedding_loss` of segments that are given as lists of pixels: equation (5).
+
+    Args:
+        embedding: Ψ of the pixels, (P, D); a pixel of two segments is there twice.
+        segments: index of the segment of each pixel, (P,) in [0, N).
+        num_segments: N; segments without pixels do not count.
+        reduction: as there.
+
+    Returns:
+        A scalar, float32 at least; 0 with a graph where there is no pixel.
+    """
+    mean = segment_means(embedding, segments, num_segments)[segments]
+    squared = softened_squared_distance(embedding, mean, dim=1, epsilon=epsilon)
+    per_segment = segment_means(squared.sqrt()[:, None], segments, num_segments)[:, 0]
+    there = torch.bincount(segments, minlength=num_segments) > 0
+    return _reduced(per_segment, there, reduction)
+
+
+def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
+    """Mean over the pixels of each segment, (N, C), float32 at least; 0 where it has none.
+
+    Args:
+        values: of the pixels, (P, C).
+        segments: index of the segment of each pixel, (P,) in [0, N).
+        num_segments: N.
+    """
+    values = at_least_float32(values)
+    sizes = torch.bincount(segments, minlength=num_segments).clamp(min=1)
+    total = values.new_zeros(num_segments, values.shape[1]).index_add(0, segments, values)
+    return total / sizes[:, None]
 
 
 def kernel_cross_entropy(log_k: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -59,12 +99,67 @@ def kernel_cross_entropy(log_k: Tensor, target: Tensor, weights: Tensor | None =
     Returns:
         A scalar, float32 at least; 0 with a graph where no pixel counts.
     """
-    log_k = at_least_float32(log_k)
-    target = target.to(log_k.dtype)
-    loss = -(target * log_k + (1 - target) * log_one_minus_exp(log_k))
+    loss = _cross_entropy(log_k, target)
     if weights is None:
         weights = torch.ones_like(loss)
-    return (_normalised(weights.to(log_k.dtype), dim=(0, 1, 2)) * loss).sum()
+    return (_normalised(weights.to(loss.dtype), dim=(0, 1, 2)) * loss).sum()
+
+
+def pixel_kernel_loss(log_k: Tensor, members: Tensor) -> Tensor:
+    """Cross-entropy between K and whose pixel it is, for all segments of an image at once.
+
+    For each segment the sum over all pixels, divided by the number of its own: how many pixels
+    others have, nearly all of them far away, does not change the weight of its own. The mean over
+    segments that have pixels.
+
+    Args:
+        log_k: between the seed of each segment and each pixel, (N, P), below 0.
+        members: which pixels are whose, (N, P) boolean.
+
+    Returns:
+        A scalar, float32 at least; 0 with a graph where there is no pixel.
+    """
+    sizes = members.sum(dim=1)
+    per_segment = _cross_entropy(log_k, members).sum(dim=1) / sizes.clamp(min=1)
+    return _reduced(per_segment * (sizes > 0), sizes > 0, "mean")
+
+
+def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
+    """The repulsive half of equation (1), as a hinge: pixels that share no segment are pushed
+    apart until their embeddings are 1 + M from each other.
+
+    max(0, 1 + M − ‖Ψ_u − Ψ_v‖), averaged over pairs of pixels that share no segment.
+
+    Args:
+        embedding: Ψ, (P, D).
+        members: which pixels are whose, (N, P) boolean.
+        margin: M.
+
+    Returns:
+        A scalar, float32 at least; 0 with a graph where there is no such pair.
+    """
+    embedding = at_least_float32(embedding)
+    exact = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(embedding[None], embedding[None], compute_mode=exact)[0]
+    belongs = members.to(embedding.dtype)
+    apart = belongs.T @ belongs < 0.5
+    loss = (1 + margin - distance).clamp(min=0) * apart
+    return loss.sum() / apart.sum().clamp(min=1)
+
+
+def _cross_entropy(log_k: Tensor, target: Tensor) -> Tensor:
+    """−[y·log K + (1 − y)·log(1 − K)] of each element."""
+    log_k = at_least_float32(log_k)
+    target = target.to(log_k.dtype)
+    return -(target * log_k + (1 - target) * log_one_minus_exp(log_k))
+
+
+def _reduced(per_segment: Tensor, counts: Tensor, reduction: str) -> Tensor:
+    """Sum over segments, or mean over those that count, (N,) boolean; the others are 0."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    if reduction == "sum":
+        return per_segment.sum()
+    return per_segment.sum() / counts.sum().clamp(min=1)
 
 
 def _normalised(weights: Tensor, dim: int | tuple[int, ...]) -> Tensor:

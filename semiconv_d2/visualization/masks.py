@@ -37,11 +37,21 @@ def match_masks(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """
     if not len(masks) or not len(reference):
         return np.full(len(masks), -1)
-    a = masks.reshape(len(masks), -1).astype(np.float32)
-    b = reference.reshape(len(reference), -1).astype(np.float32)
-    shared = a @ b.T
-    iou = shared / np.maximum(a.sum(1)[:, None] + b.sum(1)[None] - shared, 1)
+    iou = overlap(masks, reference)
     return np.where(iou.max(axis=1) > 0, iou.argmax(axis=1), -1)
+
+
+def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """IoU of each mask with each reference mask, (N, M).
+
+    Args:
+        masks: (N, H, W) boolean.
+        reference: (M, H, W) boolean.
+    """
+    a = masks.reshape(len(masks), int(np.prod(masks.shape[1:]))).astype(np.float32)
+    b = reference.reshape(len(reference), a.shape[1]).astype(np.float32)
+    shared = a @ b.T
+    return shared / np.maximum(a.sum(1)[:, None] + b.sum(1)[None] - shared, 1)
 
 
 def paint_masks(

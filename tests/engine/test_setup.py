@@ -3,10 +3,11 @@ import logging
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
 
 import semiconv_d2
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, load_config
+from semiconv_d2.engine import ConfigError, load_checked_config, load_config
 from semiconv_d2.engine.setup import check_datasets, check_weights
 
 VOC = semiconv_d2.get_config_file("voc_semiconv")
@@ -103,3 +104,11 @@ def test_broken_config_files_are_named(tmp_path, text, message):
 def test_amp_is_ignored_wherever_the_model_is_on_the_cpu():
     overrides = ["MODEL.DEVICE", "cpu", "SOLVER.AMP.ENABLED", "True"]
     assert not load_config(VOC, overrides).SOLVER.AMP.ENABLED
+
+
+def test_augmentation_at_test_is_refused_where_there_are_no_boxes():
+    arguments = default_argument_parser().parse_args(
+        ["--config-file", semiconv_d2.get_config_file("demo_coloring"), "TEST.AUG.ENABLED", "True"]
+    )
+    with pytest.raises(ConfigError, match="InstanceColoring does without"):
+        load_checked_config(arguments)

@@ -8,15 +8,18 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from torch import distributed
 
-import semiconv_d2  # noqa: F401, registers the ROI heads in every process
+from semiconv_d2 import EmbeddingHead, LearnedKernel
 
 COUNTS = ((3, 0), (0, 0))  # instances in the image of each process, at each step
 
 
 @pytest.mark.skipif(not distributed.is_gloo_available(), reason="PyTorch without gloo")
-def test_processes_with_and_without_instances_stay_together(make_cfg, make_batch, tmp_path):
+@pytest.mark.parametrize("architecture", ["GeneralizedRCNN", "InstanceColoring"])
+def test_processes_with_and_without_instances_stay_together(
+    make_cfg, make_batch, tmp_path, architecture
+):
     batches = [[make_batch(count) for count in counts] for counts in COUNTS]
-    cfg = make_cfg("MODEL.SEMICONV.GAIN", "learned", "MODEL.DEVICE", "cpu")
+    cfg = make_cfg("MODEL.META_ARCHITECTURE", architecture, "MODEL.DEVICE", "cpu")
     torch.multiprocessing.spawn(_train, (cfg, batches, str(tmp_path)), nprocs=2)
     weights = [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)]
     assert torch.isfinite(weights[0]).all()
@@ -36,7 +39,11 @@ def _train(rank: int, cfg, batches, folder: str) -> None:
             optimizer.zero_grad()
             sum(model(counts[rank]).values()).backward()
             optimizer.step()
-    heads = model.module.roi_heads
-    chosen = [*heads.embedding_head.parameters(), *heads.seed_kernel.parameters()]
+    chosen = [
+        p
+        for module in model.modules()
+        if isinstance(module, (EmbeddingHead, LearnedKernel))
+        for p in module.parameters()
+    ]
     torch.save(torch.cat([p.detach().flatten() for p in chosen]), f"{folder}/{rank}.pth")
     distributed.destroy_process_group()

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from semiconv_d2.ops import EPSILON, kernel_cross_entropy, segment_embedding_loss
+from semiconv_d2.ops import (
+    EPSILON,
+    kernel_cross_entropy,
+    margin_loss,
+    pixel_embedding_loss,
+    pixel_kernel_loss,
+    segment_embedding_loss,
+    segment_means,
+)
 
 
 def naive_embedding_loss(embedding, masks, epsilon, reduction):
@@ -146,3 +154,111 @@ def test_losses_under_autocast(dtype):
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
     [gradient] = torch.autograd.grad(loss, embedding)
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_lists_of_pixels_give_what_masks_give(reduction):
+    embedding = torch.randn(3, 6, 7, dtype=torch.float64)
+    masks = torch.rand(5, 6, 7) > 0.6
+    masks[1] = False  # an empty segment
+    expected = naive_embedding_loss(embedding.expand(5, -1, -1, -1), masks, EPSILON, reduction)
+    segments, rows, columns = masks.nonzero().unbind(dim=1)
+    pixels = embedding[:, rows, columns].T
+    loss = pixel_embedding_loss(pixels, segments, 5, reduction=reduction)
+    assert math.isclose(loss.item(), expected, rel_tol=1e-12)
+
+
+def test_segment_means_against_loops():
+    values = torch.randn(20, 3, dtype=torch.float64)
+    segments = torch.randint(0, 4, (20,))
+    segments[segments == 2] = 1
+    means = segment_means(values, segments, 4)
+    for k in range(4):
+        own = values[segments == k]
+        expected = own.sum(dim=0) / len(own) if len(own) else torch.zeros(3)
+        torch.testing.assert_close(means[k], expected.double())
+
+
+def members_of(labels):
+    """(N, P) boolean of labels; -1 belongs to none, "both" to 0 and 1."""
+    return torch.tensor(
+        [[label == k or (label == "both" and k < 2) for label in labels] for k in range(3)]
+    )
+
+
+def test_pixel_kernel_loss_against_loops():
+    members = members_of([0, 0, 0, 1, "both", 1, 0])  # the third segment has no pixel
+    log_k = -torch.rand(3, 7, dtype=torch.float64) * 3 - 1e-3
+    per_segment = []
+    for k in range(2):
+        total = 0.0
+        for value, own in zip(log_k[k].tolist(), members[k].tolist(), strict=True):
+            total -= math.log(math.exp(value)) if own else math.log(1 - math.exp(value))
+        per_segment.append(total / members[k].sum().item())
+    loss = pixel_kernel_loss(log_k, members)
+    assert math.isclose(loss.item(), sum(per_segment) / 2, rel_tol=1e-9)
+
+
+def test_far_pixels_of_others_do_not_dilute_the_kernel_loss():
+    own = torch.tensor([[-1.0, -2.0]])
+    crowd = torch.cat([own, torch.full((1, 1000), -200.0)], dim=1)
+    alone = pixel_kernel_loss(own, torch.tensor([[True, True]]))
+    crowded = pixel_kernel_loss(crowd, torch.arange(1002)[None] < 2)
+    torch.testing.assert_close(alone, crowded)
+
+
+def test_margin_loss_against_loops():
+    members = members_of([0, 1, "both", 2, 2, 0])
+    embedding = torch.randn(6, 4, dtype=torch.float64)
+    total, pairs = 0.0, 0
+    for u in range(6):
+        for v in range(6):
+            if not (members[:, u] & members[:, v]).any():
+                pairs += 1
+                total += max(0.0, 1 + 0.7 - math.dist(embedding[u].tolist(), embedding[v].tolist()))
+    loss = margin_loss(embedding, members, margin=0.7)
+    assert math.isclose(loss.item(), total / pairs, rel_tol=1e-9)
+
+
+def test_losses_of_pixels_gradcheck():
+    members = members_of([0, 1, "both", 2, 2, 0])
+    embedding = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    segments = torch.tensor([0, 0, 1, 1, 1, 3])
+    assert torch.autograd.gradcheck(lambda x: pixel_embedding_loss(x, segments, 4), embedding)
+    assert torch.autograd.gradcheck(lambda x: margin_loss(x, members, 0.5), embedding)
+    log_k = (-torch.rand(3, 6, dtype=torch.float64) - 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: pixel_kernel_loss(x, members), log_k)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_losses_of_identical_or_absent_pixels_are_finite(count):
+    embedding = torch.zeros(count, 3, requires_grad=True)
+    members = torch.arange(count)[None] % 2 == torch.arange(2)[:, None]
+    segments = torch.arange(count) % 2
+    log_k = (embedding.sum(dim=1) - 1e-6).expand(2, -1)
+    losses = [
+        pixel_embedding_loss(embedding, segments, 2),
+        margin_loss(embedding, members, 0.5),
+        pixel_kernel_loss(log_k, members),
+    ]
+    for loss in losses:
+        assert torch.isfinite(loss)
+        assert count or loss == 0
+        assert torch.isfinite(torch.autograd.grad(loss, embedding, retain_graph=True)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_losses_of_pixels_under_autocast(dtype):
+    embedding = (30 * torch.randn(40, 8)).to(dtype)
+    segments = torch.randint(0, 3, (40,))
+    members = segments == torch.arange(3)[:, None]
+    log_k = -embedding[:, 0].abs().expand(3, -1) - 0.1
+    for run in (
+        lambda x: pixel_embedding_loss(x, segments, 3),
+        lambda x: margin_loss(x, members, 50.0),
+        lambda x: pixel_kernel_loss(log_k.to(x.dtype), members),
+    ):
+        with torch.autocast("cpu", dtype=dtype):
+            loss = run(embedding)
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss.double(), run(embedding.double()), rtol=1e-5, atol=0)

@@ -1,0 +1,372 @@
+"""From embeddings to instances: decoders group the foreground pixels of an image.
+
+A pixel belongs to a point of the embedding space where K_σ ≥ 1/2, which is a ball of `radius`: one
+threshold and one scale for everything here.
+
+Shapes: P foreground pixels, D embedding channels, C cubes, N instances, M pixels of one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from detectron2.utils.registry import Registry
+from torch import Tensor
+
+from ..ops import KERNELS, log_kernel
+from ..ops.choices import check_choice
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
+
+REFINEMENTS = 3  # steps of mean shift that a seed of `greedy` takes
+SEEDS_PER_INSTANCE = 10  # seeds tried for each instance that is wanted, before giving up
+MAX_SHIFTS = 100  # steps after which `mean_shift` takes a seed for converged
+SHIFT_TOLERANCE = 1e-3  # of the radius: a step that is shorter is the last one
+KMEANS_STARTS = 10  # random starts of k-means where groups are not clearly separate
+BLOCK = 65_536  # pixels looked at together in search of a seed
+
+DECODER_REGISTRY = Registry("SEMICONV_DECODER")
+DECODER_REGISTRY.__doc__ = """
+Registry for decoders, which group the foreground pixels of an image by their embeddings.
+
+The registered function will be called with
+`obj(pixels, max_instances=..., min_pixels=..., count=...)` as `decode` is, on at least one pixel,
+and returns a list of `Segment`, in any order.
+"""
+
+
+class Pixels(NamedTuple):
+    """The foreground pixels of one image, P of them."""
+
+    embedding: Tensor
+    """Ψ, (P, D) float32, finite."""
+    foreground: Tensor
+    """How surely each is foreground, (P,) float32 in [0, 1]."""
+    sigma: float
+    """σ of the kernel, in the unit of the embedding."""
+    kernel: str
+    """"laplacian" or "gaussian", see `ops.log_kernel`."""
+
+
+class Segment(NamedTuple):
+    """An instance."""
+
+    pixels: Tensor
+    """Indices into the P pixels, (M,) int64, ascending."""
+    score: float
+    """In [0, 1]."""
+
+
+@torch.no_grad()
+def decode(
+    pixels: Pixels,
+    decoder: str,
+    *,
+    max_instances: int,
+    min_pixels: int = 1,
+    count: int | None = None,
+) -> list[Segment]:
+    """The instances of an image, those of the highest score first. Deterministic.
+
+    Args:
+        decoder: name in `DECODER_REGISTRY`.
+        max_instances: the best are kept.
+        min_pixels: smaller segments are dropped, and empty ones always.
+        count: how many instances there are, for "kmeans".
+
+    Raises:
+        ValueError: embedding or foreground is not finite, the decoder is unknown, or it lacks the
+            number of instances.
+    """
+    check_choice("decoder", decoder, [name for name, _ in DECODER_REGISTRY])
+    total = len(pixels.embedding)
+    for name, values in (
+        ("embedding", pixels.embedding),
+        ("foreground", pixels.foreground[:, None]),
+    ):
+        wrong = total - int(values.isfinite().all(dim=1).sum())
+        if wrong:
+            raise ValueError(f"The {name} of {wrong:,} of {total:,} pixels is not finite.")
+    if not total:
+        return []
+    min_pixels = max(min_pixels, 1)
+    segments = DECODER_REGISTRY.get(decoder)(
+        pixels, max_instances=max_instances, min_pixels=min_pixels, count=count
+    )
+    large = [s for s in segments if len(s.pixels) >= min_pixels]
+    return sorted(large, key=lambda s: s.score, reverse=True)[:max_instances]
+
+
+def radius(sigma: float, kernel: str) -> float:
+    """The distance at which K_σ is 1/2, in the unit of σ."""
+    check_choice("kernel", kernel, KERNELS)
+    return sigma * (math.log(2) if kernel == "laplacian" else math.sqrt(2 * math.log(2)))
+
+
+@DECODER_REGISTRY.register()
+def greedy(
+    pixels: Pixels,
+    *,
+    max_instances: int,
+    min_pixels: int,
+    count: int | None = None,
+    seeds_per_instance: int = SEEDS_PER_INSTANCE,
+) -> list[Segment]:
+    """One seed after the other, the most surely foreground pixel that no segment has touched.
+
+    Among equals, that with the most pixels in its cube of the embedding space. The seed takes a
+    few steps of mean shift, weighted with K; its segment is all pixels with K ≥ 1/2, those of
+    other segments too: segments may overlap. One that has fewer than half of its pixels to itself
+    is not accepted. Score: the mean of foreground · K, times that share.
+
+    `count` is not used.
+    """
+    claimed, touched = torch.zeros(
+        2, len(pixels.embedding), dtype=torch.bool, device=pixels.embedding.device
+    )
+    index = _BallIndex(pixels.embedding, radius(pixels.sigma, pixels.kernel))
+    order = index.crowding.argsort(descending=True, stable=True)
+    order = order[pixels.foreground[order].argsort(descending=True, stable=True)]
+
+    segments: list[Segment] = []
+    for seed in islice(_untouched(order, touched), seeds_per_instance * max_instances):
+        ball = index.ball(pixels.embedding[seed])
+        for _ in range(REFINEMENTS):
+            ball = index.ball(ball.mean(_kernel(ball.distance, pixels)))
+        touched[seed] = True
+        touched[ball.pixels] = True
+        free = int((~claimed[ball.pixels]).sum())
+        if len(ball.pixels) < min_pixels or 2 * free < len(ball.pixels):
+            continue
+        claimed[ball.pixels] = True
+        sureness = pixels.foreground[ball.pixels] * _kernel(ball.distance, pixels)
+        score = float(sureness.mean()) * free / len(ball.pixels)
+        segments.append(Segment(ball.pixels.sort().values, score))
+        if len(segments) == max_instances:
+            break
+    return segments
+
+
+@DECODER_REGISTRY.register()
+def mean_shift(
+    pixels: Pixels,
+    *,
+    max_instances: int,
+    min_pixels: int,
+    count: int | None = None,
+    seeds_per_instance: int = SEEDS_PER_INSTANCE,
+) -> list[Segment]:
+    """Mean shift with a flat window of `radius`; each pixel goes to the nearest mode.
+
+    A pixel with K < 1/2 to every mode goes to none, as with scikit-learn's `cluster_all=False`.
+    The window is flat because such a shift ends after a few steps, and agrees with scikit-learn.
+    Starts are the cubes of the embedding space, the fullest first, that no mode has reached yet;
+    a mode nearer than `radius` to an earlier one is the same. Score: the mean of foreground · K.
+
+    `count` is not used.
+    """
+    embedding = pixels.embedding
+    scale = radius(pixels.sigma, pixels.kernel)
+    index = _BallIndex(embedding, scale)
+    touched = torch.zeros(len(embedding), dtype=torch.bool, device=embedding.device)
+    owner = torch.full((len(embedding),), -1, device=embedding.device)
+    distance = embedding.new_full((len(embedding),), math.inf)
+
+    modes = embedding[:0]
+    for seed in islice(
+        _untouched(index.fullest_cubes(), touched), seeds_per_instance * max_instances
+    ):
+        ball = index.ball(embedding[seed])
+        for _ in range(MAX_SHIFTS):
+            before = ball
+            ball = index.ball(before.mean(torch.ones_like(before.distance)))
+            if torch.dist(ball.centre, before.centre) < SHIFT_TOLERANCE * scale:
+                break
+        touched[seed] = True
+        touched[ball.pixels] = True
+        if (torch.linalg.vector_norm(modes - ball.centre, dim=1) < scale).any():
+            continue
+        nearer = ball.distance < distance[ball.pixels]
+        owner[ball.pixels[nearer]] = len(modes)
+        distance[ball.pixels[nearer]] = ball.distance[nearer]
+        modes = torch.cat([modes, ball.centre[None]])
+    return _exclusive_segments(pixels, owner, distance)
+
+
+@DECODER_REGISTRY.register()
+def kmeans(
+    pixels: Pixels, *, max_instances: int, min_pixels: int, count: int | None = None
+) -> list[Segment]:
+    """k-means of scikit-learn with `count` groups, fewer where there are fewer distinct embeddings.
+
+    All pixels are assigned. The start that takes the farthest pixel each time finds groups that
+    are clearly separate, whatever their sizes, where random starts miss the small ones. Where
+    what it finds is not clearly separate, outliers may have misled it, and the better in the
+    objective of k-means of it and some random starts is taken. Score: the mean of foreground · K.
+
+    Raises:
+        ValueError: `count` is None.
+        ImportError: scikit-learn is missing.
+    """
+    if count is None:
+        raise ValueError(
+            "The decoder 'kmeans' needs the number of instances: `count`, or num_instances of an "
+            "image."
+        )
+    try:
+        from scipy.spatial.distance import pdist
+        from sklearn.cluster import KMeans
+    except ImportError as error:
+        raise ImportError(
+            "The decoder 'kmeans' needs scikit-learn: pip install scikit-learn"
+        ) from error
+
+    embedding = pixels.embedding
+    starts = _farthest_first(embedding, count)
+    if not starts:
+        return []
+    # In float64: scikit-learn subtracts products of coordinates, which may be large.
+    points = embedding.double().cpu().numpy()
+    fit = KMeans(len(starts), init=points[starts], n_init=1).fit(points)
+    owner, distance = _groups(embedding, fit)
+    if 4 * distance.max() >= pdist(fit.cluster_centers_).min(initial=math.inf):
+        drawn = KMeans(len(starts), n_init=KMEANS_STARTS, random_state=0).fit(points)
+        owner, distance = _groups(embedding, min(fit, drawn, key=lambda f: f.inertia_))
+    return _exclusive_segments(pixels, owner, distance)
+
+
+class _Ball(NamedTuple):
+    """The M pixels around a point of the embedding space."""
+
+    centre: Tensor
+    """(D,)"""
+    pixels: Tensor
+    """Indices, (M,) int64, in no order."""
+    difference: Tensor
+    """Ψ − centre, (M, D)."""
+    distance: Tensor
+    """Its norm, (M,)."""
+
+    def mean(self, weights: Tensor) -> Tensor:
+        """Weighted mean of Ψ, (D,); the centre where there are no pixels."""
+        total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+        return self.centre + weights @ self.difference / total
+
+
+class _BallIndex:
+    """Finds the pixels in a ball of fixed radius by looking at few others.
+
+    Pixels are grouped by the cube of the embedding space that they lie in, with sides as long as
+    the radius, and cubes are sorted by their first coordinate. A ball is searched for in the cubes
+    that can reach into it: among those near in the first coordinate, those whose bounding box is.
+    """
+
+    def __init__(self, embedding: Tensor, radius: float):
+        self.embedding = embedding
+        self.radius = radius
+        keys, self.order = _cube_keys(embedding, radius).sort(stable=True)
+        _, cubes, self.counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.crowding = torch.empty_like(cubes)
+        """Pixels in the cube of each pixel, itself included: (P,)."""
+        self.crowding[self.order] = self.counts[cubes]
+
+        ordered = embedding[self.order]
+        self.lower, self.upper = (
+            torch.segment_reduce(ordered, reduce, lengths=self.counts, axis=0)
+            for reduce in ("min", "max")
+        )
+        self.first = (self.lower[:, 0].double() / radius).floor()
+
+    def fullest_cubes(self) -> Tensor:
+        """A pixel of each cube, (C,), those of the fullest first."""
+        return self.order[self.starts[self.counts.argsort(descending=True, stable=True)]]
+
+    def ball(self, centre: Tensor) -> _Ball:
+        """The pixels whose distance from a point (D,) is at most the radius."""
+        column = (centre[0].double() / self.radius).floor()
+        begin = int(torch.searchsorted(self.first, column - 1))
+        end = int(torch.searchsorted(self.first, column + 1, right=True))
+        lower, upper = self.lower[begin:end], self.upper[begin:end]
+        gap = torch.maximum(lower - centre, centre - upper).clamp(min=0)
+        reached = torch.linalg.vector_norm(gap, dim=1) <= self.radius
+        cubes = begin + reached.nonzero()[:, 0]
+
+        counts = self.counts[cubes]
+        skipped = self.starts[cubes] - (counts.cumsum(0) - counts)
+        places = skipped.repeat_interleave(counts)
+        places += torch.arange(len(places), device=places.device)
+        pixels = self.order[places]
+        difference = self.embedding[pixels] - centre
+        distance = torch.linalg.vector_norm(difference, dim=1)
+        inside = distance <= self.radius
+        return _Ball(centre, pixels[inside], difference[inside], distance[inside])
+
+
+def _cube_keys(embedding: Tensor, side: float) -> Tensor:
+    """A number for each pixel, (P,) int64: equal in the same cube, ascending with the first
+    coordinate of the cube."""
+    keys = torch.zeros(len(embedding), dtype=torch.int64, device=embedding.device)
+    size = 1
+    for channel in embedding.unbind(dim=1):
+        places = (channel.double() / side).floor()
+        places -= places.min()
+        extent = int(places.max()) + 1
+        if size * extent > torch.iinfo(torch.int64).max:  # ranks instead: at most P of each
+            keys, places = (x.unique(return_inverse=True)[1] for x in (keys, places))
+            size = extent = len(embedding)
+        keys = keys * extent + places.long()
+        size *= extent
+    return keys
+
+
+def _untouched(order: Tensor, touched: Tensor) -> Iterator[int]:
+    """Pixels in a given order, without those that `touched`, (P,), says at their turn.
+
+    Whoever takes a pixel must touch it.
+    """
+    for block in order.split(BLOCK):
+        while len(block := block[~touched[block]]):
+            yield int(block[0])
+
+
+def _farthest_first(embedding: Tensor, count: int) -> list[int]:
+    """Pixels that each are the farthest from those before; at most as many as are distinct."""
+    chosen: list[int] = []
+    distance = torch.linalg.vector_norm(embedding - embedding.mean(dim=0), dim=1)
+    while len(chosen) < count:
+        farthest = int(distance.argmax())
+        if chosen and distance[farthest] == 0:
+            break
+        to_it = torch.linalg.vector_norm(embedding - embedding[farthest], dim=1)
+        distance = torch.minimum(distance, to_it) if chosen else to_it
+        chosen.append(farthest)
+    return chosen
+
+
+def _groups(embedding: Tensor, fit: KMeans) -> tuple[Tensor, Tensor]:
+    """The group of each pixel, and its distance to the centre of that: (P,), (P,)."""
+    owner = torch.from_numpy(fit.labels_).to(embedding.device, torch.int64)
+    centres = torch.from_numpy(fit.cluster_centers_).to(embedding)
+    return owner, torch.linalg.vector_norm(embedding - centres[owner], dim=1)
+
+
+def _kernel(distance: Tensor, pixels: Pixels) -> Tensor:
+    """K_σ of distances of any shape."""
+    return log_kernel(distance.square(), pixels.sigma, pixels.kernel).exp()
+
+
+def _exclusive_segments(pixels: Pixels, owner: Tensor, distance: Tensor) -> list[Segment]:
+    """
+    Args:
+        owner: number of the segment that each pixel belongs to, (P,); −1 for none.
+        distance: from each pixel to the centre of its segment, (P,).
+    """
+    sureness = pixels.foreground * _kernel(distance, pixels)
+    members = owner.argsort(stable=True).split(torch.bincount(owner + 1).tolist())[1:]
+    return [Segment(m, float(sureness[m].mean())) for m in members if len(m)]

@@ -1,0 +1,130 @@
+"""Kernels between the pixels of a whole image, within a bound on memory.
+
+Everything takes an image as (D, H, W) or a list of pixels as (P, D), where P = H·W, and answers in
+the same layout. Seeds are (S, D). Distances are differences, squared and summed: expanding the
+square into a product of matrices is quicker and, in float32, loses the small distances.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .kernels import EPSILON, log_kernel, softened_squared_distance
+from .precision import at_least_float32
+
+MAX_BYTES = 64 * 2**20
+
+
+def log_affinities(
+    embedding: Tensor,
+    seeds: Tensor,
+    sigma: Tensor | float,
+    kernel: str = "laplacian",
+    *,
+    epsilon: float = EPSILON,
+) -> Tensor:
+    """log K_σ between all pixels and each seed.
+
+    Args:
+        embedding: Ψ, (D, H, W) or (P, D).
+        seeds: (S, D).
+
+    Returns:
+        (S, H, W) or (S, P), float32 at least.
+    """
+    channels = _channels_first(embedding)
+    if seeds.dim() != 2 or seeds.shape[1] != len(channels):
+        raise ValueError(
+            f"seeds has shape {tuple(seeds.shape)}; it must be (S, {len(channels)}), as the "
+            f"embedding has {len(channels)} channels."
+        )
+    squared = softened_squared_distance(seeds[:, :, None], channels, dim=1, epsilon=epsilon)
+    return log_kernel(squared, sigma, kernel).unflatten(1, _pixels(embedding))
+
+
+def log_affinity_blocks(
+    embedding: Tensor,
+    sigma: Tensor | float,
+    kernel: str = "laplacian",
+    *,
+    max_bytes: int = MAX_BYTES,
+    epsilon: float = EPSILON,
+) -> Iterator[tuple[slice, Tensor]]:
+    """log K_σ between all pairs of pixels, some rows of the P × P matrix at a time.
+
+    Args:
+        embedding: Ψ, (D, H, W) or (P, D).
+        max_bytes: what a block and all that making it needs may take, the block before it
+            included. A graph for gradients keeps every block of which it is part.
+
+    Yields:
+        The rows, a slice of the P pixels in row-major order, and (rows, P), float32 at least.
+
+    Raises:
+        ValueError: `max_bytes` is too little for a single row.
+    """
+    psi = at_least_float32(_channels_first(embedding)).T
+    pixels, channels = psi.shape
+    # Differences and their squares, D each; the distances; and the last block in its user's hands.
+    row_bytes = (2 * channels + 2) * pixels * psi.element_size()
+    rows = max_bytes // row_bytes
+    if rows < 1:
+        raise ValueError(
+            f"max_bytes is {max_bytes:,}; one row of the affinities between {pixels:,} pixels "
+            f"of {channels} channels needs {row_bytes:,}."
+        )
+    blocks = (slice(start, min(start + rows, pixels)) for start in range(0, pixels, rows))
+    return ((b, log_affinities(psi, psi[b], sigma, kernel, epsilon=epsilon)) for b in blocks)
+
+
+def kernel_filter(
+    values: Tensor,
+    embedding: Tensor,
+    sigma: Tensor | float,
+    kernel: str = "laplacian",
+    *,
+    max_bytes: int = MAX_BYTES,
+    epsilon: float = EPSILON,
+) -> Tensor:
+    """The kernel-weighted mean of all pixels, at each pixel: Σ_v K(u, v) x_v / Σ_v K(u, v).
+
+    The bilateral filter where the embedding is a `bilateral_embedding`, σ = 1 and the kernel is
+    "gaussian".
+
+    Args:
+        values: x, (C, H, W) or (P, C), in the layout of the embedding.
+        embedding: Ψ, (D, H, W) or (P, D).
+        max_bytes: as in `log_affinity_blocks`.
+
+    Returns:
+        The shape of `values`, in the precision of the affinities.
+    """
+    x = _channels_first(values)
+    if _pixels(values) != _pixels(embedding):
+        raise ValueError(
+            f"values has shape {tuple(values.shape)} and embedding {tuple(embedding.shape)}; "
+            "they must have the same pixels, in the same layout."
+        )
+    filtered = []
+    blocks = log_affinity_blocks(embedding, sigma, kernel, max_bytes=max_bytes, epsilon=epsilon)
+    with torch.autocast(embedding.device.type, enabled=False):  # it lowers matrix products
+        for _, log_k in blocks:
+            filtered.append(x.to(log_k.dtype) @ log_k.softmax(dim=1).T)
+    means = torch.cat(filtered, dim=1)
+    return means.T if values.dim() == 2 else means.view(values.shape)
+
+
+def _pixels(x: Tensor) -> torch.Size:
+    """(H, W) or (P,)."""
+    return x.shape[1:] if x.dim() == 3 else x.shape[:1]
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    """(D, H, W) or (P, D) as (D, P)."""
+    if x.dim() not in (2, 3) or x.numel() == 0:
+        raise ValueError(
+            f"The shape {tuple(x.shape)} is neither that of an image, (channels, height, width), "
+            "nor that of a list of pixels, (pixels, channels)."
+        )
+    return x.flatten(1) if x.dim() == 3 else x.T

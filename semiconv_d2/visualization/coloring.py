@@ -1,0 +1,208 @@
+"""Pictures of instance colouring: embeddings as colours, votes, and where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .embedding import principal_colours
+from .masks import PALETTE, instance_colours, match_masks, overlap, paint_masks
+
+GOOD_IOU = 0.8
+"""From which IoU on an instance counts as found in the pictures."""
+
+_VOTES = 4000  # dots drawn in an image
+
+
+class ColoringView(NamedTuple):
+    """An image, its ground truth, and what a model makes of it."""
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8, RGB."""
+    truth: np.ndarray
+    """(N, H, W) boolean."""
+    found: np.ndarray
+    """(M, H, W) boolean."""
+    colours: np.ndarray
+    """Ψ of the foreground as colours, white elsewhere; (H, W, 3) in [0, 1]."""
+    votes: np.ndarray
+    """Where the geometric part of Ψ of the instances' pixels lies, (P, 2) x and y in pixels."""
+    voters: np.ndarray
+    """Instance of each of them, (P,)."""
+
+    @property
+    def quality(self) -> float:
+        """Mean over instances of the IoU with the mask that fits best; 1 without instances."""
+        iou = overlap(self.truth, self.found)
+        return float(iou.max(axis=1, initial=0).mean()) if len(self.truth) else 1.0
+
+
+class Meeting(NamedTuple):
+    """Where the embeddings of one instance meet."""
+
+    image: str
+    index: int
+    """Of the instance in its image."""
+    mask: np.ndarray
+    """(H, W) boolean."""
+    point: np.ndarray
+    """Mean of the votes of its pixels, (2,) x and y in pixels."""
+    spread: float
+    """Mean distance of the votes from it, in pixels."""
+
+    @property
+    def centroid(self) -> np.ndarray:
+        """Of the mask, (2,) x and y in pixels."""
+        rows, columns = self.mask.nonzero()
+        return np.array([columns.mean(), rows.mean()]) + 0.5
+
+    def covers(self, point: np.ndarray) -> bool:
+        """Whether a point, (2,) x and y, lies on the instance."""
+        column, row = np.floor(point).astype(int)
+        height, width = self.mask.shape
+        return 0 <= row < height and 0 <= column < width and bool(self.mask[row, column])
+
+    def to_json(self) -> dict:
+        return {
+            "image": self.image,
+            "instance": self.index,
+            "point": self.point.tolist(),
+            "spread": self.spread,
+            "centroid": self.centroid.tolist(),
+        }
+
+
+def draw_coloring(image: Tensor, embedding: Tensor, masks: Tensor) -> Tensor:
+    """An image, the colours that its embedding gives it, and its instances, side by side.
+
+    Args:
+        image: (3, H, W), from 0 to 255.
+        embedding: Ψ, (D, H, W).
+        masks: of the instances, (N, H, W) boolean.
+
+    Returns:
+        (3, H, 3·W) uint8, as TensorBoard takes it.
+    """
+    grey = image.float().mean(dim=0).round().to(torch.uint8).cpu().numpy()
+    grey = np.repeat(grey[..., None], 3, axis=2)
+    colours = principal_colours(embedding).cpu().numpy()
+    painted = paint_masks(grey, masks.cpu().numpy(), instance_colours(len(masks)))
+    tiles = np.concatenate([grey / 255, colours, painted], axis=1)
+    return torch.from_numpy(np.round(tiles * 255).astype(np.uint8)).permute(2, 0, 1)
+
+
+def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
+    """A row for each image: ground truth, embedding, votes, and the instances that were found."""
+    from matplotlib.figure import Figure
+
+    ratio = max(v.image.shape[0] / v.image.shape[1] for v in views)
+    figure = Figure(figsize=(16, len(views) * (4 * ratio + 0.35)), layout="constrained")
+    for row, view in zip(figure.subplots(len(views), 4, squeeze=False), views, strict=True):
+        height, width = view.image.shape[:2]
+        colours = instance_colours(len(view.truth))
+        pale = 255 - view.image // 4 if view.image.mean() < 128 else view.image
+        iou = overlap(view.truth, view.found)
+        hits = int((iou.max(axis=1, initial=0) >= GOOD_IOU).sum())
+        pictures = (
+            (f"{view.name}: truth", paint_masks(pale, view.truth, colours, 0.9)),
+            ("embedding Ψ of the foreground (PCA)", view.colours),
+            ("where pixels point to, in the colours of the truth", None),
+            (
+                f"found: {hits} of {len(view.truth)} at IoU ≥ {GOOD_IOU}, {len(view.found)} in all",
+                paint_masks(pale, view.found, _colours_of(view, colours), 0.9),
+            ),
+        )
+        for ax, (title, picture) in zip(row, pictures, strict=True):
+            ax.set_title(title, fontsize=10)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if picture is not None:
+                ax.imshow(picture, interpolation="nearest")
+        row[2].imshow(pale, extent=(0, width, height, 0))
+        some = np.random.default_rng(0).permutation(len(view.votes))[:_VOTES]
+        row[2].scatter(*view.votes[some].T, s=2, color=colours[view.voters[some]], linewidths=0)
+        row[2].set_xlim(0, width)
+        row[2].set_ylim(height, 0)
+    _save(figure, path)
+
+
+def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
+    """Where embeddings meet, in the frame of each instance: its centroid at the origin, its long
+    axis along x, its ends upwards; lengths in units of half its length."""
+    from matplotlib.figure import Figure
+
+    aligned = [align(m) for m in meetings]
+    points = np.array([a.point for a in aligned])
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    for a in aligned[:: max(1, len(aligned) // 40)]:
+        left.plot(*a.body.T, ".", color="0.8", markersize=1, zorder=0)
+    left.scatter(*points.T, s=10, color=PALETTE[0], label="where embeddings meet")
+    left.plot(0, 0, "+", color=PALETTE[4], markersize=14, markeredgewidth=2, label="centroid")
+    left.set_aspect("equal")
+    left.set_xlim(-1.3, 1.3)
+    left.set_ylim(-0.8, 0.8)
+    left.set_xlabel("along the long axis, in half lengths")
+    left.legend(loc="lower left", fontsize=9)
+    left.set_title("in the frame of each instance (grey: some of them)", fontsize=10)
+
+    distances = [float(np.linalg.norm(m.point - m.centroid)) for m in meetings]
+    spreads = [m.spread for m in meetings]
+    for ax, values, title in (
+        (middle, distances, "meeting point to centroid"),
+        (right, spreads, "votes to meeting point, mean"),
+    ):
+        ax.hist(
+            values, bins=np.linspace(0, max(np.quantile(values, 0.98), 1), 30), color=PALETTE[0]
+        )
+        ax.axvline(np.median(values), color=PALETTE[4])
+        ax.set_xlabel("pixels")
+        ax.set_title(f"{title}\n(median {np.median(values):.1f} px)", fontsize=10)
+    left.set_ylabel("across it")
+    middle.set_ylabel("instances")
+    _save(figure, path)
+
+
+class Aligned(NamedTuple):
+    """An instance and its meeting point, turned and scaled."""
+
+    point: np.ndarray
+    """(2,)"""
+    body: np.ndarray
+    """Its pixels, (P, 2)."""
+
+
+def align(meeting: Meeting) -> Aligned:
+    """The centroid at the origin, the long axis along x, the ends of a bent instance towards
+    positive y, half of the length 1."""
+    rows, columns = meeting.mask.nonzero()
+    body = np.stack([columns, rows], axis=1) + 0.5 - meeting.centroid
+    _, _, axes = np.linalg.svd(body.T @ body)
+    body, point = body @ axes.T, axes @ (meeting.point - meeting.centroid)
+    signs = np.array([1.0, 1.0 if (body[:, 0] ** 2 * body[:, 1]).sum() >= 0 else -1.0])
+    half = max(np.ptp(body[:, 0]) / 2, 0.5)
+    return Aligned(point * signs / half, body * signs / half)
+
+
+def _colours_of(view: ColoringView, colours: np.ndarray) -> np.ndarray:
+    """Colours of found masks: of the instance that fits best, the first one to do so; dark grey
+    for others."""
+    matched = match_masks(view.found, view.truth)
+    result = np.full((len(view.found), 3), 0.25)
+    iou = overlap(view.found, view.truth)
+    for k in np.unique(matched[matched >= 0]):
+        candidates = np.flatnonzero(matched == k)
+        best = candidates[iou[candidates, k].argmax()]
+        result[best] = colours[k]
+    return result
+
+
+def _save(figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
