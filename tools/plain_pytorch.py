@@ -2,11 +2,11 @@
 
     python tools/plain_pytorch.py
 
-The image is a field of slanted bars, close to each other and all alike; ten of them are instances.
-A tiny convolutional network is trained with the segment embedding loss, equation (5). It prints
-which share of the instances' pixels is nearest to the mean embedding of its own instance: chance
-is 0.10. A convolution gives every bar the same embedding; coordinates tell where a pixel is, but
-not to which bar it belongs; their sum, equation (6), learns where the centre of its bar is.
+The image is a field of slanted bars, close to each other and all alike. Ten of them are instances,
+on which a tiny network is trained with the segment embedding loss, equation (5). Printed is the
+share of their pixels that lie nearest to the mean embedding of their own instance; chance is 0.10.
+A convolution gives every bar the same embedding. Coordinates tell where a pixel is, but not to
+which bar it belongs. In their sum, equation (6), all pixels of a bar learn to vote for one point.
 """
 
 import torch
@@ -18,6 +18,7 @@ torch.manual_seed(0)
 coordinates = ops.map_coordinates(64, 64)  # u = (x, y), in pixels
 x, y = coordinates.long()
 bars = ((x - y) % 8 < 3) & (y % 32 < 24)
+# (row, column) of the ten bars that lie whole inside the image
 whole = [(row, column) for row in (0, 1) for column in range(-4 * row, 5 - 4 * row)]
 masks = torch.stack([bars & (y // 32 == row) & ((x - y) // 8 == column) for row, column in whole])
 
@@ -34,7 +35,7 @@ def train(mixing):
         nn.Conv2d(16, 8, 5, dilation=4, **options),
     )
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(300):
+    for _ in range(200):
         psi = ops.mix(network(bars[None, None].float())[0], coordinates, mixing)  # (8, 64, 64)
         loss = ops.segment_embedding_loss(psi.expand(len(masks), -1, -1, -1), masks)
         optimizer.zero_grad()

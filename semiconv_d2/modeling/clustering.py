@@ -165,32 +165,25 @@ def mean_shift(
 
     A pixel with K < 1/2 to every mode goes to none, as with scikit-learn's `cluster_all=False`.
     The window is flat because such a shift ends after a few steps, and agrees with scikit-learn.
-    Starts are the cubes of the embedding space, the fullest first, that no mode has reached yet;
-    a mode nearer than `radius` to an earlier one is the same. Score: the mean of foreground · K.
+    Starts are the cubes of the embedding space, the fullest first; one that comes nearer than
+    `radius` to a mode found before leads to that. Score: the mean of foreground · K.
 
     `count` is not used.
     """
     embedding = pixels.embedding
-    scale = radius(pixels.sigma, pixels.kernel)
-    index = _BallIndex(embedding, scale)
+    index = _BallIndex(embedding, radius(pixels.sigma, pixels.kernel))
     touched = torch.zeros(len(embedding), dtype=torch.bool, device=embedding.device)
     owner = torch.full((len(embedding),), -1, device=embedding.device)
     distance = embedding.new_full((len(embedding),), math.inf)
 
     modes = embedding[:0]
-    for seed in islice(
-        _untouched(index.fullest_cubes(), touched), seeds_per_instance * max_instances
-    ):
-        ball = index.ball(embedding[seed])
-        for _ in range(MAX_SHIFTS):
-            before = ball
-            ball = index.ball(before.mean(torch.ones_like(before.distance)))
-            if torch.dist(ball.centre, before.centre) < SHIFT_TOLERANCE * scale:
-                break
+    seeds = _untouched(index.fullest_cubes(), touched)
+    for seed in islice(seeds, seeds_per_instance * max_instances):
         touched[seed] = True
-        touched[ball.pixels] = True
-        if (torch.linalg.vector_norm(modes - ball.centre, dim=1) < scale).any():
+        ball = _climb(index, embedding[seed], modes)
+        if ball is None:
             continue
+        touched[ball.pixels] = True
         nearer = ball.distance < distance[ball.pixels]
         owner[ball.pixels[nearer]] = len(modes)
         distance[ball.pixels[nearer]] = ball.distance[nearer]
@@ -323,6 +316,19 @@ def _cube_keys(embedding: Tensor, side: float) -> Tensor:
         keys = keys * extent + places.long()
         size *= extent
     return keys
+
+
+def _climb(index: _BallIndex, point: Tensor, modes: Tensor) -> _Ball | None:
+    """Flat mean shift from a point (D,) to a mode, or None on the way to one of `modes`, (N, D):
+    nearer than the radius counts as there."""
+    for _ in range(MAX_SHIFTS):
+        if (torch.linalg.vector_norm(modes - point, dim=1) < index.radius).any():
+            return None
+        ball = index.ball(point)
+        point = ball.mean(torch.ones_like(ball.distance))
+        if torch.dist(point, ball.centre) < SHIFT_TOLERANCE * index.radius:
+            break
+    return ball
 
 
 def _untouched(order: Tensor, touched: Tensor) -> Iterator[int]:

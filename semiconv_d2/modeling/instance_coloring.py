@@ -19,13 +19,13 @@ from torch.nn import functional as F
 
 from ..ops import (
     MIXINGS,
+    log_affinities,
     map_coordinates,
     margin_loss,
     mix,
     pixel_embedding_loss,
     pixel_kernel_loss,
     sample_map,
-    seed_log_kernel,
     segment_means,
 )
 from ..ops.choices import check_choice
@@ -376,8 +376,7 @@ class InstanceColoring(nn.Module):
         """log K between the mean of each instance and each of P pixels, (N, P)."""
         segments, pixels = members.nonzero().unbind(dim=1)
         seeds = segment_means(psi[pixels], segments, len(members))
-        kernel = self.kernel
-        return seed_log_kernel(psi.T[None, :, None], seeds, kernel.sigma, kernel.kernel)[:, 0]
+        return log_affinities(psi, seeds, self.kernel.sigma, self.kernel.kernel)
 
     def _log(self, batched_inputs: list[dict], phi: Tensor) -> None:
         storage = get_event_storage()

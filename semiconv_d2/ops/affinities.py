@@ -24,7 +24,7 @@ def log_affinities(
     *,
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """log K_σ between all pixels and each seed.
+    """log K_σ between all pixels and each seed, by way of twice S·D·P numbers.
 
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
@@ -56,7 +56,7 @@ def log_affinity_blocks(
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
         max_bytes: what a block and all that making it needs may take, the block before it
-            included. A graph for gradients keeps every block of which it is part.
+            included. A graph for gradients goes beyond: it keeps every block.
 
     Yields:
         The rows, a slice of the P pixels in row-major order, and (rows, P), float32 at least.
@@ -66,16 +66,18 @@ def log_affinity_blocks(
     """
     psi = at_least_float32(_channels_first(embedding)).T
     pixels, channels = psi.shape
-    # Differences and their squares, D each; the distances; and the last block in its user's hands.
+    # Differences and their squares, D each; distances; and the block before, if its user holds it.
     row_bytes = (2 * channels + 2) * pixels * psi.element_size()
-    rows = max_bytes // row_bytes
-    if rows < 1:
+    step = max_bytes // row_bytes
+    if step < 1:
         raise ValueError(
             f"max_bytes is {max_bytes:,}; one row of the affinities between {pixels:,} pixels "
             f"of {channels} channels needs {row_bytes:,}."
         )
-    blocks = (slice(start, min(start + rows, pixels)) for start in range(0, pixels, rows))
-    return ((b, log_affinities(psi, psi[b], sigma, kernel, epsilon=epsilon)) for b in blocks)
+    blocks = (slice(start, min(start + step, pixels)) for start in range(0, pixels, step))
+    return (
+        (rows, log_affinities(psi, psi[rows], sigma, kernel, epsilon=epsilon)) for rows in blocks
+    )
 
 
 def kernel_filter(
@@ -95,7 +97,7 @@ def kernel_filter(
     Args:
         values: x, (C, H, W) or (P, C), in the layout of the embedding.
         embedding: Ψ, (D, H, W) or (P, D).
-        max_bytes: as in `log_affinity_blocks`.
+        max_bytes: as in `log_affinity_blocks`, beside the result.
 
     Returns:
         The shape of `values`, in the precision of the affinities.

@@ -58,6 +58,56 @@ def test_a_pixel_is_a_dots_where_its_centre_is_within_the_radius():
         assert draw_stamp(radius)[:, 0].any()
 
 
+def test_a_pixel_is_a_bars_where_its_centre_is_within_the_radius_of_a_line():
+    for radius, length in ((1, 1), (3, 4), (4, 9)):
+        naive = [
+            [
+                min(
+                    math.hypot(row + 0.5 - radius, column + 0.5 - (radius + t * length / 100))
+                    for t in range(101)
+                )
+                <= radius
+                for column in range(2 * radius + length)
+            ]
+            for row in range(2 * radius)
+        ]
+        np.testing.assert_array_equal(draw_stamp(radius, length), naive)
+
+
+def test_bars_are_as_far_apart_as_dots():
+    settings = DotSettings((2, 4), (2, 3), radius=3, spacing=8, margin=2, offset=2, length=7)
+    assert settings.image_size == (30 + 2 * 4, 43 + 2 * 4)
+    for image, masks in drawn(settings, 20):
+        places = corners(masks)
+        for axis, pitch in ((0, 8), (1, 8 + 7)):
+            assert set(np.diff(sorted({place[axis] for place in places}))) == {pitch}
+        for mask, (top, left) in zip(masks, places, strict=True):
+            stamp = mask[top : top + 6, left : left + 13]
+            np.testing.assert_array_equal(stamp, draw_stamp(3, 7))
+            assert mask.sum() == stamp.sum()
+        np.testing.assert_array_equal(image == 255, masks.any(axis=0))
+
+
+@pytest.mark.parametrize("length", [0, 5])
+def test_rings_are_dots_without_masks_around_the_grid(length):
+    options = {"radius": 3, "spacing": 8, "margin": 1, "offset": 0, "length": length}
+    [(image, masks)] = drawn(DotSettings((2, 2), (3, 3), rings=2, **options), 1)
+    [(whole, all_masks)] = drawn(DotSettings((6, 6), (7, 7), **options), 1)
+    np.testing.assert_array_equal(image, whole)
+    inner = all_masks.reshape(6, 7, *whole.shape)[2:-2, 2:-2].reshape(masks.shape)
+    np.testing.assert_array_equal(masks, inner)
+
+
+def test_the_margin_lies_around_the_rings():
+    settings = DotSettings((1, 3), (1, 3), radius=2, spacing=6, margin=4, offset=3, rings=1)
+    assert settings.image_size == (4 * 6 + 4 + 2 * (4 + 3),) * 2
+    for image, _ in drawn(settings, 50):
+        assert (image[:4] == 0).all()
+        assert (image[-4:] == 0).all()
+        assert (image[:, :4] == 0).all()
+        assert (image[:, -4:] == 0).all()
+
+
 def test_the_grid_is_moved_to_every_place_that_the_offset_allows():
     settings = DotSettings((2, 2), (3, 3), radius=3, spacing=10, margin=4, offset=2)
     assert settings.image_size == (16 + 2 * (4 + 2), 26 + 2 * (4 + 2))
@@ -117,6 +167,8 @@ def test_a_seed_gives_the_same_image_again_and_another_one_does_not():
         ({"columns": (0, 3)}, "columns"),
         ({"columns": (3, math.nan)}, "columns"),
         ({"radius": 0}, "radius must be at least 1: 0"),
+        ({"length": -1}, "length must be at least 0: -1"),
+        ({"rings": -1}, "rings must be at least 0: -1"),
         ({"margin": -1}, "margin must be at least 0: -1"),
         ({"offset": -1}, "offset must be at least 0: -1"),
         ({"radius": 5, "spacing": 10}, r"spacing .* at least 2 x radius \+ 1, .* 10, radius 5"),
