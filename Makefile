@@ -1,6 +1,7 @@
 # What there is to do. Every target creates the environment first where it is missing.
 #
 #   make demo               train and compare stock Mask R-CNN and its semi-convolutional twin
+#   make dots               the paper's experiment with dots: can an operator tell copies apart?
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
 #   make -s python          path of the environment's interpreter, for anything else
@@ -19,7 +20,7 @@ HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v 
 FIND_PYTHON = $(if $(PYTHON),command -v "$(PYTHON)",\
     "$(HOST_PYTHON)" requirements/environment.py "$(VENV)" $(if $(DETECTRON2),--detectron2 $(DETECTRON2)))
 
-.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint lock
+.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint dots lock
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -58,6 +59,10 @@ demo-checkpoint:
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_synthetic_worms.py && \
 	"$$python" tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
 	"$$python" tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
+
+# Needs no dataset: draws its images in memory.
+dots:
+	@python="$$($(FIND_PYTHON))" && "$$python" tools/dots.py
 
 # Needs uv. Run after changing requirements/*.in.
 lock:

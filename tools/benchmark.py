@@ -2,9 +2,11 @@
 
 python tools/benchmark.py evaluation                      5,000 drawn images
 python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
+python tools/benchmark.py decoders                        from embeddings to instances
 """
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import find_truth, read_results
 from semiconv_d2.evaluation.benchmark import draw_scene, format_times, time_evaluation
+
+PIXELS = (100_000,)
+LARGE = (2048**2, 200)  # pixels and instances
 
 
 def benchmark_evaluation(arguments):
@@ -25,23 +30,60 @@ def benchmark_evaluation(arguments):
     return times
 
 
+def benchmark_decoders(arguments):
+    from semiconv_d2.engine import decoder_benchmark as decoders
+
+    sizes = list(itertools.product(arguments.pixels or PIXELS, arguments.instances))
+    if arguments.pixels is None:
+        sizes.append(LARGE)
+    cases = [decoders.Case(*size) for size in sizes]
+    content = decoders.benchmark_decoders(cases, repeats=arguments.repeats)
+    print(decoders.format_decoders(content))
+    return content
+
+
+def positive_number(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+WHAT = {"evaluation": benchmark_evaluation, "decoders": benchmark_decoders}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("evaluation",))
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("--images", type=int, default=5000, help="drawn (default: %(default)s)")
     parser.add_argument("--truth", help="registered dataset or JSON in COCO's format")
     parser.add_argument("--results", type=Path, help="JSON or folder")
-    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--pixels",
+        type=positive_number,
+        nargs="+",
+        help="of the decoders' images (default: 100,000, and once 2048² with 200 instances)",
+    )
+    parser.add_argument(
+        "--instances",
+        type=positive_number,
+        nargs="+",
+        default=(16, 50, 100, 200, 400),
+        help="in these images (default: 16 50 100 200 400)",
+    )
+    parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON to write")
     arguments = parser.parse_args()
     if bool(arguments.truth) != bool(arguments.results):
         parser.error("--truth and --results belong together")
-    times = benchmark_evaluation(arguments)
+    if min(arguments.pixels or PIXELS) < max(arguments.instances):
+        parser.error("there are more --instances than --pixels")
+    content = WHAT[arguments.what](arguments)
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_json(times, arguments.output)
+        write_json(content, arguments.output)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def train(cfg: CfgNode, variant: Variant, seed: int) -> tuple[nn.Module, dict[st
     trainer.register_hooks([hooks.LRScheduler(optimizer, build_lr_scheduler(cfg, optimizer))])
     trainer.train(0, cfg.SOLVER.MAX_ITER)
     histories = trainer.storage.histories()
-    losses = {k: float(h.median(20)) for k, h in histories.items() if k.startswith("loss")}
+    losses = {k: float(h.median(20)) for k, h in histories.items() if "loss" in k}
     return model.eval(), losses
 
 
@@ -259,7 +259,7 @@ def draw_results(path: Path, content: dict, panels: Sequence[Panel]) -> None:
     """The picture of figure 3, and accuracy by copies and what is seen of the border beside it."""
     copies = [rows * columns for rows, columns in content["sizes"]]
     accuracy = {
-        f"{shape}: accuracy": [
+        f"{shape}: pixel accuracy": [
             _curve(row, copies, row["accuracy"])
             for row in content["rows"]
             if row["object"] == shape
@@ -271,7 +271,7 @@ def draw_results(path: Path, content: dict, panels: Sequence[Panel]) -> None:
         for row in content["rows"]
         if row["object"] == "dots" and row.get("border")
     ]
-    draw_experiment(path, panels, accuracy, border, REACH)
+    draw_experiment(path, panels, accuracy, border, REACH, "with padding in sight")
 
 
 def _run_all(
@@ -374,13 +374,9 @@ def _mean_and_spread(values: Sequence[float]) -> str:
 
 def _curve(row: dict, x: Sequence[int], values: Sequence[Sequence[float]]) -> Curve:
     order = np.argsort(x, kind="stable")
+    mean, spread = np.mean(values, axis=1), np.std(values, axis=1)
     return Curve(
-        row["operator"] + {True: ", with padding", False: "", None: ""}[row["padding"]],
-        np.array(x)[order],
-        np.mean(values, axis=1)[order],
-        np.std(values, axis=1)[order],
-        [*OPERATORS, CHANCE].index(row["operator"]),
-        bool(row["padding"]),
+        row["operator"], row["padding"] is True, np.array(x)[order], mean[order], spread[order]
     )
 
 

@@ -1,7 +1,7 @@
 """From embeddings to instances: decoders group the foreground pixels of an image.
 
 A pixel belongs to a point of the embedding space where K_σ ≥ 1/2, which is a ball of `radius`: one
-threshold and one scale for everything here.
+threshold and one scale for everything here. Distances are exact, without the ε of the losses.
 
 Shapes: P foreground pixels, D embedding channels, C cubes, N instances, M pixels of one of them.
 """
@@ -23,12 +23,15 @@ from ..ops.choices import check_choice
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
 
+MIN_FREE = 0.5  # share of its pixels that a segment of `greedy` has to itself, at least
 REFINEMENTS = 3  # steps of mean shift that a seed of `greedy` takes
-SEEDS_PER_INSTANCE = 10  # seeds tried for each instance that is wanted, before giving up
+SEEDS_PER_INSTANCE = 5  # seeds tried for each instance that is wanted, before giving up
+MIN_KERNEL = 0.05  # K to the nearest segment from which on a pixel that nobody has joins it
 MAX_SHIFTS = 100  # steps after which `mean_shift` takes a seed for converged
 SHIFT_TOLERANCE = 1e-3  # of the radius: a step that is shorter is the last one
 KMEANS_STARTS = 10  # random starts of k-means where groups are not clearly separate
-BLOCK = 65_536  # pixels looked at together in search of a seed
+LARGEST_EXACT = 2**53  # up to here float64 has all integers
+BLOCK = 16_384  # pixels handled together, which bounds memory and stays in the cache
 
 DECODER_REGISTRY = Registry("SEMICONV_DECODER")
 DECODER_REGISTRY.__doc__ = """
@@ -50,7 +53,7 @@ class Pixels(NamedTuple):
     sigma: float
     """σ of the kernel, in the unit of the embedding."""
     kernel: str
-    """"laplacian" or "gaussian", see `ops.log_kernel`."""
+    """Its name, "laplacian" or "gaussian"; see `ops.log_kernel`."""
 
 
 class Segment(NamedTuple):
@@ -121,8 +124,10 @@ def greedy(
 
     Among equals, that with the most pixels in its cube of the embedding space. The seed takes a
     few steps of mean shift, weighted with K; its segment is all pixels with K ≥ 1/2, those of
-    other segments too: segments may overlap. One that has fewer than half of its pixels to itself
-    is not accepted. Score: the mean of foreground · K, times that share.
+    other segments too: segments may overlap. One that has fewer than half of its pixels to itself,
+    before these steps or after them, is dropped. Score: the mean of foreground · K, times that
+    share. In the end each pixel that no segment has, and for which K to the nearest one is at
+    least `MIN_KERNEL`, joins that one: it is foreground, so it belongs to somebody.
 
     `count` is not used.
     """
@@ -134,22 +139,31 @@ def greedy(
     order = order[pixels.foreground[order].argsort(descending=True, stable=True)]
 
     segments: list[Segment] = []
-    for seed in islice(_untouched(order, touched), seeds_per_instance * max_instances):
+    centres: list[Tensor] = []
+    seeds = _untouched(order, touched)
+    for seed in islice(seeds, seeds_per_instance * max_instances):
+        touched[seed] = True
         ball = index.ball(pixels.embedding[seed])
+        if _share(~claimed[ball.pixels]) < MIN_FREE:
+            continue
         for _ in range(REFINEMENTS):
             ball = index.ball(ball.mean(_kernel(ball.distance, pixels)))
-        touched[seed] = True
         touched[ball.pixels] = True
-        free = int((~claimed[ball.pixels]).sum())
-        if len(ball.pixels) < min_pixels or 2 * free < len(ball.pixels):
+        free = _share(~claimed[ball.pixels])
+        if len(ball.pixels) < min_pixels or free < MIN_FREE:
             continue
         claimed[ball.pixels] = True
         sureness = pixels.foreground[ball.pixels] * _kernel(ball.distance, pixels)
-        score = float(sureness.mean()) * free / len(ball.pixels)
+        score = float(sureness.mean()) * free
         segments.append(Segment(ball.pixels.sort().values, score))
+        centres.append(ball.centre)
         if len(segments) == max_instances:
-            break
-    return segments
+            return segments  # what is left may belong to others
+    joined = _join(pixels, (~claimed).nonzero()[:, 0], centres)
+    return [
+        s._replace(pixels=torch.cat([s.pixels, more]).sort().values)
+        for s, more in zip(segments, joined, strict=True)
+    ]
 
 
 @DECODER_REGISTRY.register()
@@ -164,9 +178,9 @@ def mean_shift(
     """Mean shift with a flat window of `radius`; each pixel goes to the nearest mode.
 
     A pixel with K < 1/2 to every mode goes to none, as with scikit-learn's `cluster_all=False`.
-    The window is flat because such a shift ends after a few steps, and agrees with scikit-learn.
-    Starts are the cubes of the embedding space, the fullest first; one that comes nearer than
-    `radius` to a mode found before leads to that. Score: the mean of foreground · K.
+    The window is flat, as scikit-learn's, because such a shift ends after a few steps. Starts are
+    the cubes of the embedding space, the fullest first, that no mode covers yet; one that comes
+    nearer than `radius` to an earlier mode leads to that. Score: the mean of foreground · K.
 
     `count` is not used.
     """
@@ -197,10 +211,11 @@ def kmeans(
 ) -> list[Segment]:
     """k-means of scikit-learn with `count` groups, fewer where there are fewer distinct embeddings.
 
-    All pixels are assigned. The start that takes the farthest pixel each time finds groups that
-    are clearly separate, whatever their sizes, where random starts miss the small ones. Where
-    what it finds is not clearly separate, outliers may have misled it, and the better in the
-    objective of k-means of it and some random starts is taken. Score: the mean of foreground · K.
+    All pixels are assigned. Starting from pixels that each are the farthest from those before
+    finds groups that are clearly separate whatever their sizes, where random starts miss small
+    ones; but outliers mislead it. So where a group is wider than its distance to the next, random
+    starts are tried too, and the best by the objective of k-means is taken. Score: the mean of
+    foreground · K.
 
     Raises:
         ValueError: `count` is None.
@@ -223,10 +238,12 @@ def kmeans(
     starts = _farthest_first(embedding, count)
     if not starts:
         return []
-    # In float64: scikit-learn subtracts products of coordinates, which may be large.
+    # In float64: scikit-learn takes distances from products of coordinates, which may be large.
     points = embedding.double().cpu().numpy()
     fit = KMeans(len(starts), init=points[starts], n_init=1).fit(points)
     owner, distance = _groups(embedding, fit)
+    # With all pixels within ρ of their centre and centres over 4ρ apart, each pixel is nearer to
+    # all of its own group than to any of another.
     if 4 * distance.max() >= pdist(fit.cluster_centers_).min(initial=math.inf):
         drawn = KMeans(len(starts), n_init=KMEANS_STARTS, random_state=0).fit(points)
         owner, distance = _groups(embedding, min(fit, drawn, key=lambda f: f.inertia_))
@@ -256,22 +273,20 @@ class _BallIndex:
 
     Pixels are grouped by the cube of the embedding space that they lie in, with sides as long as
     the radius, and cubes are sorted by their first coordinate. A ball is searched for in the cubes
-    that can reach into it: among those near in the first coordinate, those whose bounding box is.
+    that reach into it: of those near in the first coordinate, those whose bounding box is near.
     """
 
     def __init__(self, embedding: Tensor, radius: float):
-        self.embedding = embedding
         self.radius = radius
         keys, self.order = _cube_keys(embedding, radius).sort(stable=True)
         _, cubes, self.counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
         self.starts = self.counts.cumsum(0) - self.counts
+        # For each pixel the number of pixels in its cube, (P,).
         self.crowding = torch.empty_like(cubes)
-        """Pixels in the cube of each pixel, itself included: (P,)."""
         self.crowding[self.order] = self.counts[cubes]
-
-        ordered = embedding[self.order]
+        self.embedding = embedding.index_select(0, self.order)
         self.lower, self.upper = (
-            torch.segment_reduce(ordered, reduce, lengths=self.counts, axis=0)
+            torch.segment_reduce(self.embedding, reduce, lengths=self.counts, axis=0)
             for reduce in ("min", "max")
         )
         self.first = (self.lower[:, 0].double() / radius).floor()
@@ -294,11 +309,11 @@ class _BallIndex:
         skipped = self.starts[cubes] - (counts.cumsum(0) - counts)
         places = skipped.repeat_interleave(counts)
         places += torch.arange(len(places), device=places.device)
-        pixels = self.order[places]
-        difference = self.embedding[pixels] - centre
+        difference = self.embedding.index_select(0, places) - centre
         distance = torch.linalg.vector_norm(difference, dim=1)
-        inside = distance <= self.radius
-        return _Ball(centre, pixels[inside], difference[inside], distance[inside])
+        inside = (distance <= self.radius).nonzero()[:, 0]
+        pixels = self.order[places[inside]]
+        return _Ball(centre, pixels, difference.index_select(0, inside), distance[inside])
 
 
 def _cube_keys(embedding: Tensor, side: float) -> Tensor:
@@ -308,12 +323,11 @@ def _cube_keys(embedding: Tensor, side: float) -> Tensor:
     size = 1
     for channel in embedding.unbind(dim=1):
         places = (channel.double() / side).floor()
-        places -= places.min()
-        extent = int(places.max()) + 1
-        if size * extent > torch.iinfo(torch.int64).max:  # ranks instead: at most P of each
+        extent = int(places.max() - places.min()) + 1
+        if size * extent > LARGEST_EXACT:  # ranks instead: at most P of each
             keys, places = (x.unique(return_inverse=True)[1] for x in (keys, places))
             size = extent = len(embedding)
-        keys = keys * extent + places.long()
+        keys = keys * extent + (places - places.min()).long()
         size *= extent
     return keys
 
@@ -344,22 +358,46 @@ def _untouched(order: Tensor, touched: Tensor) -> Iterator[int]:
 def _farthest_first(embedding: Tensor, count: int) -> list[int]:
     """Pixels that each are the farthest from those before; at most as many as are distinct."""
     chosen: list[int] = []
-    distance = torch.linalg.vector_norm(embedding - embedding.mean(dim=0), dim=1)
+    distance = _distances(embedding, embedding.mean(dim=0))
     while len(chosen) < count:
         farthest = int(distance.argmax())
         if chosen and distance[farthest] == 0:
             break
-        to_it = torch.linalg.vector_norm(embedding - embedding[farthest], dim=1)
+        to_it = _distances(embedding, embedding[farthest])
         distance = torch.minimum(distance, to_it) if chosen else to_it
         chosen.append(farthest)
     return chosen
+
+
+def _distances(embedding: Tensor, point: Tensor) -> Tensor:
+    """From each pixel to a point (D,): (P,)."""
+    blocks = embedding.split(BLOCK)
+    return torch.cat([torch.linalg.vector_norm(b - point, dim=1) for b in blocks])
 
 
 def _groups(embedding: Tensor, fit: KMeans) -> tuple[Tensor, Tensor]:
     """The group of each pixel, and its distance to the centre of that: (P,), (P,)."""
     owner = torch.from_numpy(fit.labels_).to(embedding.device, torch.int64)
     centres = torch.from_numpy(fit.cluster_centers_).to(embedding)
-    return owner, torch.linalg.vector_norm(embedding - centres[owner], dim=1)
+    return owner, torch.linalg.vector_norm(embedding - centres.index_select(0, owner), dim=1)
+
+
+def _join(pixels: Pixels, rest: Tensor, centres: list[Tensor]) -> list[Tensor]:
+    """Those of some pixels, given by their indices, that join each centre (D,)."""
+    embedding = pixels.embedding[rest]
+    nearest = embedding.new_full((len(rest),), math.inf)
+    owner = torch.full_like(rest, -1)
+    for number, centre in enumerate(centres):
+        distance = torch.linalg.vector_norm(embedding - centre, dim=1)
+        owner[distance < nearest] = number
+        nearest = torch.minimum(nearest, distance)
+    owner[_kernel(nearest, pixels) < MIN_KERNEL] = -1
+    return [rest[owner == number] for number in range(len(centres))]
+
+
+def _share(flags: Tensor) -> float:
+    """How many of them are true, in [0, 1]; 0 where there are none."""
+    return int(flags.sum()) / max(len(flags), 1)
 
 
 def _kernel(distance: Tensor, pixels: Pixels) -> Tensor:

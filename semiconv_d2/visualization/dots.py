@@ -11,7 +11,7 @@ import numpy as np
 from .masks import PALETTE, instance_colours
 
 BEHIND, NOTHING = 0.93, 0.55  # grey of the background, and of pixels that match no instance
-FLOOR = 1e-8  # smallest distance drawn; what is smaller is rounding
+FLOOR = 1e-8  # smallest distance drawn; what is smaller is 0 up to rounding
 
 
 class Panel(NamedTuple):
@@ -29,15 +29,14 @@ class Curve(NamedTuple):
     """A line of a plot, of K points."""
 
     name: str
+    """Lines of the same name, in all plots, have the same colour."""
+    dashed: bool
     x: np.ndarray
     """(K,) ascending."""
     mean: np.ndarray
     """(K,)"""
     spread: np.ndarray
     """(K,)"""
-    style: int
-    """Curves of the same number look alike, dashes aside."""
-    dashed: bool
 
 
 def draw_experiment(
@@ -46,41 +45,50 @@ def draw_experiment(
     accuracy: Mapping[str, Sequence[Curve]],
     border: Sequence[Curve],
     reach: int,
+    dashed: str,
 ) -> None:
     """Writes the picture; the format is that of the path's ending.
 
     Args:
         accuracy: by the title of the plot, over the number of copies.
-        border: distance of embeddings to that of a dot in the middle, over pixels from the border.
+        border: distance of embeddings from that of a dot in the middle, over pixels to the border.
         reach: pixels that Φ looks to the side.
+        dashed: what dashed lines are.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(15, 7.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(9.4, 5.6))
-    pictures = left.subplots(len(panels), 1 + len(panels[0].labels), squeeze=False)
+    columns = 1 + len(panels[0].labels)
+    figure = Figure(figsize=(2 * columns, 2 * len(panels) + 3.9), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(2 * len(panels) + 0.3, 3.6))
+    pictures = above.subplots(len(panels), columns, squeeze=False)
     for row, panel in zip(pictures, panels, strict=True):
         truth, *_ = panel.labels.values()
         row[0].imshow(panel.image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        row[0].set_ylabel(panel.title, fontsize=11)
+        row[0].set_ylabel(panel.title)
         for ax, labels in zip(row[1:], panel.labels.values(), strict=True):
             ax.imshow(paint_labels(labels, truth), interpolation="nearest")
         for ax in row:
             ax.set(xticks=[], yticks=[])
     for ax, title in zip(pictures[0], ("image", *panels[0].labels), strict=True):
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=11)
 
-    *above, below = right.subplots(len(accuracy) + 1, 1)
-    for ax, (title, curves) in zip(above, accuracy.items(), strict=True):
-        _draw_curves(ax, curves)
-        ax.set(xscale="log", ylim=(-0.04, 1.08), title=title, xlabel="copies")
+    *plots, last = below.subplots(1, len(accuracy) + 1)
+    names = dict.fromkeys(c.name for curves in (*accuracy.values(), border) for c in curves)
+    colours = dict(zip(names, PALETTE, strict=False))
+    for ax, (title, curves) in zip(plots, accuracy.items(), strict=True):
+        _draw_curves(ax, curves, colours)
         ticks = curves[0].x
+        ax.set(xscale="log", ylim=(-0.04, 1.08), title=title, xlabel="copies")
         ax.set_xticks(ticks, labels=[f"{x:g}" for x in ticks])
         ax.set_xticks([], minor=True)
-    _draw_curves(below, [c._replace(mean=np.maximum(c.mean, FLOOR)) for c in border])
-    below.axvline(reach, color="black", linewidth=1, linestyle=":")
-    below.set(yscale="log", title="dots: distance of Φ from that of the dot in the middle")
-    below.set(xlabel="pixels from the border; dotted: as far as Φ looks", xlim=(0, 4 * reach))
+    _draw_curves(last, [c._replace(mean=np.maximum(c.mean, FLOOR)) for c in border], colours)
+    last.axvline(reach, color="black", linewidth=1, linestyle=":")
+    last.set(yscale="log", title="dots: distance of Φ from that in the middle")
+    last.set(xlabel="pixels to the border; dotted: as far as Φ looks", xlim=(0, 4 * reach))
+    lines = [Line2D([], [], color=colours[n], marker=_marker(n, colours), label=n) for n in names]
+    lines.append(Line2D([], [], color="black", linestyle="--", label=dashed))
+    below.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
@@ -92,24 +100,26 @@ def paint_labels(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
         labels: (H, W), −1 for none.
         truth: (H, W), −1 for background.
     """
-    colours = instance_colours(truth.max() + 1)
+    colours = instance_colours(1 + max(labels.max(), truth.max()))
     colours = np.vstack([colours, [[BEHIND] * 3], [[NOTHING] * 3]])  # what −2 and −1 find
     return colours[np.where(truth < 0, -2, labels)]
 
 
-def _draw_curves(ax, curves: Sequence[Curve]) -> None:
-    """Lines with their spread, and the names in a legend."""
-    for curve in curves:
+def _draw_curves(ax, curves: Sequence[Curve], colours: Mapping[str, np.ndarray]) -> None:
+    """Lines with their spread."""
+    for number, curve in enumerate(curves):
         ax.errorbar(
             curve.x,
             curve.mean,
             curve.spread,
-            label=curve.name,
-            color=PALETTE[curve.style],
+            color=colours[curve.name],
             linestyle="--" if curve.dashed else "-",
-            marker="osD^v*"[curve.style],
-            markersize=5,
+            marker=_marker(curve.name, colours),
+            markersize=9 - number,  # so that none hides those before it
             capsize=2,
         )
-    ax.legend(fontsize=8)
     ax.grid(alpha=0.3)
+
+
+def _marker(name: str, names: Mapping[str, object]) -> str:
+    return "osD^v*"[list(names).index(name)]
