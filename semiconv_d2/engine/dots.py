@@ -40,6 +40,7 @@ from ..visualization.dots import Curve, Panel, draw_experiment
 from .optimizer import build_optimizer
 
 RADIUS, SPACING = 3, 12
+"""Pixels, of `DotSettings`. The spacing is a multiple of the stride, 4, and so are the lengths."""
 LENGTHS = {"dots": 0, "bars": 24}
 """The objects, by how far a dot is stretched."""
 REACH = 22
@@ -53,9 +54,8 @@ SIZES = ((4, 4), (8, 8), (5, 20), (15, 15), (20, 20))
 """Rows and columns of those it is tested on."""
 PICTURED = 64
 """Copies: the grid of about as many is drawn."""
-
 WINDOW = (96, 108)
-"""Pixels: the part of it that is drawn, at most: whole rows and columns of either object."""
+"""Pixels: height and width of the part of it that is drawn, at most: whole dots, or bars."""
 
 COORDINATES = "coordinates alone"
 OPERATORS = {

@@ -84,7 +84,7 @@ def draw_experiment(
         ax.set_xticks([], minor=True)
     _draw_curves(last, [c._replace(mean=np.maximum(c.mean, FLOOR)) for c in border], colours)
     last.axvline(reach, color="black", linewidth=1, linestyle=":")
-    last.set(yscale="log", title="dots: distance of Φ from that in the middle")
+    last.set(yscale="log", title="dots: distance of Φ to the middle dot's")
     last.set(xlabel="pixels to the border; dotted: as far as Φ looks", xlim=(0, 4 * reach))
     lines = [Line2D([], [], color=colours[n], marker=_marker(n, colours), label=n) for n in names]
     lines.append(Line2D([], [], color="black", linestyle="--", label=dashed))
