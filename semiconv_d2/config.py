@@ -113,8 +113,9 @@ def _add_coloring(node: CfgNode) -> None:
     # What makes instances of the embedding: "greedy", "mean_shift", "kmeans" (which has to be told
     # their number), or one that you have registered in DECODER_REGISTRY.
     node.DECODER = "greedy"
-    # Instances of fewer pixels than this, in the image as it came, are left out.
-    node.MIN_PIXELS = 1
+    # Instances of fewer pixels than this, in the image as it came, are left out: single pixels whose
+    # embedding is an outlier agree with themselves perfectly.
+    node.MIN_PIXELS = 10
 
 
 def _add_own_data(node: CfgNode) -> None:

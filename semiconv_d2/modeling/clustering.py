@@ -1,7 +1,7 @@
 """From embeddings to instances: decoders group the foreground pixels of an image.
 
-A pixel belongs to a point of the embedding space where K_σ ≥ 1/2, which is a ball of `radius`: one
-threshold and one scale for everything here. Distances are exact, without the ε of the losses.
+A pixel belongs to a point of the embedding space where K_σ ≥ 1/2, which is a ball of `radius`: the
+scale of everything here. Distances are exact, without the ε of the losses.
 
 Shapes: P foreground pixels, D embedding channels, C cubes, N instances, M pixels of one of them.
 """

@@ -99,7 +99,7 @@ class InstanceColoring(nn.Module):
         margin: float = 0.5,
         max_pixels: int = 2048,
         decoder: str = "greedy",
-        min_pixels: int = 1,
+        min_pixels: int = 10,
         max_instances: int = 100,
         vis_period: int = 0,
     ):
