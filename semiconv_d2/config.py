@@ -113,8 +113,8 @@ def _add_coloring(node: CfgNode) -> None:
     # What makes instances of the embedding: "greedy", "mean_shift", "kmeans" (which has to be told
     # their number), or one that you have registered in DECODER_REGISTRY.
     node.DECODER = "greedy"
-    # Instances of fewer pixels than this, in the image as it came, are left out: single pixels whose
-    # embedding is an outlier agree with themselves perfectly.
+    # Instances of fewer pixels than this, in the image as it came, are left out: a single pixel
+    # with an odd embedding agrees with itself perfectly.
     node.MIN_PIXELS = 10
 
 

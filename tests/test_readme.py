@@ -18,7 +18,10 @@ COLORING = (ROOT / "docs" / "instance_coloring.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("demo*.json")), ids=lambda p: p.stem)
+DEMO = sorted((ROOT / "results").glob("demo*.json"))
+
+
+@pytest.mark.parametrize("path", DEMO, ids=lambda p: p.stem)
 def test_tables_are_those_of_the_results(path):
     rows = [Row(**r) for r in json.loads(path.read_text())["rows"]]
     assert format_rows(rows) in README
