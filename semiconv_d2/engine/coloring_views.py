@@ -12,10 +12,12 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
+from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
 from ..data.coco_json import write_json
+from ..data.geometry import bounding_window
 from ..modeling import InstanceColoring
 from ..ops import segment_means
 from ..visualization.coloring import ColoringView, Meeting, draw_centres, draw_colorings
@@ -48,6 +50,10 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
             f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: there is no place where the "
             "embeddings of an instance meet."
         )
+    if not cfg.DATASETS.TEST:
+        raise ConfigError("DATASETS.TEST is empty: there is no image to look at.")
+    if not cfg.MODEL.WEIGHTS:
+        raise ConfigError("MODEL.WEIGHTS is empty: an untrained model sees nothing.")
     model = build_model(cfg).eval()
     DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
 
@@ -85,24 +91,23 @@ def describe_meetings(meetings: Sequence[Meeting]) -> str:
 
 @torch.no_grad()
 def _views(cfg: CfgNode, model: InstanceColoring) -> Iterator[ColoringView]:
-    from PIL import Image
-
     name = cfg.DATASETS.TEST[0]
-    truth = {r["image_id"]: record_masks(r) for r in DatasetCatalog.get(name)}
+    records = {r["image_id"]: r for r in DatasetCatalog.get(name)}
     loader = Trainer.build_test_loader(cfg, name)
     for [image] in tqdm(loader, desc="images", unit="image", file=sys.stderr):
         [coloring] = model.color([image])
         found = model.decode(image, coloring)
         confident = found.scores >= cfg.EVALUATION.SCORE_THRESHOLD
-        masks = torch.from_numpy(truth[image["image_id"]])
+        masks = torch.from_numpy(record_masks(records[image["image_id"]]))
         own = masks & (masks.sum(dim=0) == 1)
         instances, rows, columns = own.nonzero().unbind(dim=1)
         psi = coloring.embedding.cpu()
-        scale = image["image"].shape[2] / image["width"]  # pixels of the input
-        votes = psi[:2, rows, columns].T * model.pixels_per_unit / scale
+        height, width = image["image"].shape[1:]
+        scale = torch.tensor([image["width"] / width, image["height"] / height])  # to the output
+        votes = psi[:2, rows, columns].T * model.pixels_per_unit * scale
         yield ColoringView(
             Path(image["file_name"]).stem,
-            np.asarray(Image.open(image["file_name"]).convert("RGB")),
+            read_image(image["file_name"], "RGB"),
             masks.numpy(),
             found[confident].pred_masks.cpu().numpy(),
             _colours(psi, model.find_foreground(coloring).cpu()).numpy(),
@@ -125,7 +130,11 @@ def _meetings(view: ColoringView) -> list[Meeting]:
     means = segment_means(votes, instances, len(view.truth))
     distance = (votes - means[instances]).norm(dim=1)
     spreads = segment_means(distance[:, None], instances, len(view.truth))[:, 0]
-    return [
-        Meeting(view.name, index, view.truth[index], means[index].numpy(), spreads[index].item())
-        for index in instances.unique().tolist()
-    ]
+    meetings = []
+    for index in instances.unique().tolist():
+        window = bounding_window(view.truth[index])
+        corner = np.array([window[1].start, window[0].start])
+        mask = view.truth[index][window].copy()  # a view would keep the masks of all images
+        point = means[index].numpy()
+        meetings.append(Meeting(view.name, index, mask, corner, point, spreads[index].item()))
+    return meetings

@@ -368,7 +368,7 @@ def _chance_row(shape: str, sizes: Sequence[tuple[int, int]], seeds: Sequence[in
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.3f}"
+    mean = f"{np.round(np.mean(values), 3) + 0.0:.3f}"  # + 0: no −0
     return mean if len(values) == 1 else f"{mean} ± {np.std(values):.3f}"
 
 

@@ -96,6 +96,11 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
             "TEST.AUG.ENABLED is True: Detectron2's test-time augmentation merges boxes, which "
             "InstanceColoring does without."
         )
+    if cfg.MODEL.META_ARCHITECTURE == "InstanceColoring" and cfg.MODEL.COLORING.DECODER == "kmeans":
+        raise ConfigError(
+            "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
+            "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
+        )
     check_weights(cfg, args.resume)
     check_datasets(cfg)
     cfg.defrost()

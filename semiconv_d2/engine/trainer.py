@@ -9,7 +9,6 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_train_loader
-from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -34,8 +33,8 @@ class Trainer(DefaultTrainer):
         """Detectron2's, with INPUT.QUARTER_TURNS."""
         if not cfg.INPUT.QUARTER_TURNS:
             return super().build_train_loader(cfg)
-        augmentations = [*build_augmentation(cfg, is_train=True), QuarterTurn()]
-        mapper = DatasetMapper(cfg, is_train=True, augmentations=augmentations)
+        mapper = DatasetMapper(cfg, is_train=True)
+        mapper.augmentations.augs.append(QuarterTurn())
         return build_detection_train_loader(cfg, mapper=mapper)
 
     @classmethod

@@ -157,8 +157,6 @@ def greedy(
         score = float(sureness.mean()) * free
         segments.append(Segment(ball.pixels.sort().values, score))
         centres.append(ball.centre)
-        if len(segments) == max_instances:
-            return segments  # what is left may belong to others
     joined = _join(pixels, (~claimed).nonzero()[:, 0], centres)
     return [
         s._replace(pixels=torch.cat([s.pixels, more]).sort().values)

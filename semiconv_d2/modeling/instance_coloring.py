@@ -38,6 +38,7 @@ from .rescoring import COORD_UNITS
 from .roi_heads import SCALAR_PERIOD, SHARED_PIXELS
 
 FOREGROUNDS = ("learned", "image")
+EMBEDDING_LOSSES = ("loss_embedding", "loss_kernel", "loss_margin")
 
 
 class Coloring(NamedTuple):
@@ -136,9 +137,13 @@ class InstanceColoring(nn.Module):
             )
         if not 0 <= foreground_threshold <= 1:
             raise ValueError(f"FOREGROUND_THRESHOLD is {foreground_threshold}; from 0 to 1.")
-        for name, number in (("MAX_PIXELS", max_pixels), ("MIN_PIXELS", min_pixels)):
+        for name, number in (
+            ("MODEL.COLORING.MAX_PIXELS", max_pixels),
+            ("MODEL.COLORING.MIN_PIXELS", min_pixels),
+            ("TEST.DETECTIONS_PER_IMAGE", max_instances),
+        ):
             if number < 1:
-                raise ValueError(f"MODEL.COLORING.{name} is {number}; it must be at least 1.")
+                raise ValueError(f"{name} is {number}; it must be at least 1.")
         self.weights = {
             "loss_embedding": embedding_loss_weight,
             "loss_kernel": kernel_loss_weight,
@@ -148,6 +153,11 @@ class InstanceColoring(nn.Module):
         for name, weight in self.weights.items():
             if not weight >= 0:
                 raise ValueError(f"The weight of {name} is {weight}; 0, for none, or positive.")
+        if not any(self.weights[name] > 0 for name in EMBEDDING_LOSSES):
+            raise ValueError(
+                "Nothing would teach the embedding: EMBEDDING_LOSS_WEIGHT, KERNEL_LOSS_WEIGHT and "
+                "MARGIN_LOSS_WEIGHT are all 0."
+            )
         if foreground_head is not None and foreground_loss_weight == 0:
             raise ValueError("FOREGROUND_LOSS_WEIGHT is 0: nothing would teach the foreground.")
         self.backbone = backbone
@@ -181,6 +191,11 @@ class InstanceColoring(nn.Module):
         shape = backbone.output_shape().get(own.IN_FEATURE)
         channels = shape.channels if shape else 1  # __init__ says that there is none
         num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        if num_classes < 1:
+            raise ValueError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; it counts the classes of "
+                "InstanceColoring too. The tools take it from the data where it is 0."
+            )
         foreground_head = None
         if check_choice("FOREGROUND", own.FOREGROUND, FOREGROUNDS) == "learned":
             foreground_head = ForegroundHead(
@@ -257,18 +272,13 @@ class InstanceColoring(nn.Module):
             size = x.get("height", height), x.get("width", width)
             points = map_coordinates(*size, device=self.device).permute(1, 2, 0)
             points = points * points.new_tensor([width / size[1], height / size[0]])
-            if "foreground" in x:
-                foreground = x["foreground"].to(points)[None]
-                if foreground.shape[1:] != points.shape[:2]:
-                    raise ValueError(
-                        f"image {_name(x)}: the foreground that is given has the size "
-                        f"{tuple(foreground.shape[1:])}, and the output {size}."
-                    )
-            elif logits is None:
+            if logits is None:
                 brightness = x["image"].to(points).mean(dim=0, keepdim=True) / 255
                 foreground = sample_map(brightness, points)
             else:
                 foreground = sample_map(logits[i], points, self.stride).sigmoid()
+            if "foreground" in x:
+                foreground = _within(x["foreground"].to(points), foreground, _name(x))
             colorings.append(Coloring(self._embed(phi[i], points), foreground))
         return colorings
 
@@ -328,7 +338,7 @@ class InstanceColoring(nn.Module):
         _, phi, logits = self._maps(batched_inputs)
         losses: dict[str, list[Tensor]] = {k: [] for k, w in self.weights.items() if w > 0}
         for i, x in enumerate(batched_inputs):
-            masks = _gt_masks(x["instances"], self.device)
+            masks = _gt_masks(x, self.device)
             if logits is not None:
                 losses["loss_foreground"].append(
                     self._foreground_loss(logits[i], masks, x["instances"])
@@ -349,7 +359,7 @@ class InstanceColoring(nn.Module):
 
     def _embedding_losses(self, phi: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """The losses of one image that are not of its foreground, those of weight 0 left out."""
-        used = {k for k in ("loss_embedding", "loss_kernel", "loss_margin") if self.weights[k] > 0}
+        used = {k for k in EMBEDDING_LOSSES if self.weights[k] > 0}
         if self.shared_pixels == "ignore":
             masks = masks & (masks.sum(dim=0) == 1)
         rows, columns = masks.any(dim=0).nonzero().unbind(dim=1)
@@ -373,7 +383,7 @@ class InstanceColoring(nn.Module):
         return losses
 
     def _log_kernel(self, psi: Tensor, members: Tensor) -> Tensor:
-        """log K between the mean of each instance and each of P pixels, (N, P)."""
+        """log K between each of P pixels and the mean of those of each instance, (N, P)."""
         segments, pixels = members.nonzero().unbind(dim=1)
         seeds = segment_means(psi[pixels], segments, len(members))
         return log_affinities(psi, seeds, self.kernel.sigma, self.kernel.kernel)
@@ -386,9 +396,22 @@ class InstanceColoring(nn.Module):
             image = batched_inputs[0]
             height, width = image["image"].shape[1:]
             points = map_coordinates(height, width, device=self.device).permute(1, 2, 0)
-            masks = _gt_masks(image["instances"], self.device)
+            masks = _gt_masks(image, self.device)
             picture = draw_coloring(image["image"], self._embed(phi[0].detach(), points), masks)
             storage.put_image("semiconv: image; embedding; ground truth", picture)
+
+
+def _within(given: Tensor, foreground: Tensor, name: str) -> Tensor:
+    """A foreground that is given, (H, W), with the classes of the one that was found, (C, H, W)."""
+    if given.shape != foreground.shape[1:]:
+        raise ValueError(
+            f"image {name}: the foreground that is given has the size {tuple(given.shape)}, and "
+            f"the output {tuple(foreground.shape[1:])}."
+        )
+    if len(foreground) == 1:
+        return given[None]
+    surest = foreground.amax(dim=0).clamp(min=torch.finfo(foreground.dtype).tiny)
+    return given * foreground / surest
 
 
 def _name(image: dict) -> str:
@@ -396,13 +419,19 @@ def _name(image: dict) -> str:
     return str(image.get("file_name", image.get("image_id", "without a name")))
 
 
-def _gt_masks(instances: Instances, device: torch.device) -> Tensor:
+def _gt_masks(image: dict, device: torch.device) -> Tensor:
     """(N, H, W) boolean. An image without annotations has no `gt_masks` at all."""
+    instances = image["instances"]
     if not len(instances):
         return torch.zeros(0, *instances.image_size, dtype=torch.bool, device=device)
-    masks = instances.gt_masks
+    masks = instances.get("gt_masks") if instances.has("gt_masks") else None
     if isinstance(masks, PolygonMasks):
         masks = BitMasks.from_polygon_masks(masks, *instances.image_size)
+    if not isinstance(masks, BitMasks):
+        raise TypeError(
+            f"image {_name(image)}: gt_masks is a {type(masks).__name__}; InstanceColoring needs "
+            "BitMasks or PolygonMasks."
+        )
     return masks.tensor.to(device)
 
 

@@ -50,7 +50,9 @@ class Meeting(NamedTuple):
     index: int
     """Of the instance in its image."""
     mask: np.ndarray
-    """(H, W) boolean."""
+    """(h, w) boolean, cut out of the image."""
+    corner: np.ndarray
+    """Where it was cut out: its first column and row, (2,)."""
     point: np.ndarray
     """Mean of the votes of its pixels, (2,) x and y in pixels."""
     spread: float
@@ -60,11 +62,11 @@ class Meeting(NamedTuple):
     def centroid(self) -> np.ndarray:
         """Of the mask, (2,) x and y in pixels."""
         rows, columns = self.mask.nonzero()
-        return np.array([columns.mean(), rows.mean()]) + 0.5
+        return np.array([columns.mean(), rows.mean()]) + 0.5 + self.corner
 
     def covers(self, point: np.ndarray) -> bool:
         """Whether a point, (2,) x and y, lies on the instance."""
-        column, row = np.floor(point).astype(int)
+        column, row = np.floor(point - self.corner).astype(int)
         height, width = self.mask.shape
         return 0 <= row < height and 0 <= column < width and bool(self.mask[row, column])
 
@@ -182,7 +184,7 @@ def align(meeting: Meeting) -> Aligned:
     """The centroid at the origin, the long axis along x, the ends of a bent instance towards
     positive y, half of the length 1."""
     rows, columns = meeting.mask.nonzero()
-    body = np.stack([columns, rows], axis=1) + 0.5 - meeting.centroid
+    body = np.stack([columns, rows], axis=1) + 0.5 + meeting.corner - meeting.centroid
     _, _, axes = np.linalg.svd(body.T @ body)
     body, point = body @ axes.T, axes @ (meeting.point - meeting.centroid)
     signs = np.array([1.0, 1.0 if (body[:, 0] ** 2 * body[:, 1]).sum() >= 0 else -1.0])

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from detectron2.data import transforms
 from detectron2.data.transforms import AugInput
 
+import semiconv_d2
+from semiconv_d2.engine import Trainer, load_config, trainer
 from semiconv_d2.engine.augmentation import QuarterTurn, QuarterTurnTransform
 
 
@@ -40,3 +43,12 @@ def test_each_turn_comes_as_often():
         [turns] = [k for k in range(4) if np.array_equal(given.image, np.rot90(image, k))]
         seen[turns] += 1
     assert min(seen) > 60
+
+
+def test_quarter_turns_come_beside_what_the_config_asks_for(monkeypatch):
+    monkeypatch.setattr(trainer, "build_detection_train_loader", lambda cfg, mapper: mapper)
+    config = semiconv_d2.get_config_file("demo_coloring")
+    mapper = Trainer.build_train_loader(load_config(config, ["INPUT.CROP.ENABLED", "True"]))
+    kinds = [type(a) for a in mapper.augmentations.augs]
+    assert transforms.RandomCrop in kinds
+    assert kinds[-1] is QuarterTurn

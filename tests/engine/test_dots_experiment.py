@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from PIL import Image
+from sklearn.cluster import KMeans
 from torch import nn
 
 import semiconv_d2
@@ -46,6 +47,12 @@ def test_the_model_is_that_of_the_paper(untrained):
     assert (layer.out_channels, layer.kernel_size) == (8, (1, 1))
     assert {name for name, weight in untrained.weights.items() if weight} == {"loss_embedding"}
     assert all(p.requires_grad for p in untrained.backbone.parameters())
+
+
+def test_what_is_trained_on_ends_where_it_does_at_test():
+    # A smaller image in a batch with a larger one is padded, and then goes on beyond its border.
+    cfg = load_config(semiconv_d2.get_config_file("dots_coloring"))
+    assert cfg.SOLVER.IMS_PER_BATCH == 1
 
 
 def test_phi_looks_as_far_as_it_is_said_to(untrained):
@@ -94,10 +101,20 @@ def test_the_border_is_seen_as_far_as_phi_looks(untrained):
     assert seen == {pixels for pixels in border if pixels <= REACH}
 
 
+def test_k_means_prefers_pieces_of_bars_to_bars():
+    image = draw_input(grid_settings("bars", 4, 4, padding=False))
+    positions = [np.argwhere(mask) for mask in image["instances"].gt_masks.tensor.numpy()]
+    bars = np.mean([((p - p.mean(axis=0)) ** 2).sum(axis=1).mean() for p in positions])
+    pixels = np.concatenate(positions)
+    pieces = KMeans(16, n_init=10, random_state=0).fit(pixels).inertia_ / len(pixels)
+    assert round(bars) == 75  # as docs/dots.md says
+    assert pieces == pytest.approx(60, abs=5)
+
+
 def test_trains_tests_and_writes(run_tool, tmp_path):
     status, out, err = run_tool(
         "tools/dots.py", "--output", tmp_path, "--sizes", "3x2", "2x2", "--seeds", 4,
-        "--processes", 1, "--opts", "SOLVER.MAX_ITER", 2, "SOLVER.IMS_PER_BATCH", 1,
+        "--processes", 1, "--opts", "SOLVER.MAX_ITER", 2,
     )  # fmt: skip
     assert status == 0, err
     content = json.loads((tmp_path / "dots.json").read_text())

@@ -106,9 +106,15 @@ def test_amp_is_ignored_wherever_the_model_is_on_the_cpu():
     assert not load_config(VOC, overrides).SOLVER.AMP.ENABLED
 
 
-def test_augmentation_at_test_is_refused_where_there_are_no_boxes():
-    arguments = default_argument_parser().parse_args(
-        ["--config-file", semiconv_d2.get_config_file("demo_coloring"), "TEST.AUG.ENABLED", "True"]
-    )
-    with pytest.raises(ConfigError, match="InstanceColoring does without"):
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("TEST.AUG.ENABLED", "True"), "InstanceColoring does without"),
+        (("MODEL.COLORING.DECODER", "kmeans"), "has to be told the number"),
+    ],
+)
+def test_what_instance_coloring_cannot_do_is_refused_before_training(overrides, message):
+    config = semiconv_d2.get_config_file("demo_coloring")
+    arguments = default_argument_parser().parse_args(["--config-file", config, *overrides])
+    with pytest.raises(ConfigError, match=message):
         load_checked_config(arguments)

@@ -251,6 +251,16 @@ def test_a_seed_that_moves_among_claimed_pixels_is_dropped():
     assert found.pixels.tolist() == list(range(81))
 
 
+def test_the_limit_keeps_the_best_and_changes_no_mask():
+    """The crowded instance comes first and is the more scattered one."""
+    loose = 0.8 * torch.rand(60, 2)
+    embedding = torch.cat([loose, torch.full((9, 2), 9.0), torch.full((1, 2), 10.9)])
+    both = decode(as_pixels(embedding), "greedy", max_instances=9, min_pixels=2)
+    [best] = decode(as_pixels(embedding), "greedy", max_instances=1, min_pixels=2)
+    assert len(both) == 2
+    assert best.pixels.tolist() == both[0].pixels.tolist() == list(range(60, 70))
+
+
 def test_pixels_that_nobody_has_join_the_nearest_segment_unless_it_is_far():
     """K = 1/2 at 1 of on_a_line, so 0.05 at 4.3."""
     pixels = on_a_line((0, 40), (10, 40), (2, 1), (8, 1), (5, 1), (14, 1), (16, 1))

@@ -355,6 +355,12 @@ def test_the_optimizer_spares_sigma_the_weight_decay(make_coloring):
         (("MODEL.COLORING.MAX_PIXELS", 0), "MAX_PIXELS is 0"),
         (("MODEL.COLORING.MIN_PIXELS", 0), "MIN_PIXELS is 0"),
         (("MODEL.COLORING.MARGIN_LOSS_WEIGHT", -1.0), "loss_margin is -1"),
+        (("TEST.DETECTIONS_PER_IMAGE", -1), "DETECTIONS_PER_IMAGE is -1"),
+        (("MODEL.ROI_HEADS.NUM_CLASSES", 0), "NUM_CLASSES is 0"),
+        (
+            ("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0, "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 0.0),
+            "Nothing would teach the embedding",
+        ),
         ((*LEARNED, "MODEL.COLORING.FOREGROUND_LOSS_WEIGHT", 0.0), "FOREGROUND_LOSS_WEIGHT is 0"),
     ],
 )
@@ -373,3 +379,28 @@ def test_sigma_and_pictures_go_to_the_event_storage(make_coloring, make_batch):
         [(name, picture, _)] = storage._vis_data
     assert "embedding" in name
     assert picture.shape == (3, 96, 3 * 96)
+
+
+def test_given_foreground_keeps_the_classes(predict):
+    class Everywhere(nn.Module):
+        def forward(self, x):
+            logits = torch.full((len(x), 3, *x.shape[2:]), -9.0)
+            logits[:, 2] = -5.0
+            return logits
+
+    image, masks = discs(*THREE)
+    model = positions_model(foreground_head=Everywhere(), num_classes=3)
+    [found] = predict(model, [image | {"foreground": masks.any(dim=0)}])
+    assert as_sets(found.pred_masks) == as_sets(masks)
+    assert found.pred_classes.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("masks", [None, torch.ones(2, 96, 96)])
+def test_masks_of_another_kind_name_the_image(make_coloring, make_batch, losses_of, masks):
+    batch = make_batch(2)
+    batch[0]["file_name"] = "strange.png"
+    batch[0]["instances"].remove("gt_masks")
+    if masks is not None:
+        batch[0]["instances"].gt_masks = masks
+    with pytest.raises(TypeError, match=r"strange\.png: gt_masks"):
+        losses_of(make_coloring(), batch)

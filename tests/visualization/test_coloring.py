@@ -122,7 +122,7 @@ def test_aligned_instances_lie_along_x_with_their_ends_up(turn):
     rows, columns = mask.nonzero()
     centroid = np.array([columns.mean(), rows.mean()]) + 0.5
     towards_the_ends = {0: (0, -5), 1: (-5, 0), 2: (0, 5), 3: (5, 0)}[turn]
-    aligned = align(Meeting("well", 0, mask, centroid + towards_the_ends, 1.0))
+    aligned = align(Meeting("well", 0, mask, np.zeros(2), centroid + towards_the_ends, 1.0))
     assert np.ptp(aligned.body[:, 0]) == pytest.approx(2)
     assert aligned.point == pytest.approx([0, 5 / 19.5], abs=1e-6)
     ends = aligned.body[np.abs(aligned.body[:, 0]) > 0.9]
@@ -130,7 +130,9 @@ def test_aligned_instances_lie_along_x_with_their_ends_up(turn):
 
 
 def test_a_meeting_knows_what_its_instance_covers():
-    meeting = Meeting("well", 3, squares(20)[0], np.array([24.0, 26.0]), 1.5)
+    meeting = Meeting(
+        "well", 3, squares(20)[0][15:, 10:], np.array([10, 15]), np.array([24.0, 26.0]), 1.5
+    )
     assert meeting.centroid.tolist() == [25.0, 25.0]
     assert meeting.covers(meeting.point)
     assert not meeting.covers(np.array([5.0, 25.0]))
@@ -145,6 +147,8 @@ def test_a_meeting_knows_what_its_instance_covers():
 
 
 def test_centres_are_drawn(tmp_path):
-    meetings = [Meeting("well", i, bent(i), np.array([20.0, 20.0]), 2.0) for i in range(4)]
+    meetings = [
+        Meeting("well", i, bent(i), np.zeros(2), np.array([20.0, 20.0]), 2.0) for i in range(4)
+    ]
     draw_centres(tmp_path / "centres.png", meetings)
     assert pixels_of(tmp_path / "centres.png", PALETTE[0]) > 500
