@@ -181,6 +181,10 @@ def test_what_the_page_concludes_holds():
     assert len(semi) == len(SHAPES_AND_PADDING)
     assert min(np.min(r["accuracy"]) for r in semi) >= 0.99
     assert max(np.mean(rows["bars", "coordinates alone", None]["accuracy"], axis=1)) < 0.7
+    for operator in ("convolutional", "convolutional + margin"):
+        few, *_, many = np.mean(rows["dots", operator, True]["accuracy"], axis=1)
+        assert few > 0.9
+        assert many < 0.02
     for shape in LENGTHS:
         chance = np.mean(rows[shape, "random labels", None]["accuracy"], axis=1)
         for operator in OPERATORS:
