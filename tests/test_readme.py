@@ -102,6 +102,14 @@ def test_the_tables_of_bbbc010_are_those_of_the_results():
     headers = ("", "AP", "AP50", "AP75", "S 0.8", "S 0.9", "avS", "AP: none", "≤ 10 %", "≤ 30 %",
                "> 30 %")  # fmt: skip
     assert tabulate(rows, headers, floatfmt=".1f") in COLORING
+    centres = content["centres"]
+    told = (
+        f"{centres['median_pixels_to_centroid']:.1f} pixels from the centroid",
+        f"{centres['median_spread_pixels']:.1f} pixels around the place",
+        f"{centres['share_on_instance']:.0%}".replace("%", " % of the places"),
+        f"mask AP {content['synthetic_worms']['AP']:.1f}",
+    )
+    assert [text for text in told if text not in COLORING] == []
     decoder = content["decoder"]
     assert tabulate(decoder["rows"], ["", *decoder["columns"]], floatfmt=".1f") in COLORING
 

@@ -53,9 +53,9 @@ def main():
     try:
         cfg = load_config(args.config_file, ["MODEL.WEIGHTS", args.weights, *args.opts])
         check_weights(cfg, resume=False)
+        content = compare_operators(cfg, args.output, args.sizes, args.seeds, args.processes)
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    content = compare_operators(cfg, args.output, args.sizes, args.seeds, args.processes)
     print(f"\n{format_results(content)}\n")
     print(f"k-means with the true number of copies; {len(args.seeds)} seeds, mean ± deviation.")
     print(f"The backbone started from {content['weights']} weights. {content['seconds']:.0f} s.")

@@ -38,6 +38,7 @@ from ..modeling import InstanceColoring
 from ..ops import segment_means
 from ..visualization.dots import Curve, Panel, draw_experiment
 from .optimizer import build_optimizer
+from .setup import ConfigError
 
 RADIUS, SPACING = 3, 12
 """Pixels, of `DotSettings`. The spacing is a multiple of the stride, 4, and so are the lengths."""
@@ -123,7 +124,15 @@ def compare_operators(
 
     Returns:
         The content of the JSON.
+
+    Raises:
+        ConfigError: it is another model.
     """
+    if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; the experiment compares "
+            "what InstanceColoring makes of whole images."
+        )
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     sizes = [tuple(size) for size in sizes]

@@ -87,26 +87,33 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
     takes no time worth speaking of.
 
     Raises:
-        ConfigError: see `load_config`, `check_weights` and `check_datasets`.
+        ConfigError: see `load_config`, `check_architecture`, `check_weights` and `check_datasets`.
         DatasetError: a dataset is missing or broken.
     """
     cfg = load_config(args.config_file, args.opts)
-    if cfg.TEST.AUG.ENABLED and cfg.MODEL.META_ARCHITECTURE == "InstanceColoring":
-        raise ConfigError(
-            "TEST.AUG.ENABLED is True: Detectron2's test-time augmentation merges boxes, which "
-            "InstanceColoring does without."
-        )
-    if cfg.MODEL.META_ARCHITECTURE == "InstanceColoring" and cfg.MODEL.COLORING.DECODER == "kmeans":
-        raise ConfigError(
-            "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
-            "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
-        )
+    check_architecture(cfg)
     check_weights(cfg, args.resume)
     check_datasets(cfg)
     cfg.defrost()
     adapt_to_data(cfg, train=not getattr(args, "eval_only", False))
     cfg.freeze()
     return cfg
+
+
+def check_architecture(cfg: CfgNode) -> None:
+    """Raises `ConfigError` where InstanceColoring is asked for what it cannot do with a dataset."""
+    if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
+        return
+    if cfg.TEST.AUG.ENABLED:
+        raise ConfigError(
+            "TEST.AUG.ENABLED is True: Detectron2's test-time augmentation merges boxes, which "
+            "InstanceColoring does without."
+        )
+    if cfg.MODEL.COLORING.DECODER == "kmeans":
+        raise ConfigError(
+            "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
+            "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
+        )
 
 
 def check_weights(cfg: CfgNode, resume: bool) -> None:

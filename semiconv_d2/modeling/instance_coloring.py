@@ -270,7 +270,7 @@ class InstanceColoring(nn.Module):
             zip(batched_inputs, images.image_sizes, strict=True)
         ):
             size = x.get("height", height), x.get("width", width)
-            points = map_coordinates(*size, device=self.device).permute(1, 2, 0)
+            points = self._pixel_centres(*size)
             points = points * points.new_tensor([width / size[1], height / size[0]])
             if logits is None:
                 brightness = x["image"].to(points).mean(dim=0, keepdim=True) / 255
@@ -329,6 +329,10 @@ class InstanceColoring(nn.Module):
             logits = at_least_float32(self.foreground_head(features[self.in_feature]))
         return images, at_least_float32(phi), logits
 
+    def _pixel_centres(self, height: int, width: int) -> Tensor:
+        """(H, W, 2) x and y of an image, in its pixels."""
+        return map_coordinates(height, width, device=self.device).permute(1, 2, 0)
+
     def _embed(self, phi: Tensor, points: Tensor) -> Tensor:
         """Ψ at points (H, W, 2) of the input: (D, H, W)."""
         coordinates = points.permute(2, 0, 1) / self.pixels_per_unit
@@ -350,7 +354,7 @@ class InstanceColoring(nn.Module):
 
     def _foreground_loss(self, logits: Tensor, masks: Tensor, instances: Instances) -> Tensor:
         height, width = masks.shape[1:]
-        points = map_coordinates(height, width, device=self.device).permute(1, 2, 0)
+        points = self._pixel_centres(height, width)
         target = torch.zeros(self.num_classes, height, width, device=self.device)
         for mask, index in zip(masks, instances.gt_classes.tolist(), strict=True):
             target[index][mask] = 1
@@ -395,7 +399,7 @@ class InstanceColoring(nn.Module):
         if self.vis_period > 0 and storage.iter % self.vis_period == 0:
             image = batched_inputs[0]
             height, width = image["image"].shape[1:]
-            points = map_coordinates(height, width, device=self.device).permute(1, 2, 0)
+            points = self._pixel_centres(height, width)
             masks = _gt_masks(image, self.device)
             picture = draw_coloring(image["image"], self._embed(phi[0].detach(), points), masks)
             storage.put_image("semiconv: image; embedding; ground truth", picture)

@@ -156,9 +156,18 @@ def make_labelme(real: Path, folder: Path) -> list[str]:
     return ["labelme", str(folder)]
 
 
-@pytest.mark.parametrize("make", [make_coco, make_labels, make_yolo, make_labelme])
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (make_coco, CONFIG),
+        (make_labels, CONFIG),
+        (make_yolo, CONFIG),
+        (make_labelme, CONFIG),
+        (make_coco, "configs/own_coloring.yaml"),
+    ],
+)
 def test_own_data_trains_with_one_config_and_no_python(
-    make, real_coco_tiny, run_tool, quick, tmp_path
+    make, config, real_coco_tiny, run_tool, quick, tmp_path
 ):
     (tmp_path / "original").mkdir()
     arguments = make(real_coco_tiny, tmp_path / "original")
@@ -174,7 +183,7 @@ def test_own_data_trains_with_one_config_and_no_python(
         assert dict(data)["OWN_DATA.TRAIN_JSON"] == str(output / "train.json")
         data = [part for pair in data for part in pair]
     status, out, err = run_tool(
-        "tools/train_net.py", "--config-file", CONFIG, *data, *quick, *SMALL,
+        "tools/train_net.py", "--config-file", config, *data, *quick, *SMALL,
         "OUTPUT_DIR", tmp_path / "out",
     )  # fmt: skip
     assert status == 0, err

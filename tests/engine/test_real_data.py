@@ -44,6 +44,57 @@ def test_voc_config_trains_evaluates_and_resumes(real_voc, tmp_path):
 
 
 @pytest.mark.slow
+def test_bbbc010_coloring_trains_resumes_and_evaluates(real_bbbc010, tmp_path):
+    run(tmp_path, "datasets/prepare_bbbc010.py", real_bbbc010)
+    command = ("tools/train_net.py", "--config-file", "configs/bbbc010_coloring.yaml")
+    keys = ("OUTPUT_DIR", tmp_path / "out", "EVALUATION.THRESHOLD_DATASET", "")
+    run(tmp_path, *command, *keys, "DATASETS.TEST", "()", "SOLVER.MAX_ITER", 2)
+    out = run(tmp_path, *command, "--resume", *keys, "SOLVER.MAX_ITER", 3)
+    assert "Starting training from iteration 2" in out
+    assert "Evaluation results for bbbc010_test" in out
+    assert "mask AP by difficulty" in out
+
+
+# An image of 2048 × 2048 with 200 discs; Φ = 0, so that Ψ is the position. Prints the number of
+# instances and the peak of memory, in bytes, of this process alone.
+LARGE_IMAGE = """
+import sys, torch, semiconv_d2
+from pathlib import Path
+from detectron2.modeling import build_model
+from semiconv_d2.engine import load_config
+cfg = load_config(semiconv_d2.get_config_file(sys.argv[1]), [
+    "MODEL.WEIGHTS", "", "MODEL.ROI_HEADS.NUM_CLASSES", "1", "TEST.DETECTIONS_PER_IMAGE", "200",
+    "MODEL.COLORING.FOREGROUND", "image", "MODEL.SEMICONV.SIGMA_INIT", "20.0"])
+model = build_model(cfg).eval()
+torch.nn.init.zeros_(model.embedding_head.embedding.weight)
+image = torch.zeros(3, 2048, 2048, dtype=torch.uint8)
+y, x = torch.meshgrid(torch.arange(2048), torch.arange(2048), indexing="ij")
+for k in range(200):
+    cy, cx = 70 + k // 15 * 140, 70 + k % 15 * 135
+    image[:, (y - cy) ** 2 + (x - cx) ** 2 <= 45**2] = 255
+[found] = model([{"image": image}])
+[peak] = [s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith("VmHWM")]
+print(len(found["instances"]), int(peak.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
+@pytest.mark.parametrize("config", ["demo_coloring", "own_coloring"])
+def test_a_large_image_with_many_instances_fits_into_4_gigabytes(config):
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LARGE_IMAGE, config],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    instances, peak = map(int, result.stdout.split()[-2:])
+    assert instances == 200
+    assert peak < 4 * 2**30
+
+
+@pytest.mark.slow
 def test_bbbc010_config_trains_and_evaluates(real_bbbc010, tmp_path):
     run(tmp_path, "datasets/prepare_bbbc010.py", real_bbbc010)
     out = run(
