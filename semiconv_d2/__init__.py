@@ -14,6 +14,7 @@ _NEEDS_DETECTRON2 = {
     "EmbeddingHead": "semiconv_d2.modeling",
     "InstanceColoring": "semiconv_d2.modeling",
     "LearnedKernel": "semiconv_d2.modeling",
+    "Predictor": "semiconv_d2.engine",
     "RegionEmbedding": "semiconv_d2.modeling",
     "SeedKernel": "semiconv_d2.modeling",
     "SemiConvCascadeROIHeads": "semiconv_d2.modeling",

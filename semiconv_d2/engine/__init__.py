@@ -1,6 +1,7 @@
 """Trainer and set-up that the command-line tools share."""
 
 from .optimizer import build_optimizer
+from .predictor import Predictor
 from .setup import (
     ConfigError,
     load_checked_config,
@@ -12,6 +13,7 @@ from .trainer import Trainer
 
 __all__ = [
     "ConfigError",
+    "Predictor",
     "Trainer",
     "build_optimizer",
     "load_checked_config",

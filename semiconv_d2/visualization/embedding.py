@@ -1,31 +1,163 @@
-"""Embedding maps as colours."""
+"""Embedding maps as colours, and as arrows to where pixels point."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def principal_colours(features: Tensor) -> Tensor:
-    """The three principal components of a map, as red, green and blue.
+_MAX_PIXELS = 1_000_000  # that axes are taken from; of more, every second one, every third one, ...
+_ENLARGED = 4  # picture pixels to a cell of a map
 
-    Each component is scaled to [0, 1] between its 2nd and 98th percentile; a component that
-    does not vary is 0.5. Signs are chosen so that the same map has the same colours everywhere.
+
+class PrincipalAxes(NamedTuple):
+    """How embeddings become colours; the same axes give the same colours in every image.
+
+    K ≤ 3 components, for red, green and blue.
+    """
+
+    mean: Tensor
+    """(D,)"""
+    axes: Tensor
+    """(K, D), strongest first, of length 1."""
+    low: Tensor
+    """The component's value that is dark, (K,)."""
+    high: Tensor
+    """The one that is bright, (K,); `low` where the component does not vary."""
+
+    def colours(self, features: Tensor) -> Tensor:
+        """A map, (D, H, W), as colours, (H, W, 3) in [0, 1] on the CPU. What does not vary, or is
+        not finite, is 0.5."""
+        _, height, width = features.shape
+        pixels = _pixels(features) - self.mean
+        components = pixels @ self.axes.T
+        flat = self.high <= self.low
+        scaled = (components - self.low) / torch.where(flat, 1.0, self.high - self.low)
+        scaled = torch.where(flat, 0.5, scaled.clamp(0, 1)).nan_to_num(nan=0.5)
+        colours = torch.full((height * width, 3), 0.5)
+        colours[:, : scaled.shape[1]] = scaled.float()
+        return colours.view(height, width, 3)
+
+
+def principal_axes(maps: Sequence[Tensor]) -> PrincipalAxes:
+    """The principal components of several maps together.
+
+    Each component runs from its 2nd to its 98th percentile. Signs are chosen so that the same maps
+    have the same colours everywhere. Pixels that are not finite do not count.
 
     Args:
-        features: (D, H, W), D ≥ 1.
-
-    Returns:
-        (H, W, 3) in [0, 1].
+        maps: (D, ...) each, of any sizes; D ≥ 1.
     """
-    dim, height, width = features.shape
-    pixels = features.detach().double().flatten(1).T
-    pixels = pixels - pixels.mean(dim=0)
+    step = -(-sum(m[0].numel() for m in maps) // _MAX_PIXELS) or 1
+    pixels = torch.cat([_pixels(m)[::step] for m in maps])
+    pixels = pixels[pixels.isfinite().all(dim=1)]
+    if not len(pixels):
+        pixels = pixels.new_zeros(1, pixels.shape[1])
+    largest_value = pixels.abs().max().item()
+    mean = pixels.mean(dim=0)
+    pixels = pixels - mean
     _, _, axes = torch.linalg.svd(pixels.T @ pixels)
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    components = pixels @ (axes * largest.sign()).T[:, : min(3, dim)]
+    axes = (axes * largest.sign())[: min(3, pixels.shape[1])]
+    low, high = (torch.quantile(pixels @ axes.T, q, dim=0) for q in (0.02, 0.98))
+    flat = high - low < 1e-9 * max(1.0, largest_value)
+    return PrincipalAxes(mean, axes, low, torch.where(flat, low, high))
 
-    low, high = (torch.quantile(components, q, dim=0) for q in (0.02, 0.98))
-    flat = high - low < 1e-9 * max(1.0, features.abs().max().item())
-    scaled = ((components - low) / torch.where(flat, 1.0, high - low)).clamp(0, 1)
-    colours = torch.full((height * width, 3), 0.5)
-    colours[:, : scaled.shape[1]] = torch.where(flat, 0.5, scaled).float()
-    return colours.view(height, width, 3)
+
+def principal_colours(features: Tensor) -> Tensor:
+    """The three principal components of a map, (D, H, W), as red, green and blue: (H, W, 3)."""
+    return principal_axes([features]).colours(features)
+
+
+def draw_map(features: Tensor) -> Tensor:
+    """A map, (D, h, w), in its principal colours, as TensorBoard takes it: (3, 4·h, 4·w) uint8."""
+    colours = (principal_colours(features) * 255).round().to(torch.uint8).permute(2, 0, 1)
+    return colours.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
+
+
+def thin_arrows(votes: np.ndarray, mask: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arrows from some pixels to where these point, on a grid that leaves room to see them.
+
+    Args:
+        votes: where each pixel points, x and y in pixels of the map, (2, H, W).
+        mask: pixels that arrows may start from, (H, W): boolean, or the instance of each pixel
+            with −1 for none. An instance between the points of the grid gets one arrow, from the
+            pixel nearest to its centroid.
+        spacing: pixels between the points of the grid.
+
+    Returns:
+        starts and ends, (A, 2) each, x and y in pixels; the centre of the first pixel is
+        (0.5, 0.5).
+    """
+    votes, mask = np.asarray(votes), np.asarray(mask)
+    labels = np.where(mask, 0, -1) if mask.dtype == bool else mask
+    grid = np.zeros(labels.shape, dtype=bool)
+    grid[spacing // 2 :: spacing, spacing // 2 :: spacing] = True
+    chosen = grid & (labels >= 0)
+    for label in np.setdiff1d(labels[labels >= 0], labels[chosen]):
+        pixels = np.argwhere(labels == label)
+        nearest = np.square(pixels - pixels.mean(axis=0)).sum(axis=1).argmin()
+        chosen[tuple(pixels[nearest])] = True
+    rows, columns = chosen.nonzero()
+    starts = np.stack([columns, rows], axis=1) + 0.5
+    return starts, votes[:, rows, columns].T.astype(np.float64)
+
+
+def draw_embedding(
+    image: np.ndarray,
+    colours: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    arrow_colours: np.ndarray,
+) -> Figure:
+    """An image with arrows to where its pixels point, and its embedding as colours beside it.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        colours: of the embedding, (h, w, 3) in [0, 1]; stretched over the image.
+        starts, ends: of the arrows, (A, 2) each, x and y in pixels of the image.
+        arrow_colours: (A, 3) in [0, 1].
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+
+    height, width = image.shape[:2]
+    side = 5.0  # inches of the longer side of a panel
+    inches = side * np.array([width, height]) / max(width, height)
+    figure = Figure(figsize=(2 * max(inches[0], 3) + 0.3, inches[1] + 0.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    extent = (0, width, height, 0)
+    left.imshow(image, extent=extent, interpolation="nearest")
+    right.imshow(np.asarray(colours), extent=extent, interpolation="nearest")
+    left.set_title("where pixels point", fontsize=11)
+    right.set_title("embedding Ψ (PCA)", fontsize=11)
+    for ax in (left, right):
+        ax.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    if len(starts):
+        left.quiver(
+            *np.asarray(starts).T,
+            *(np.asarray(ends) - np.asarray(starts)).T,
+            color=arrow_colours,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            units="inches",
+            width=0.018,
+            headwidth=4.5,
+            headlength=5,
+            headaxislength=4.5,
+            zorder=3,
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        )
+    return figure
+
+
+def _pixels(features: Tensor) -> Tensor:
+    """(D, ...) to (P, D), in double precision on the CPU."""
+    return features.detach().cpu().double().flatten(1).T

@@ -41,6 +41,18 @@ def match_masks(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.where(iou.max(axis=1) > 0, iou.argmax(axis=1), -1)
 
 
+def match_best(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """As `match_masks`, with each reference mask given to one mask only, the one that fits it best;
+    −1 for the others. (N,) integers."""
+    iou = overlap(masks, reference)
+    matched = match_masks(masks, reference)
+    result = np.full(len(masks), -1)
+    for k in np.unique(matched[matched >= 0]):
+        candidates = np.flatnonzero(matched == k)
+        result[candidates[iou[candidates, k].argmax()]] = k
+    return result
+
+
 def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """IoU of each mask with each reference mask, (N, M).
 

@@ -1,11 +1,241 @@
 """Pictures of what happens inside single regions."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
 
 MAX_REGIONS = 8
 SCALE = 4  # picture pixels to a sample of a region
 GAP = 4  # picture pixels between tiles
+
+_COLUMNS = (
+    "box and seed",
+    "weights of the seed",
+    "log kernel to the seed",
+    "mask logits",
+    "rescored logits",
+    "mask",
+)
+_CELL, _GAP = 1.7, 0.06  # inches
+_ABOVE, _BELOW = 0.3, 0.55  # inches of margin
+_LETTERS = 16  # of a line of a label
+_MARGIN = 0.12  # around a box, of its longer side
+_SURE = 10.0  # logits beyond which nobody cares by how much
+_TAIL = 0.02  # share of the values that may lie beyond an end of a scale
+
+
+class InstanceView(NamedTuple):
+    """How a model came to one instance. M is the side of the region's grid."""
+
+    label: str
+    """What is written beside it, such as "worm 97 %"."""
+    box: np.ndarray
+    """x0, y0, x1, y1 of the region, in pixels of the image, (4,)."""
+    seed: np.ndarray
+    """x and y of the expected position of the seed, in pixels of the image, (2,)."""
+    seed_weights: np.ndarray
+    """How much each sample point contributes to the seed, (M, M); sums to 1."""
+    log_kernel: np.ndarray
+    """log K between each sample point and the seed, (M, M)."""
+    logits: np.ndarray
+    """Mask logits of the stock head, (M, M)."""
+    rescored: np.ndarray
+    """The same after rescoring, (M, M)."""
+    mask: np.ndarray
+    """The mask at the end, (H, W) boolean."""
+
+
+def draw_instance_views(
+    image: np.ndarray, views: Sequence[InstanceView], colours: np.ndarray
+) -> Figure:
+    """A row for each instance: its place in the image, the seed, the kernel, the mask logits before
+    and after rescoring, and the mask. All panels of a row show the same square of the image.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        colours: of the N instances, (N, 3) in [0, 1].
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+    if not views:
+        return _draw_no_instance(image)
+    count, columns = len(views), len(_COLUMNS)
+    labels = [wrap(v.label.replace(" %", "\N{NO-BREAK SPACE}%"), _LETTERS) for v in views]
+    margin = 0.2 + 0.085 * max(len(line) for lines in labels for line in lines or [""])
+    width = margin + columns * (_CELL + _GAP)
+    height = _ABOVE + count * (_CELL + _GAP) + _BELOW
+    figure = Figure(figsize=(width, height))
+
+    def place(column: int, bottom: float, cells: int, inches: float, inset: float = 0.0):
+        left = margin + column * (_CELL + _GAP) + inset
+        wide = cells * (_CELL + _GAP) - _GAP - 2 * inset
+        return figure.add_axes((left / width, bottom / height, wide / width, inches / height))
+
+    scales = region_scales(views)
+    for number, (view, label, colour) in enumerate(zip(views, labels, colours, strict=True)):
+        bottom = _BELOW + (count - 1 - number) * (_CELL + _GAP)
+        row = [place(column, bottom, 1, _CELL) for column in range(columns)]
+        _draw_row(row, image, view, colour, scales)
+        row[0].set_ylabel("\n".join(label), rotation=0, ha="right", va="center")
+        if number == 0:
+            for ax, title in zip(row, _COLUMNS, strict=True):
+                ax.set_title(title, fontsize=10)
+    for column, cells, key in ((1, 1, "seed"), (2, 1, "kernel"), (3, 2, "logits")):
+        scale = scales[key]
+        bar = place(column, _BELOW - 0.22, cells, 0.1, inset=0.15)
+        figure.colorbar(
+            ScalarMappable(scale.norm, scale.cmap),
+            bar,
+            orientation="horizontal",
+            extend=scale.extend,
+            ticks=scale.ticks,
+            format="%g",
+        )
+        bar.tick_params(labelsize=8)
+        bar.set_xlabel(scale.meaning, fontsize=8, labelpad=1)
+    return figure
+
+
+class _Scale(NamedTuple):
+    cmap: str
+    norm: Normalize
+    extend: str
+    """At which ends there are values beyond the scale, as Matplotlib calls them."""
+    meaning: str
+    ticks: Sequence[float] | None = None
+
+
+def region_scales(views: Sequence[InstanceView]) -> dict[str, _Scale]:
+    """Colours of values, the same in all rows."""
+    from matplotlib.colors import Normalize, PowerNorm
+
+    kernel = _finite(v.log_kernel for v in views)
+    lowest = min(np.quantile(kernel, _TAIL), -0.1)
+    logits = np.abs(_finite(x for v in views for x in (v.logits, v.rescored)))
+    largest = np.clip(np.quantile(logits, 1 - _TAIL), 1.0, _SURE)
+    return {
+        "seed": _Scale(
+            "viridis",
+            PowerNorm(0.5, 0, 1),
+            "neither",
+            "of the row's largest weight",
+            (0, 0.1, 0.5, 1),
+        ),
+        "kernel": _Scale("cividis", Normalize(lowest, 0), "min", "0: as the seed itself"),
+        "logits": _Scale(
+            "PuOr_r", Normalize(-largest, largest), "both", "above 0: of the instance"
+        ),
+    }
+
+
+def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, _Scale]) -> None:
+    """One of the (M, M) arrays of a view, in its place in the image.
+
+    Args:
+        column: "seed", "kernel", "logits" or "rescored".
+        scales: as `region_scales` gives them.
+    """
+    values = {
+        "seed": view.seed_weights / max(view.seed_weights.max(), np.finfo(np.float64).tiny),
+        "kernel": view.log_kernel,
+        "logits": view.logits,
+        "rescored": view.rescored,
+    }[column]
+    scale = scales["logits" if column == "rescored" else column]
+    x0, y0, x1, y1 = view.box
+    ax.imshow(
+        values,
+        cmap=scale.cmap,
+        norm=scale.norm,
+        extent=(x0, x1, y1, y0),
+        interpolation="nearest",
+    )
+
+
+def _draw_row(
+    row, image: np.ndarray, view: InstanceView, colour: np.ndarray, scales: Mapping[str, _Scale]
+) -> None:
+    left, top, side = square_around(view.box)
+    height, width = image.shape[:2]
+    first, *grids, last = row
+    for ax in (first, last):
+        ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+        _outline(ax, view.mask, colour)
+    tint = np.zeros((height, width, 4))
+    tint[view.mask] = (*colour, 0.65)
+    last.imshow(tint, extent=(0, width, height, 0), interpolation="nearest")
+    for ax, column in zip(grids, ("seed", "kernel", "logits", "rescored"), strict=True):
+        show_grid(ax, view, column, scales)
+    for ax in row:
+        ax.set(xticks=[], yticks=[], facecolor="0.9")
+        ax.set(xlim=(left, left + side), ylim=(top + side, top))
+        mark_seed(ax, view.seed)
+    outline_box(first, view.box)
+
+
+def outline_box(ax, box: np.ndarray) -> None:
+    """x0, y0, x1, y1, (4,), as a line that is seen on light and on dark."""
+    x0, y0, x1, y1 = box
+    for colour, width in (("black", 2.5), ("white", 1.0)):
+        ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=colour, linewidth=width)
+
+
+def mark_seed(ax, seed: np.ndarray) -> None:
+    """A cross that is seen on light and on dark, at x and y, (2,)."""
+    for colour, size, width in (("black", 11, 3.6), ("white", 9, 1.6)):
+        ax.plot(*seed, "+", color=colour, markersize=size, markeredgewidth=width, zorder=5)
+
+
+def square_around(box: np.ndarray) -> tuple[float, float, float]:
+    """Left, top and side of a square with a box in its middle and a margin around it.
+
+    Args:
+        box: x0, y0, x1, y1, (4,).
+    """
+    x0, y0, x1, y1 = map(float, box)
+    side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * _MARGIN)
+    return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
+
+
+def _outline(ax, mask: np.ndarray, colour: np.ndarray) -> None:
+    """The border of a mask, (H, W); closed also where it touches the border of the image."""
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    if not len(rows):
+        return
+    top, left = rows[0], columns[0]
+    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(float), 1)
+    x, y = np.arange(part.shape[1]) + left - 0.5, np.arange(part.shape[0]) + top - 0.5
+    for line in (("black", 2.6), (colour, 1.4)):
+        ax.contour(x, y, part, levels=[0.5], colors=[line[0]], linewidths=line[1])
+
+
+def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    values = np.concatenate([np.ravel(a) for a in arrays])
+    values = values[np.isfinite(values)]
+    return values if len(values) else np.zeros(1)
+
+
+def _draw_no_instance(image: np.ndarray) -> Figure:
+    from matplotlib.figure import Figure
+
+    ratio = image.shape[0] / image.shape[1]
+    figure = Figure(figsize=(4, 4 * ratio + 0.4), layout="constrained")
+    ax = figure.subplots()
+    ax.imshow(image, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.set_title("no instance", fontsize=11)
+    return figure
 
 
 def draw_regions(*columns: Tensor) -> Tensor:
@@ -26,6 +256,17 @@ def draw_regions(*columns: Tensor) -> Tensor:
     ]
     picture = torch.cat(rows)[:-GAP, :-GAP]
     return (picture * 255).round().to(torch.uint8).expand(3, -1, -1)
+
+
+def place_beside(left: Tensor, right: Tensor) -> Tensor:
+    """Two pictures, (3, H, W) uint8 each, on white; the result is as high as the higher one."""
+    height = max(left.shape[1], right.shape[1])
+    pad = torch.nn.functional.pad
+    parts = (
+        pad(left, (0, GAP, 0, height - left.shape[1]), value=255),
+        pad(right, (0, 0, 0, height - right.shape[1]), value=255),
+    )
+    return torch.cat(parts, dim=2)
 
 
 def _tile(values: Tensor) -> Tensor:

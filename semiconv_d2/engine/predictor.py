@@ -1,0 +1,309 @@
+"""A trained model that takes images as they come."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import LazyConfig, instantiate
+from detectron2.data import MetadataCatalog, transforms
+from detectron2.data.detection_utils import read_image
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+from torch import nn
+
+from semiconv_d2 import get_config_file
+
+from .explanation import Explanation, explain
+from .setup import COUNTED_BY_ROI_HEADS, ConfigError, check_weights, load_config
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    ImageLike = np.ndarray | Image | str | Path
+
+logger = logging.getLogger(__name__)
+
+SCORE_THRESHOLD = 0.5
+_CHECKPOINTS = (".pth", ".pkl")
+_CONFIGS = (".yaml", ".yml", ".py")
+
+
+class Predictor:
+    """Image in, instances out.
+
+        predictor = semiconv_d2.Predictor("output/bbbc010_semiconv")
+        instances = predictor("well.png")
+        names = [predictor.classes[i] for i in instances.pred_classes]
+
+    Any model of Detectron2 with masks or boxes will do; `explain` needs one of this package.
+
+    Attributes:
+        model: in evaluation mode.
+        classes: names in the order of `pred_classes`.
+        score_threshold: instances below it are left out.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        weights: str | Path | None = None,
+        score_threshold: float = SCORE_THRESHOLD,
+        device: str | None = None,
+        classes: Sequence[str] | None = None,
+        overrides: Sequence[str] = (),
+    ):
+        """
+        Args:
+            model: the folder of a run; a checkpoint with its `config.yaml` beside it; a config,
+                YAML or LazyConfig (`.py`, which is run); or the name of one of this package.
+            weights: a checkpoint. By default that of the run, or the one that the config names.
+            score_threshold: from 0 to 1. What the model itself leaves out stays out.
+            device: "cpu", "cuda", "cuda:1", …; by default the config's, or the CPU where that is
+                missing.
+            classes: names; by default those of the run, or of the config's datasets.
+            overrides: KEY, VALUE, KEY, VALUE, … of a YAML config; "key=value", … of a LazyConfig.
+
+        Raises:
+            ConfigError: the config or the weights are missing or do not fit.
+        """
+        if not 0 <= score_threshold <= 1:
+            raise ConfigError(f"The score threshold is {score_threshold}; from 0 to 1.")
+        config, found = find_config(model)
+        load = _load_lazy if config.suffix == ".py" else _load_yaml
+        loaded = load(config, str(weights or found or ""), device, list(overrides))
+        self.model = loaded.model.eval()
+        self.score_threshold = score_threshold
+        names = classes or _recorded_classes(config.parent) or _dataset_classes(loaded.datasets)
+        self.classes = _complete(names, loaded.num_classes)
+        self._resize = transforms.AugmentationList(loaded.augmentations)
+        self._format = loaded.image_format
+
+    def __call__(self, image: ImageLike) -> Instances:
+        """Instances, best first, on the CPU: `pred_boxes`, `scores`, `pred_classes`, `pred_masks`
+        (N, H, W).
+
+        Args:
+            image: file, Pillow image, or uint8 array: (H, W, 3) RGB, or (H, W) grey.
+
+        Raises:
+            ValueError: the array has another shape or type.
+            OSError: the file is missing or no image.
+        """
+        with torch.no_grad():
+            [output] = self.model([self._input(image)])
+        return self._confident(output["instances"])
+
+    def explain(self, image: ImageLike) -> Explanation:
+        """The same instances, and how the model came to them.
+
+        Raises:
+            ValueError: as above, or the model has no embedding.
+        """
+        found = explain(self.model, self._input(image), self.score_threshold)
+        labels = self.labels(found.instances)
+        views = [v._replace(label=label) for v, label in zip(found.views, labels, strict=True)]
+        return found._replace(views=views)
+
+    def labels(self, instances: Instances) -> list[str]:
+        """What to write beside instances: class and score."""
+        found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)
+        return [f"{self._name(index)} {score:.0%}" for index, score in found]
+
+    def _name(self, index: int) -> str:
+        return self.classes[index] if index < len(self.classes) else f"class {index}"
+
+    def _input(self, image: ImageLike) -> dict:
+        pixels = read_rgb(image)
+        height, width = pixels.shape[:2]
+        name = str(image) if isinstance(image, (str, Path)) else ""
+        if self._format == "BGR":
+            pixels = pixels[..., ::-1]
+        seen = transforms.AugInput(np.ascontiguousarray(pixels))
+        self._resize(seen)
+        tensor = torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width, "file_name": name}
+
+    def _confident(self, instances: Instances) -> Instances:
+        instances = instances.to("cpu")
+        return instances[instances.scores >= self.score_threshold]
+
+
+def read_rgb(image: ImageLike) -> np.ndarray:
+    """An image as (H, W, 3) uint8, RGB; files the way their EXIF data turn them."""
+    if isinstance(image, (str, Path)):
+        return read_image(str(image), "RGB")
+    if not isinstance(image, np.ndarray):
+        return np.asarray(image.convert("RGB"))
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f"The image is an array of {image.dtype} with the shape {image.shape}; it must be "
+            "uint8, (height, width, 3) in RGB or (height, width)."
+        )
+    return image
+
+
+def find_config(model: str | Path) -> tuple[Path, Path | None]:
+    """The config that a model is named by, and its checkpoint where that is not the config's.
+
+    Args:
+        model: see `Predictor`.
+
+    Raises:
+        ConfigError: it cannot be found.
+    """
+    path = Path(model)
+    if path.is_dir():
+        config = path / "config.yaml"
+        if not config.is_file():
+            raise ConfigError(f"{path} has no config.yaml, which the folder of a run has.")
+        checkpoint = _last_checkpoint(path)
+        if checkpoint is None:
+            raise ConfigError(f"{path} has no checkpoint yet: neither last_checkpoint nor one.")
+        return config, checkpoint
+    if path.suffix in _CHECKPOINTS:
+        config = path.parent / "config.yaml"
+        if not path.is_file() or not config.is_file():
+            raise ConfigError(
+                f"There is no {path}."
+                if not path.is_file()
+                else f"There is no config.yaml beside {path}: name the config, and the checkpoint "
+                "as its weights."
+            )
+        return config, path
+    if path.suffix in _CONFIGS and path.is_file():
+        # A run writes down its config with the weights that it started from.
+        return path, _last_checkpoint(path.parent) if path.name == "config.yaml" else None
+    try:
+        return Path(get_config_file(str(model))), None
+    except ValueError as error:
+        raise ConfigError(
+            f"{model} is neither a run's folder, nor a checkpoint, nor a config. {error}"
+        ) from error
+
+
+class _Loaded(NamedTuple):
+    """What a config says, whatever its kind."""
+
+    model: nn.Module
+    augmentations: list
+    image_format: str
+    datasets: Sequence[str]
+    num_classes: int
+    """0: not known."""
+
+
+def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+    if weights:
+        overrides = [*overrides, "MODEL.WEIGHTS", weights]
+    if device:
+        overrides = [*overrides, "MODEL.DEVICE", device]
+    cfg = load_config(str(config), overrides)
+    if not cfg.MODEL.WEIGHTS:
+        raise ConfigError(f"{config}: MODEL.WEIGHTS is empty: an untrained model finds nothing.")
+    check_weights(cfg, resume=False)
+    model = _build(config, lambda: build_model(cfg))
+    _load_weights(model, cfg.MODEL.WEIGHTS)
+    low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+    return _Loaded(
+        model,
+        [transforms.ResizeShortestEdge([low, low], high)] if low else [],
+        cfg.INPUT.FORMAT,
+        [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        if cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
+        else 0,
+    )
+
+
+def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+    try:
+        cfg = LazyConfig.apply_overrides(LazyConfig.load(str(config)), overrides)
+        loader = cfg.dataloader.test
+        weights = weights or cfg.train.init_checkpoint
+        augmentations = [instantiate(a) for a in loader.mapper.augmentations]
+        image_format = cfg.model.get("input_format") or loader.mapper.image_format
+        names = loader.dataset.names
+        device = device or cfg.train.get("device", "cuda")
+    except Exception as error:  # a LazyConfig is a program: it may fail in any way
+        raise ConfigError(f"{config}: {type(error).__name__}: {error}") from error
+    if not weights or ("://" not in weights and not Path(weights).is_file()):
+        raise ConfigError(
+            f"{config}: train.init_checkpoint is {weights!r}, which is not there: name the "
+            "trained checkpoint."
+        )
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("There is no CUDA device: running on the CPU.")
+        device = "cpu"
+    model = _build(config, lambda: instantiate(cfg.model).to(device))
+    _load_weights(model, weights)
+    return _Loaded(
+        model,
+        augmentations,
+        image_format,
+        [names] if isinstance(names, str) else list(names),
+        getattr(getattr(model, "roi_heads", model), "num_classes", 0),
+    )
+
+
+def _build(config: Path, build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        return build()
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigError(f"{config}: {error}") from error
+
+
+def _load_weights(model: nn.Module, weights: str) -> None:
+    """Detectron2 says which parameters are missing, as after attaching to a stock model."""
+    try:
+        DetectionCheckpointer(model).load(weights)
+    except (RuntimeError, KeyError, EOFError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"The weights {weights} cannot be loaded: {reason}") from error
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, as Detectron2 notes it."""
+    note = folder / "last_checkpoint"
+    name = note.read_text(encoding="utf-8").strip() if note.is_file() else "model_final.pth"
+    return folder / name if (folder / name).is_file() else None
+
+
+def _recorded_classes(folder: Path) -> list[str]:
+    """As a run has noted them."""
+    try:
+        return list(json.loads((folder / "run.json").read_text(encoding="utf-8"))["classes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _dataset_classes(datasets: Sequence[str]) -> list[str]:
+    """Of the first dataset that tells."""
+    for name in datasets:
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("thing_classes"):
+            return list(metadata.thing_classes)
+        try:
+            content = json.loads(Path(metadata.get("json_file", "")).read_text(encoding="utf-8"))
+            return [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def _complete(names: Sequence[str], count: int) -> list[str]:
+    """A name for each class of the model, made up where it is unknown."""
+    if names and count and len(names) != count:
+        raise ConfigError(
+            f"There are {len(names)} names of classes; the model has {count} classes."
+        )
+    return list(names) or [f"class {i}" for i in range(count)]

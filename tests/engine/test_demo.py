@@ -1,0 +1,228 @@
+"""The demo: images, folders, videos, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semiconv_d2 import Predictor
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.engine import ConfigError
+from semiconv_d2.engine.demo import (
+    Demo,
+    Drawing,
+    Source,
+    check_shows,
+    find_sources,
+    shared_axes,
+)
+
+cv2 = pytest.importorskip("cv2")
+
+STOCK = "demo_mask_rcnn"
+SHIPPED = "checkpoints/demo_mask_rcnn.pth"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """The shipped model with a kernel attached to it."""
+    torch.manual_seed(0)
+    return Predictor("demo_semiconv", weights=SHIPPED, overrides=["INPUT.MIN_SIZE_TEST", "192"])
+
+
+@pytest.fixture(scope="module")
+def worms(datasets_folder) -> list[Path]:
+    return sorted((datasets_folder / "synthetic_worms" / "images").iterdir())[:3]
+
+
+def write_video(path: Path, frames: list[np.ndarray], rate: float = 10) -> None:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (width, height))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+
+
+def read_video(path: Path) -> list[np.ndarray]:
+    video, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        more, frame = video.read()
+        if not more:
+            return frames
+        frames.append(frame[..., ::-1])
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_finds_files_folders_patterns_videos_and_cameras(tmp_path):
+    for name in ("b.png", "a.JPG", "film.mp4", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = find_sources([str(tmp_path), str(tmp_path / "*.png"), "0", "rtsp://camera/1"])
+    assert [Path(s.name).name for s in found] == ["a.JPG", "b.png", "film.mp4", "b.png", "0", "1"]
+    assert [s.moving for s in found] == [False, False, True, False, True, True]
+    assert find_sources([str(tmp_path / "notes.txt")]) == [
+        Source(str(tmp_path / "notes.txt"), False)
+    ]
+    for missing, message in (("empty", "no image"), ("*.tif", "nothing matches")):
+        with pytest.raises(DatasetError, match=message):
+            find_sources([str(tmp_path / missing)])
+
+
+def test_the_tool_does_it_all(run_tool, worms, predictor, tmp_path):
+    images, output, results = tmp_path / "in", tmp_path / "out", tmp_path / "results.json"
+    images.mkdir()
+    for path in worms[:2]:
+        shutil.copy(path, images)
+    (images / "broken.png").write_text("no image")
+    (images / "film.avi").write_text("no video")
+    write_video(images / "worms.mp4", [pixels(worms[2])] * 3)
+    status, out, err = run_tool(
+        "tools/demo.py",
+        *("--model", "demo_semiconv", "--weights", SHIPPED, "--input", images),
+        *("--output", output, "--show", "all", "--json", results),
+        *("--opts", "INPUT.MIN_SIZE_TEST", "192"),
+    )
+    assert status == 1
+    assert "3 of 5 inputs" in out
+    assert "could not be read" in err
+    assert "broken.png: UnidentifiedImageError" in err
+    assert "film.avi: OpenCV" in err
+    kinds = ("masks", "embedding", "seeds", "kernels")
+    expected = {f"{p.stem}_{kind}.png" for p in worms[:2] for kind in kinds}
+    expected |= {f"worms_{kind}.mp4" for kind in kinds[:-1]}
+    assert {p.name for p in output.iterdir()} == expected
+    assert len(read_video(output / "worms_masks.mp4")) == 3
+    found = predictor(worms[0])
+    written = [
+        r for r in json.loads(results.read_text()) if Path(r["file_name"]).name == worms[0].name
+    ]
+    assert [r["score"] for r in written] == pytest.approx(found.scores.tolist(), abs=1e-5)
+    assert {r["category_id"] for r in written} == {1}
+
+
+def test_pictures_have_the_colours_of_the_masks(predictor, worms, tmp_path):
+    demo = Demo(predictor, Drawing(("masks",)), tmp_path)
+    demo.run([Source(str(worms[0]), False)])
+    picture, image = pixels(tmp_path / f"{worms[0].stem}_masks.png"), pixels(worms[0])
+    zoom = picture.shape[0] / image.shape[0]
+    masks = predictor(worms[0]).pred_masks.numpy()
+    untouched = ~masks.any(axis=0)
+    painted = picture[
+        (np.arange(image.shape[0]) * zoom + zoom / 2).astype(int)[:, None],
+        (np.arange(image.shape[1]) * zoom + zoom / 2).astype(int),
+    ]
+    same = np.abs(painted.astype(int) - image).max(axis=2) < 12
+    assert same[untouched].mean() > 0.7  # labels and outlines cover the rest
+    assert same[~untouched].mean() < 0.2
+
+
+def test_ids_are_those_of_the_annotations(predictor, worms, tmp_path):
+    content = {
+        "images": [{"id": 70 + i, "file_name": f"sub/{p.name}"} for i, p in enumerate(worms)],
+        "annotations": [],
+        "categories": [{"id": 5, "name": "worm"}],
+    }
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(content))
+    demo = Demo(predictor, Drawing(()), tmp_path, file)
+    demo.run([Source(str(worms[2]), False), Source(str(worms[0]), False)])
+    assert list(dict.fromkeys(r["image_id"] for r in demo.results)) == [72, 70]
+    assert {r["category_id"] for r in demo.results} == {5}
+    content["categories"][0]["name"] = "nematode"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="no category 'worm'"):
+        Demo(predictor, Drawing(()), tmp_path, file)
+
+
+def test_images_that_the_annotations_lack_are_named(predictor, worms, tmp_path):
+    content = {"images": [], "annotations": [], "categories": [{"id": 5, "name": "worm"}]}
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    demo = Demo(predictor, Drawing(()), tmp_path, tmp_path / "own.json")
+    demo.run([Source(str(worms[0]), False)])
+    assert demo.results == []
+    assert demo.failed[0][0] == str(worms[0])
+    assert "own.json has no image of this name" in demo.failed[0][1]
+
+
+def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(worms[0], tmp_path / folder / "same.png")
+    demo = Demo(predictor, Drawing(("masks",)), tmp_path / "out")
+    demo.run(find_sources([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "same_masks.png",
+        "same_2_masks.png",
+    }
+
+
+@pytest.mark.parametrize("ending", [".svg", ".pdf", ".jpg"])
+def test_formats(predictor, worms, tmp_path, ending):
+    demo = Demo(predictor, Drawing(("masks",), ending), tmp_path)
+    demo.run([Source(str(worms[0]), False)])
+    [path] = tmp_path.iterdir()
+    start = {".svg": b"<?xml", ".pdf": b"%PDF", ".jpg": b"\xff\xd8"}[ending]
+    assert path.read_bytes().startswith(start)
+    if ending == ".svg":
+        assert path.read_text().count("worm") >= len(predictor(worms[0]))
+
+
+def test_scale_makes_pictures_larger(predictor, worms, tmp_path):
+    sizes = []
+    for scale in (1, 2):
+        folder = tmp_path / str(scale)
+        Demo(predictor, Drawing(("masks",), scale=scale), folder).run(
+            [Source(str(worms[0]), False)]
+        )
+        sizes.append(np.array(pixels(next(folder.iterdir())).shape[:2]))
+    np.testing.assert_array_equal(2 * sizes[0], sizes[1])
+
+
+def test_shared_colours_are_the_same_for_the_same_embedding(predictor, worms):
+    sources = [Source(str(p), False) for p in worms]
+    axes = shared_axes(predictor, sources)
+    first, second = (predictor.explain(p).embedding for p in worms[:2])
+    both = torch.cat([first, second], dim=2)
+    width = first.shape[2]
+    torch.testing.assert_close(axes.colours(both)[:, :width], axes.colours(first))
+    torch.testing.assert_close(axes.colours(both)[:, width:], axes.colours(second))
+
+
+def test_refuses_what_cannot_be_shown(predictor):
+    stock = Predictor(STOCK, weights=SHIPPED)
+    with pytest.raises(ConfigError, match="no embedding"):
+        check_shows(stock, [], ["masks", "embedding"])
+    check_shows(stock, [], ["masks"])
+    with pytest.raises(ConfigError, match="fits no video"):
+        check_shows(predictor, [Source("film.mp4", True)], ["kernels"])
+    check_shows(predictor, [Source("film.mp4", True)], ["masks", "kernels"])
+
+
+def test_bad_arguments_get_one_line(run_tool, tmp_path):
+    for arguments, message in (
+        (("--model", "demo_semiconv", "--input", tmp_path / "none.png"), "There is no"),
+        (("--model", tmp_path, "--input", "0", "--output", tmp_path), "no config.yaml"),
+    ):
+        status, _, err = run_tool("tools/demo.py", *arguments)
+        assert status == 1
+        [line] = [x for x in err.splitlines() if x.startswith("error: ")]
+        assert message in line
+
+
+def test_stops_where_there_are_no_windows(run_tool, worms):
+    if "GUI:                           NONE" not in cv2.getBuildInformation():
+        pytest.skip("this OpenCV has windows")
+    status, _, err = run_tool(
+        "tools/demo.py", "--model", "demo_semiconv", "--weights", SHIPPED, "--input", worms[0]
+    )
+    assert status == 1
+    assert "--output" in err

@@ -1,0 +1,129 @@
+"""Shows what a model makes of images, folders, videos and cameras.
+
+    python tools/demo.py --model output/bbbc010_semiconv --input images/ --output pictures
+    python tools/demo.py --model configs/voc_semiconv.yaml --weights model.pth --input "*.jpg" \\
+        --output pictures --show all
+    python tools/demo.py --model output/bbbc010_semiconv --input worms.mp4 --output pictures
+    python tools/demo.py --model output/bbbc010_semiconv --input 0
+
+The last one opens the first camera and shows windows, as does everything without --output.
+Files that cannot be read are named and skipped; the exit status is then 1.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from semiconv_d2.data.files import DatasetError
+from semiconv_d2.engine import ConfigError, Predictor, show_messages
+from semiconv_d2.engine.demo import (
+    SHOWS,
+    Demo,
+    Drawing,
+    check_shows,
+    check_windows,
+    find_sources,
+    shared_axes,
+    write_results,
+)
+from semiconv_d2.engine.predictor import SCORE_THRESHOLD
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        "--config-file",
+        required=True,
+        help="folder of a run, checkpoint with its config.yaml beside it, or config (YAML or "
+        "LazyConfig)",
+    )
+    parser.add_argument("--weights", help="checkpoint, in the place of the model's own")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        help="images, folders, patterns, videos, addresses of streams, numbers of cameras",
+    )
+    parser.add_argument("--output", type=Path, help="folder for the pictures; without: windows")
+    parser.add_argument(
+        "--show", nargs="+", choices=(*SHOWS, "all"), default=["masks"], help="default: masks"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "jpg", "webp", "svg", "pdf"),
+        default="png",
+        help="of the pictures of images (default: png)",
+    )
+    parser.add_argument("--scale", type=float, default=1, help="of pictures: 2 for papers")
+    parser.add_argument(
+        "--same-colours",
+        action="store_true",
+        help="colour the embeddings of all images by the same axes",
+    )
+    parser.add_argument("--json", type=Path, help="file for COCO results")
+    parser.add_argument(
+        "--annotations", type=Path, help="in COCO's format: take ids for --json from there"
+    )
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=SCORE_THRESHOLD,
+        help="leave out instances below it (default: %(default)s)",
+    )
+    parser.add_argument("--classes", nargs="+", help="names of the classes, where none are known")
+    parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", …')
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
+    )
+    arguments = parser.parse_args()
+    if arguments.scale <= 0:
+        parser.error("--scale must be positive")
+    if arguments.annotations and not arguments.json:
+        parser.error("--annotations is for --json")
+    return arguments
+
+
+def main(arguments):
+    sources = find_sources(arguments.input)
+    if arguments.output is None:
+        check_windows()
+    predictor = Predictor(
+        arguments.model,
+        weights=arguments.weights,
+        score_threshold=arguments.score_threshold,
+        device=arguments.device,
+        classes=arguments.classes,
+        overrides=arguments.opts,
+    )
+    shows = [s for s in SHOWS if s in arguments.show or "all" in arguments.show]
+    check_shows(predictor, sources, shows)
+    drawing = Drawing(shows, f".{arguments.format}", arguments.scale)
+    demo = Demo(predictor, drawing, arguments.output, arguments.annotations)
+    if arguments.same_colours and "embedding" in shows:
+        demo.drawing = drawing._replace(axes=shared_axes(predictor, sources))
+    try:
+        demo.run(sources)
+    finally:
+        if arguments.json:
+            write_results(demo.results, arguments.json)
+    print(f"{len(sources) - len(demo.failed)} of {len(sources)} inputs, ", end="")
+    print(f"{len(demo.results)} instances.")
+    for what, path in (("Pictures", arguments.output), ("Results", arguments.json)):
+        if path:
+            print(f"{what}: {path}")
+    if demo.failed:
+        names = "\n".join(f"  {name}: {reason}" for name, reason in demo.failed)
+        sys.exit(f"error: these could not be read:\n{names}")
+
+
+if __name__ == "__main__":
+    show_messages()
+    try:
+        main(parse_arguments())
+    except (ConfigError, DatasetError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
