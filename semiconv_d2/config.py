@@ -1,7 +1,7 @@
 """The plugin's config keys: the model's under MODEL.SEMICONV, and under MODEL.COLORING what
-InstanceColoring has beside them; INPUT.QUARTER_TURNS, OWN_DATA and EVALUATION, which the tools
-read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels come
-from the keys that it has for them."""
+InstanceColoring has beside them; INPUT.QUARTER_TURNS, OWN_DATA, EVALUATION and WANDB, which the
+tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels
+come from the keys that it has for them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def add_semiconv_config(cfg: CfgNode) -> None:
         (cfg.MODEL, "COLORING", _add_coloring),
         (cfg, "OWN_DATA", _add_own_data),
         (cfg, "EVALUATION", _add_evaluation),
+        (cfg, "WANDB", _add_wandb),
     ):
         if name not in parent:
             parent[name] = CfgNode()
@@ -140,3 +141,9 @@ def _add_evaluation(node: CfgNode) -> None:
     # one of DATASETS.TEST. The model is run on it before each evaluation. "": SCORE_THRESHOLD. Data
     # of your own have the name that OWN_DATA.TRAIN_JSON gives, letter for letter.
     node.THRESHOLD_DATASET = ""
+
+
+def _add_wandb(node: CfgNode) -> None:
+    # Project of Weights & Biases that training is logged to, beside TensorBoard; needs
+    # `pip install wandb`. "": none.
+    node.PROJECT = ""

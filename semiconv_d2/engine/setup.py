@@ -19,6 +19,7 @@ from ..data.checking import check_before_training, read_coco
 from ..data.own import register
 from ..data.registration import PREPARED_DATASETS
 from ..evaluation import MeasureError, check_measures
+from .writers import has_wandb
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,16 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
     takes no time worth speaking of.
 
     Raises:
-        ConfigError: see `load_config`, `check_architecture`, `check_weights` and `check_datasets`.
+        ConfigError: see `load_config`, `check_architecture`, `check_weights`, `check_datasets` and
+            `check_writers`.
         DatasetError: a dataset is missing or broken.
     """
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
     check_weights(cfg, args.resume)
     check_datasets(cfg)
+    if not getattr(args, "eval_only", False):
+        check_writers(cfg)
     cfg.defrost()
     adapt_to_data(cfg, train=not getattr(args, "eval_only", False))
     cfg.freeze()
@@ -113,6 +117,15 @@ def check_architecture(cfg: CfgNode) -> None:
         raise ConfigError(
             "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
             "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
+        )
+
+
+def check_writers(cfg: CfgNode) -> None:
+    """Raises `ConfigError` where Weights & Biases is asked for and not installed."""
+    if cfg.WANDB.PROJECT and not has_wandb():
+        raise ConfigError(
+            f"WANDB.PROJECT is {cfg.WANDB.PROJECT}, and Weights & Biases is not installed: "
+            "`pip install wandb`, or leave the key empty."
         )
 
 

@@ -7,11 +7,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_train_loader
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
+from detectron2.utils.events import EventWriter
 from torch import nn
 from torch.optim import Optimizer
 
@@ -19,10 +21,16 @@ from ..evaluation import Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
 from .optimizer import build_optimizer
+from .run_record import TimedEvaluator, record_run
+from .writers import WandbWriter
 
 
 class Trainer(DefaultTrainer):
     """Trains and evaluates any instance segmentation model of a config, stock ones included."""
+
+    def __init__(self, cfg: CfgNode):
+        super().__init__(cfg)
+        record_run(cfg, self._trainer.model)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -36,6 +44,20 @@ class Trainer(DefaultTrainer):
         mapper = DatasetMapper(cfg, is_train=True)
         mapper.augmentations.augs.append(QuarterTurn())
         return build_detection_train_loader(cfg, mapper=mapper)
+
+    def build_writers(self) -> list[EventWriter]:
+        """Detectron2's, and that of Weights & Biases where WANDB.PROJECT is set."""
+        writers, cfg = super().build_writers(), self.cfg
+        if not cfg.WANDB.PROJECT:
+            return writers
+        # The first to write: TensorBoard's clears the pictures.
+        wandb = WandbWriter(
+            cfg.WANDB.PROJECT,
+            cfg.OUTPUT_DIR,
+            yaml.safe_load(cfg.dump()),
+            resumed=lambda: self.start_iter > 0,
+        )
+        return [wandb, *writers]
 
     @classmethod
     def build_evaluator(
@@ -67,11 +89,18 @@ class Trainer(DefaultTrainer):
         cls,
         cfg: CfgNode,
         model: nn.Module,
-        evaluators: Sequence[DatasetEvaluator] | None = None,
+        evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None,
     ) -> OrderedDict:
         """Results on DATASETS.TEST. Where S is measured and EVALUATION.THRESHOLD_DATASET is set,
         the score that S needs is chosen there first."""
-        return super().test(cfg, model, evaluators or cls._build_evaluators(cfg, model))
+        if isinstance(evaluators, DatasetEvaluator):
+            evaluators = [evaluators]
+        chosen = evaluators or cls._build_evaluators(cfg, model)
+        timed = [TimedEvaluator(evaluator, model) for evaluator in chosen]
+        results = super().test(cfg, model, timed)
+        timings = [evaluator.timing for evaluator in timed]
+        record_run(cfg, model, dict(zip(cfg.DATASETS.TEST, timings, strict=True)))
+        return results
 
     @classmethod
     def test_with_tta(cls, cfg: CfgNode, model: nn.Module) -> OrderedDict:
