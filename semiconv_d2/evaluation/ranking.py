@@ -60,6 +60,23 @@ def average_precision(
     return np.where(positives > 0, area(recall, found / np.maximum(seen, np.spacing(1))), np.nan)
 
 
+def precision_at_recalls(ranking: Ranking) -> np.ndarray:
+    """The precision-recall curve that COCO's area is the mean of, (T, 101) in [0, 1].
+
+    The best precision at or beyond each of `RECALLS`, 0 where that is not reached. NaN where there
+    is nothing to find.
+    """
+    positives = ranking.positives.sum()
+    if not positives:
+        return np.full((len(ranking.hit), len(RECALLS)), np.nan)
+    found = np.cumsum(ranking.hit & ranking.counted, axis=-1)
+    seen = np.cumsum(ranking.counted, axis=-1)
+    best = _best_beyond(found / np.maximum(seen, 1))
+    reached = [np.searchsorted(recall, RECALLS) for recall in found / positives]
+    pairs = zip(best, reached, strict=True)
+    return np.array([np.append(precision, 0)[index] for precision, index in pairs])
+
+
 def mean_average_precision(
     rankings: dict[int, Ranking], weights: np.ndarray | None = None, area: Area | None = None
 ) -> np.ndarray:

@@ -13,6 +13,7 @@ from semiconv_d2.evaluation.ranking import (
     coco_area,
     mean_average_precision,
     mean_known,
+    precision_at_recalls,
     rank,
     voc_area,
 )
@@ -67,6 +68,25 @@ def test_by_hand():
     assert average_precision(ranking, area=voc_area) == pytest.approx((1 + 2 / 3) / 3)
     # Recalls 0 to 0.33 are 34 of the 101, 0.34 to 0.66 are 33.
     assert average_precision(ranking) == pytest.approx((34 * 1 + 33 * 2 / 3) / 101)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(0, 5))
+def test_the_area_is_the_mean_of_the_curve(hits, missed):
+    ranking = make_ranking(hits, sum(hits) + missed)
+    [curve] = precision_at_recalls(ranking)
+    assert curve.shape == (101,)
+    if sum(hits) + missed:
+        assert curve.mean() == pytest.approx(average_precision(ranking)[0], abs=1e-12)
+        assert (np.diff(curve) <= 0).all()
+    else:
+        assert np.isnan(curve).all()
+
+
+def test_the_curve_leaves_out_what_is_not_counted():
+    counted = make_ranking([1, 0, 1, 0], 3, counted=[1, 0, 1, 0])
+    curves = precision_at_recalls(counted), precision_at_recalls(make_ranking([1, 1], 3))
+    assert np.array_equal(*curves)
+    assert curves[0][0, [0, 66, 67]].tolist() == [1, 1, 0]
 
 
 def test_what_is_not_counted_does_not_matter():
