@@ -11,5 +11,9 @@ setup(
         "semiconv_d2.configs.lazy",
     ],
     package_dir={"semiconv_d2.configs": "configs", "semiconv_d2.configs.lazy": "configs/lazy"},
-    package_data={"semiconv_d2.configs": ["*.yaml"], "semiconv_d2.configs.lazy": ["*.py"]},
+    package_data={
+        "semiconv_d2.configs": ["*.yaml"],
+        "semiconv_d2.configs.lazy": ["*.py"],
+        "semiconv_d2.visualization.report": ["*.html.j2", "*.css", "*.js"],
+    },
 )

@@ -1,0 +1,927 @@
+"""From the folders of runs to the content of their report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import shlex
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import yaml
+from detectron2.config import get_cfg
+from detectron2.data import MetadataCatalog, detection_utils
+from tqdm import tqdm
+
+from ..config import add_semiconv_config
+from ..data.files import DatasetError, describe_folder
+from ..data.geometry import CONTACT
+from ..evaluation import (
+    Detections,
+    Difference,
+    Evaluation,
+    Threshold,
+    compare,
+    evaluate,
+    find_truth,
+    lacks,
+    read_results,
+)
+from ..evaluation.coco import AREAS, coco_rankings
+from ..evaluation.difficulty import measure_instances
+from ..evaluation.errors import BACKGROUND, KINDS
+from ..evaluation.pairs import ImagePairs, pair_images
+from ..evaluation.ranking import RECALLS, mean_known, precision_at_recalls
+from ..visualization.masks import PALETTE
+from ..visualization.report import page as pages
+from ..visualization.report.charts import BarChart, LineChart, Series, compact
+from ..visualization.report.pictures import box_path, embed_image, mask_path, picture_size
+from .run_record import FILE as RECORD
+from .setup import ConfigError, register_own_data
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+logger = logging.getLogger(__name__)
+
+FOUND = 0.5
+"""IoU from which on an instance counts as found in the gallery."""
+
+_RESULTS, _EVALUATION, _METRICS = "coco_instances_results.json", "evaluation.json", "metrics.json"
+_MOST_POINTS = 300  # of a curve
+_SIZES = ("small, up to 32²", "medium, up to 96²", "large")
+_RECORDED = {  # what the keys of rows in evaluation.json start with, by measure
+    "boundary": "boundary",
+    "region": "region",
+    "s": "S",
+}
+
+
+class ReportError(ValueError):
+    """A run that no report can be made of; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder of `tools/train_net.py` holds."""
+
+    name: str
+    folder: Path
+    config: dict
+    """By key with its dots."""
+    metrics: list[dict]
+    """Lines of metrics.json, those of each iteration merged, by iteration."""
+    record: dict
+    """run.json."""
+    log: str
+    evaluations: dict[str, Path] = field(default_factory=dict)
+    """Folders of predictions by dataset."""
+
+    def curve(self, key: str) -> tuple[list[float], list[float]]:
+        """Iterations and values of a number of metrics.json that is finite."""
+        points = [
+            (line["iteration"], line[key])
+            for line in self.metrics
+            if isinstance(line.get(key), (int, float)) and math.isfinite(line[key])
+        ]
+        return [float(x) for x, _ in points], [float(y) for _, y in points]
+
+
+class Measured(NamedTuple):
+    """A run's predictions on the dataset of the report."""
+
+    run: Run
+    number: int
+    """Of the run in the report."""
+    detections: Detections
+    evaluation: Evaluation
+
+
+def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
+    """The runs in some folders.
+
+    Args:
+        names: of the runs; by default the shortest ends of their paths that differ.
+
+    Raises:
+        ReportError: a folder is missing, holds no run, or a file in it is broken.
+    """
+    if len(folders) > len(PALETTE):
+        raise ReportError(f"{len(folders)} runs are too many: {len(PALETTE)} can be told apart")
+    if names and len(names) != len(folders):
+        raise ReportError(f"there are {len(folders)} runs but {len(names)} names")
+    if len({*(names or range(len(folders)))}) < len(folders):
+        raise ReportError("two runs have the same name")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ReportError("a run is named twice: give each folder once")
+    return [
+        read_run(folder, name)
+        for folder, name in zip(folders, names or short_names(folders), strict=True)
+    ]
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as it takes to tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-length:]) for p in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """One run, see `read_runs`."""
+    if not folder.is_dir():
+        raise ReportError(f"there is no folder {folder}: name an output folder of train_net.py")
+    if not (folder / "config.yaml").is_file():
+        raise ReportError(
+            f"{folder} has no config.yaml, so it is no output folder of train_net.py; found: "
+            f"{describe_folder(folder)}"
+        )
+    evaluations = _find_evaluations(folder)
+    metrics = _read_metrics(folder / _METRICS)
+    if not evaluations and not metrics:
+        raise ReportError(
+            f"{folder} has neither {_METRICS} nor inference/{_EVALUATION}: train, or evaluate by "
+            f"tools/train_net.py --eval-only with OUTPUT_DIR {folder}"
+        )
+    record = _read_json(folder / RECORD, dict) if (folder / RECORD).is_file() else {}
+    log = folder / "log.txt"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return Run(
+        name, folder, _read_config(folder / "config.yaml"), metrics, record, text, evaluations
+    )
+
+
+def _find_evaluations(folder: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(
+        [*folder.glob(f"inference/{_EVALUATION}"), *folder.glob(f"inference/*/{_EVALUATION}")]
+    ):
+        dataset = _read_json(path, dict).get("dataset")
+        if not isinstance(dataset, str) or not dataset:
+            raise ReportError(
+                f"{path} names no dataset: evaluate again by train_net.py --eval-only"
+            )
+        if not (path.parent / _RESULTS).is_file():
+            raise ReportError(
+                f"{path.parent} has {_EVALUATION} but no {_RESULTS}: evaluate again by "
+                "train_net.py --eval-only"
+            )
+        found[dataset] = path.parent
+    return found
+
+
+def _read_json(path: Path, kind: type) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"cannot read {path}: {error}; remove it or write it again") from error
+    if not isinstance(content, kind):
+        raise ReportError(f"{path} holds no {kind.__name__}; remove it or write it again")
+    return content
+
+
+def _read_metrics(path: Path) -> list[dict]:
+    """A later line of an iteration, after resuming, is merged over an earlier one. A last line
+    that is being written is passed over."""
+    if not path.is_file():
+        return []
+    by_iteration: dict[int, dict] = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            content = json.loads(line) if line.strip() else {"iteration": -1}
+            iteration = int(content["iteration"])
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                continue
+            raise ReportError(
+                f"{path}, line {number} is no metrics of an iteration ({error}): a run that was "
+                "cut off may leave one; remove the line"
+            ) from error
+        by_iteration.setdefault(iteration, {}).update(content)
+    by_iteration.pop(-1, None)
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ReportError(f"cannot read {path}: {reason}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path} holds no config: it is written when a run starts")
+    return _flatten(content)
+
+
+def _flatten(content: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in content.items():
+        nested = isinstance(value, dict) and value
+        flat |= _flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def build_page(
+    runs: Sequence[Run],
+    dataset: str | None = None,
+    image_root: Path | None = None,
+    pictures: int = 300,
+    resamples: int = 1000,
+) -> pages.Page:
+    """The content of the report.
+
+    Args:
+        dataset: that the runs were evaluated on; by default the first that they have in common.
+        image_root: folder of its images; by default that of the registered dataset.
+        pictures: at most so many images in the gallery, those of the largest changes; 0 for none.
+        resamples: draws for the intervals of differences.
+
+    Raises:
+        ReportError: the runs have no dataset in common, or lack the one that is asked for.
+        DatasetError: the ground truth or the results cannot be read.
+    """
+    dataset = choose_dataset(runs, dataset)
+    notes, sections, gallery = [], [], None
+    measured: list[Measured] = []
+    differences: list[Difference] = []
+    if dataset is None:
+        notes.append(
+            "No run has been evaluated: this page shows training alone. To evaluate one: "
+            "tools/train_net.py --eval-only."
+        )
+    else:
+        truth = read_truth(dataset, runs)
+        measured = [measure(r, n, dataset, truth) for n, r in enumerate(runs) if r.evaluations]
+        notes += [
+            f"{run.name} has not been evaluated: it is in the curves of training alone."
+            for run in runs
+            if not run.evaluations
+        ]
+        notes += [note for m in measured for note in _disagreements(m, dataset)]
+        if len(measured) == 2:
+            differences = compare(*(m.evaluation for m in measured), resamples)
+        sections.append(_results(measured, differences))
+    sections.append(_training(runs))
+    if measured:
+        sections += [
+            _difficulty(measured, differences),
+            _errors(measured, differences),
+            _precision_recall(measured),
+        ]
+        if pictures:
+            gallery, missing = build_gallery(measured, truth, dataset, image_root, pictures)
+            notes += missing
+    after = [_speed(runs, dataset), _config(runs), _origin(runs)]
+    names = [run.name for run in runs]
+    title = " and ".join(names) if len(names) < 3 else f"{len(names)} runs"
+    return pages.Page(
+        title,
+        _subtitle(measured, dataset),
+        names,
+        notes,
+        _tiles(runs, measured, differences),
+        [s for s in sections if s is not None],
+        gallery,
+        [s for s in after if s is not None],
+    )
+
+
+def choose_dataset(runs: Sequence[Run], wanted: str | None) -> str | None:
+    """The dataset of the report, None where nothing has been evaluated."""
+    evaluated = [run for run in runs if run.evaluations]
+    if not evaluated:
+        if wanted:
+            raise ReportError(f"no run has been evaluated on {wanted}")
+        return None
+    common = [d for d in evaluated[0].evaluations if all(d in r.evaluations for r in evaluated)]
+    known = "; ".join(f"{r.name} on {', '.join(r.evaluations)}" for r in evaluated)
+    if wanted and wanted not in common:
+        raise ReportError(f"not all runs were evaluated on {wanted}: {known}")
+    if not common:
+        raise ReportError(
+            f"the runs were evaluated on different datasets: {known}; evaluate them on the same "
+            "one: tools/train_net.py --eval-only … DATASETS.TEST \"('NAME',)\""
+        )
+    return wanted or common[0]
+
+
+def read_truth(dataset: str, runs: Sequence[Run]) -> COCO:
+    """The ground truth, own data of the runs' configs included."""
+    for run in runs:
+        cfg = get_cfg()
+        add_semiconv_config(cfg)
+        for key in cfg.OWN_DATA:
+            cfg.OWN_DATA[key] = run.config.get(f"OWN_DATA.{key}", cfg.OWN_DATA[key])
+        try:
+            register_own_data(cfg)
+        except ConfigError as error:
+            raise ReportError(f"{run.folder / 'config.yaml'}: {error}") from error
+    try:
+        return find_truth(dataset)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; the ground truth of {dataset} has to be where it was when the runs were "
+            "evaluated: set DETECTRON2_DATASETS, or run this in the same folder"
+        ) from error
+
+
+def measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
+    """Measures a run's predictions by what evaluation.json has, by difficulty and by errors."""
+    folder = run.evaluations[dataset]
+    recorded = _read_json(folder / _EVALUATION, dict)
+    keys = {row.get("key") for row in recorded.get("rows", [])}
+    limit = max(100, int(run.config.get("TEST.DETECTIONS_PER_IMAGE", 100)))
+    results = read_results(folder / _RESULTS, truth)
+    detections = Detections(truth, results, recorded_threshold(recorded), limit)
+    names = [name for name, key in _RECORDED.items() if key in keys]
+    if detections.has_masks:
+        names += ["difficulty", "errors"]
+    names = ["coco", *(name for name in names if lacks(name) is None)]
+    logger.info("measuring %s", run.name)
+    return Measured(run, number, detections, evaluate(detections, names, dataset, run.name))
+
+
+def recorded_threshold(recorded: dict) -> Threshold:
+    """From which score on detections count, as the row of S in evaluation.json notes it."""
+    for row in recorded.get("rows", []):
+        noted = re.match(r"score ≥ ([\d.]+), (.*)", row.get("note") or "")
+        if row.get("key") == "S" and noted:
+            return Threshold(float(noted[1]), noted[2])
+    return Threshold(0.5, "given")
+
+
+def _disagreements(measured: Measured, dataset: str) -> list[str]:
+    """Says where evaluation.json does not belong to the predictions beside it."""
+    path = measured.run.evaluations[dataset] / _EVALUATION
+    values = measured.evaluation.values()
+    for row in _read_json(path, dict).get("rows", []):
+        for name, value in (row.get("values") or {}).items():
+            ours = values.get(row.get("key"), {}).get(name)
+            if None not in (ours, value) and abs(ours - value) > 0.05:
+                return [
+                    f"{measured.run.name}: {_EVALUATION} has {value:.1f} for {row.get('title')} "
+                    f"({name}), the predictions beside it give {ours:.1f}, which is shown here. "
+                    "Another score or another limit of detections was used, or it is of others."
+                ]
+    return []
+
+
+def _subtitle(measured: Sequence[Measured], dataset: str | None) -> str:
+    made = f"made {datetime.now().astimezone():%d %B %Y, %H:%M}".replace(" 0", " ")
+    if not measured:
+        return made
+    first = measured[0].evaluation
+    name = Path(dataset).name if dataset.endswith(".json") else dataset
+    return f"{name}: {first.images:,} images, {first.instances:,} instances · {made}"
+
+
+def _tiles(
+    runs: Sequence[Run], measured: Sequence[Measured], differences: Sequence[Difference]
+) -> list[pages.Tile]:
+    """The numbers that people look for first."""
+    known = {(d.key, d.value): d for d in differences}
+    by_run = {m.run.name: m.evaluation.values() for m in measured}
+    tiles = []
+    for title, key, name in (
+        ("mask AP", "segm", "AP"),
+        ("mask AP75", "segm", "AP75"),
+        ("box AP", "bbox", "AP"),
+        ("AP^r, mean", "region", "mean"),
+        ("avS", "S", "mean"),
+        ("mask AP, contact over 30 %", "contact_3", "AP"),
+    ):
+        values = [by_run.get(run.name, {}).get(key, {}).get(name) for run in runs]
+        if any(v is not None and not math.isnan(v) for v in values):
+            change, interval = _difference(known.get((key, name)), whole=False)
+            tiles.append(
+                pages.Tile(
+                    title,
+                    [_number(v) for v in values],
+                    f"{change}, {interval}" if interval else change,
+                )
+            )
+    return tiles
+
+
+def _results(measured: Sequence[Measured], differences: Sequence[Difference]) -> pages.Section:
+    first = measured[0].evaluation
+    text = []
+    if differences:
+        text.append(
+            f"The difference is {measured[1].run.name} less {measured[0].run.name}. Its interval "
+            "holds it with 95 % probability as far as the choice of test images goes (bootstrap); "
+            "a star marks intervals clear of 0. What another seed of training would change is not "
+            "in it."
+        )
+    scores = [
+        f"{m.detections.threshold.score:.3f} for {m.run.name} ({m.detections.threshold.origin})"
+        for m in measured
+        if "S" in m.evaluation.values()
+    ]
+    if scores:
+        text.append(f"S counts detections of at least a score: {', '.join(scores)}.")
+    tables = [
+        _value_table(
+            f"{row.title} {row.section}" if row.section == "at IoU" else row.title,
+            [row],
+            measured,
+            differences,
+        )
+        for row in first.rows
+        if row.section in ("AP", "at IoU")
+    ]
+    by_class = _class_table(measured)
+    return pages.Section("results", "Results", text, tables=[*tables, *by_class])
+
+
+def _value_table(
+    title: str, rows: Sequence, measured: Sequence[Measured], differences: Sequence[Difference]
+) -> pages.Table:
+    """A line for each value, a column for each run, and the difference of two."""
+    known = {(d.key, d.value): d for d in differences}
+    lines: list[list[str]] = []
+    for row in rows:
+        if len(rows) > 1:
+            count = row.values.get("instances")
+            lines.append([row.title + ("" if count is None else f", {count:,.0f} instances")])
+        for name in row.values:
+            if "-" in name or name == "instances":
+                continue
+            values = [m.evaluation.values().get(row.key, {}).get(name) for m in measured]
+            whole = row.key == "error_count"
+            line = [name, *(_number(v, whole) for v in values)]
+            if differences:
+                line += _difference(known.get((row.key, name)), whole)
+            lines.append(line)
+    columns = [title, *(m.run.name for m in measured)]
+    if differences:
+        columns += ["difference", "95 % interval"]
+        if not any(line[-1] for line in lines if len(line) > 1):
+            columns, lines = columns[:-1], [line[:-1] if len(line) > 1 else line for line in lines]
+    return pages.Table(title, columns, lines)
+
+
+def _difference(difference: Difference | None, whole: bool) -> list[str]:
+    """Two cells: the difference, and its interval."""
+    if difference is None or math.isnan(difference.difference):
+        return ["", ""]
+    low, high = difference.low, difference.high
+    if low is None:
+        return [_signed(difference.difference, whole), ""]
+    star = " *" if low > 0 or high < 0 else ""
+    return [
+        _signed(difference.difference, whole) + star,
+        f"{_signed(low, whole)} to {_signed(high, whole)}",
+    ]
+
+
+def _class_table(measured: Sequence[Measured]) -> list[pages.Table]:
+    """AP of each class, one column for each run."""
+    tables = []
+    for row in measured[0].evaluation.rows:
+        names = [n for n in row.values if n.startswith(("AP-", "mean-"))]
+        if names:
+            lines = [
+                [n.partition("-")[2]]
+                + [_number(m.evaluation.values()[row.key].get(n), False) for m in measured]
+                for n in names
+            ]
+            columns = [f"{row.title} by class", *(m.run.name for m in measured)]
+            tables.append(pages.Table(columns[0], columns, lines))
+    return tables
+
+
+def _number(value: float | None, whole: bool = False) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if whole else f"{value:.1f}"
+
+
+def _signed(value: float, whole: bool = False) -> str:
+    text = f"{value:+,.0f}" if whole else f"{round(value, 1) + 0:+.1f}"
+    return text.replace("-", "−")
+
+
+def _difficulty(
+    measured: Sequence[Measured], differences: Sequence[Difference]
+) -> pages.Section | None:
+    """AP by crowding and elongation."""
+    charts, tables = [], []
+    for name, what in (
+        ("contact", "share of the outline in contact"),
+        ("elongation", "elongation"),
+    ):
+        rows = [r for r in measured[0].evaluation.rows if r.key.startswith(f"{name}_")]
+        rows = [r for r in rows if r.values["instances"]]
+        if rows:
+            charts.append(
+                BarChart(
+                    f"Mask AP by {'crowding' if name == 'contact' else name}",
+                    what,
+                    "mask AP, %",
+                    [r.title.partition(": ")[2] for r in rows],
+                    [f"{r.values['instances']:,.0f} inst." for r in rows],
+                    _bars(measured, [(r.key, "AP") for r in rows]),
+                )
+            )
+            tables.append(_value_table(f"mask AP by {name}", rows, measured, differences))
+    text = [
+        "Contact is the share of an instance's outline that lies on another instance or at most 2 "
+        "pixels beside it. Elongation is its area over that of the largest disc inside it. A "
+        "detection counts against the kind of the instance that it overlaps most."
+    ]
+    title = "Crowding and elongation"
+    return pages.Section("difficulty", title, text, charts, tables) if charts else None
+
+
+def _errors(
+    measured: Sequence[Measured], differences: Sequence[Difference]
+) -> pages.Section | None:
+    if "error_cost" not in measured[0].evaluation.values():
+        return None
+    kinds = (*KINDS, "FP", "FN")
+    notes = [""] * len(kinds)
+    charts = [
+        BarChart(
+            title,
+            "kind of error",
+            unit,
+            kinds,
+            notes,
+            _bars(measured, [(key, k) for k in kinds]),
+            d,
+        )
+        for title, unit, key, d in (
+            ("AP50 lost to errors", "points of AP50", "error_cost", 1),
+            ("Number of errors", "detections or instances", "error_count", 0),
+        )
+    ]
+    text = [
+        "With masks at IoU 0.5, as TIDE sorts them. Cls: misclassified. Loc: badly localised. "
+        "Both: of the two. Dupe: duplicate. Bkg: background. Miss: missed. FP: all false "
+        "positives. FN: all instances that are not found. What a kind costs is by how much AP50 "
+        "rises when all of that kind are mended. Detections of all scores count."
+    ]
+    tables = [
+        _value_table(row.title, [row], measured, differences)
+        for row in measured[0].evaluation.rows
+        if row.section == "errors"
+    ]
+    return pages.Section("errors", "Errors by kind", text, charts, tables)
+
+
+def _bars(measured: Sequence[Measured], keys: Sequence[tuple[str, str]]) -> list:
+    return [
+        (
+            m.number,
+            m.run.name,
+            [m.evaluation.values().get(key, {}).get(name, math.nan) for key, name in keys],
+        )
+        for m in measured
+    ]
+
+
+def _precision_recall(measured: Sequence[Measured]) -> pages.Section:
+    overlap = "mask" if all(m.detections.has_masks for m in measured) else "box"
+    thresholds = np.array([0.5, 0.75, 0.9])
+    series: list[list[Series]] = [[] for _ in thresholds]
+    for m in measured:
+        pairs, categories = m.detections.pairs(overlap), m.detections.truth.cats
+        rankings = coco_rankings(pairs, categories, thresholds)
+        curves = mean_known(np.array([precision_at_recalls(r) for r in rankings.values()]))
+        for lines, curve in zip(series, curves, strict=True):
+            if np.isfinite(curve).all():
+                lines.append(Series(m.number, m.run.name, RECALLS.tolist(), curve.tolist()))
+    charts = [
+        LineChart(f"IoU {t:g}", "recall", "precision", lines, (0, 1, 0, 1))
+        for t, lines in zip(thresholds, series, strict=True)
+        if lines
+    ]
+    several = " Mean over the classes." if len(measured[0].detections.truth.cats) > 1 else ""
+    text = [
+        f"Of {overlap}es, as COCO samples it: the best precision at or beyond each recall.{several}"
+    ]
+    if overlap == "mask":
+        text[0] = text[0].replace("maskes", "masks")
+    return pages.Section("curves", "Precision and recall", text, charts)
+
+
+def _training(runs: Sequence[Run]) -> pages.Section | None:
+    """Curves of the losses, of the semi-convolutional layer, and of AP where it was measured."""
+    keys = list(dict.fromkeys(key for run in runs for line in run.metrics for key in line))
+    losses = sorted(k for k in keys if k.startswith("loss_"))
+    own = sorted(k for k in keys if k.startswith("semiconv/"))
+    measures = [k for k in keys if k.endswith(("segm/AP", "bbox/AP"))]
+    charts = []
+    for key in ([k for k in keys if k == "total_loss"]) + losses + own + measures:
+        lines = []
+        for number, run in enumerate(runs):
+            x, y = thin_out(*run.curve(key))
+            if x:
+                lines.append(Series(number, run.name, x, y))
+        label = "loss" if "loss" in key else "AP, %" if key in measures else key.split("/")[-1]
+        if lines:
+            charts.append(LineChart(key, "iteration", label, lines))
+    if not charts:
+        return None
+    text = ["The number below a chart is the last value of each run."]
+    return pages.Section("training", "Training", text, charts)
+
+
+def thin_out(x: list[float], y: list[float], most: int = _MOST_POINTS) -> tuple[list, list]:
+    """Means of neighbouring points where there are too many to tell apart; the last one stays."""
+    if len(x) <= most:
+        return x, y
+    groups = np.array_split(np.arange(len(x) - 1), most - 1)
+    return (
+        [float(np.mean(np.array(x)[g])) for g in groups] + x[-1:],
+        [float(np.mean(np.array(y)[g])) for g in groups] + y[-1:],
+    )
+
+
+def _speed(runs: Sequence[Run], dataset: str | None) -> pages.Section:
+    facts = {
+        "iterations": lambda r: f"{r.metrics[-1]['iteration'] + 1:,}" if r.metrics else "–",
+        "training, s per iteration": lambda r: _median(r.curve("time")[1]),
+        "loading data, s per iteration": lambda r: _median(r.curve("data_time")[1]),
+        "inference, s per image": lambda r: _inference_time(r, dataset),
+        "peak memory, MiB": _peak_memory,
+        "parameters": lambda r: f"{n:,}" if (n := r.record.get("parameters")) else "–",
+        "device": lambda r: str(r.record.get("machine", {}).get("device", "–")),
+        "CPU cores": lambda r: str(r.record.get("machine", {}).get("cpus", "–")),
+    }
+    rows = [[name, *(value(run) for run in runs)] for name, value in facts.items()]
+    text = [
+        "Times of training are medians. Inference is the model alone, without loading and "
+        "evaluating. Memory is what the GPU had allocated, without a GPU what the process held."
+    ]
+    table = pages.Table("Speed and memory", ["", *(run.name for run in runs)], rows)
+    return pages.Section("speed", "Speed and memory", text, tables=[table])
+
+
+def _median(values: Sequence[float]) -> str:
+    return compact(statistics.median(values)) if values else "–"
+
+
+def _inference_time(run: Run, dataset: str | None) -> str:
+    timing = run.record.get("inference", {}).get(dataset)
+    if isinstance(timing, dict) and timing.get("seconds_per_image"):
+        return compact(float(timing["seconds_per_image"]))
+    logged = re.findall(r"pure compute time: .*?\(([\d.]+) s / iter", run.log)
+    return compact(float(logged[-1])) if logged else "–"
+
+
+def _peak_memory(run: Run) -> str:
+    if run.record.get("peak_memory_mb"):
+        return f"{run.record['peak_memory_mb']:,.0f}"
+    logged = re.findall(r"max_mem: (\d+)M", run.log)
+    return f"{max(map(int, logged)):,}" if logged else "–"
+
+
+def _config(runs: Sequence[Run]) -> pages.Section:
+    """The keys that differ between runs; of one run, from the defaults."""
+    configs = [run.config for run in runs]
+    columns = ["", *(run.name for run in runs)]
+    if len(runs) == 1:
+        cfg = get_cfg()
+        add_semiconv_config(cfg)
+        configs = [_flatten(yaml.safe_load(cfg.dump())), *configs]
+        columns = ["", "default", runs[0].name]
+    nothing = object()
+    rows = []
+    for key in sorted({key for config in configs for key in config} - {"OUTPUT_DIR", "VERSION"}):
+        values = [config.get(key, nothing) for config in configs]
+        if any(value != values[0] for value in values):
+            rows.append([key, *("–" if v is nothing else _setting(v) for v in values)])
+    one = "Keys that differ from the defaults of Detectron2 and of this package, "
+    several = "Keys that differ between the runs, "
+    text = [(one if len(runs) == 1 else several) + "but for the output folder."]
+    if not rows:
+        text = ["The configs are the same but for the output folder."]
+    tables = [pages.Table("Config", columns, rows, text=True)] if rows else []
+    return pages.Section("config", "Config", text, tables=tables)
+
+
+def _setting(value: object) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def _origin(runs: Sequence[Run]) -> pages.Section:
+    """Versions and command lines."""
+    versions = [run.record.get("versions", {}) for run in runs]
+    names = list(dict.fromkeys(name for v in versions for name in v))
+    rows = [[name, *(str(v.get(name, "–")) for v in versions)] for name in names]
+    rows.append(
+        ["classes", *(", ".join(map(str, r.record.get("classes", []))) or "–" for r in runs)]
+    )
+    tables = [pages.Table("Versions", ["", *(run.name for run in runs)], rows, text=True)]
+    listings = [(run.name, "\n".join(_commands(run))) for run in runs]
+    return pages.Section("origin", "Versions and commands", [], tables=tables, listings=listings)
+
+
+def _commands(run: Run) -> list[str]:
+    """The command lines of a run, with what is known without run.json."""
+    entries = [run.record, *run.record.get("later", [])]
+    lines = [
+        f"# {entry.get('started', '')}\n{' '.join(_quote(str(part)) for part in entry['command'])}"
+        for entry in entries
+        if entry.get("command")
+    ]
+    logged = re.findall(r"Command line arguments: (Namespace\(.*\))", run.log)
+    return lines or logged or [f"# unknown: there is neither {RECORD} nor log.txt"]
+
+
+def _quote(argument: str) -> str:
+    """For a shell; in double quotes where that is easier to read."""
+    quoted = shlex.quote(argument)
+    plain = "'" in argument and not set('"$`\\!') & set(argument)
+    return f'"{argument}"' if plain else quoted
+
+
+class Shown(NamedTuple):
+    """A run's detections in an image that reach its score, D of them, and what they find."""
+
+    results: list[dict]
+    """The D results, best first."""
+    owner: np.ndarray
+    """(D,) index of the instance that each is paired with, −1 for a false positive."""
+    iou: np.ndarray
+    """(G,) of each instance that is no crowd with its detection, 0 for none."""
+
+
+def build_gallery(
+    measured: Sequence[Measured],
+    truth: COCO,
+    dataset: str,
+    image_root: Path | None,
+    most: int,
+) -> tuple[pages.Gallery, list[str]]:
+    """The gallery, and what is to be said about images that are missing."""
+    shown = [show_detections(m.detections) for m in measured]
+    contacts = measure_instances(truth)[CONTACT.name] if lacks("difficulty") is None else {}
+    ids = sorted(truth.imgs)
+    changes = np.array([_change([s[i] for s in shown]) for i in range(len(ids))])
+    chosen = choose_pictures(changes, most)
+    root = image_root or MetadataCatalog.get(dataset).get("image_root")
+    pictures, missing = [], []
+    for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
+        image = truth.imgs[ids[index]]
+        uri, problem = _read_picture(image, root)
+        missing += [problem] if problem else []
+        found = [s[index] for s in shown]
+        pictures.append(_picture(truth, image, uri, found, contacts))
+    classes = [truth.cats[c]["name"] for c in sorted(truth.cats)]
+    names = [m.run.name for m in measured]
+    text = _gallery_text(measured, changes, len(chosen))
+    gallery = pages.Gallery(text, names, classes, _SIZES, CONTACT.labels, pictures)
+    if missing:
+        missing = [
+            f"{len(missing):,} of {len(chosen):,} images of the gallery are missing, so their "
+            f"masks are drawn on nothing. The first: {missing[0]}. To mend it: --image-root FOLDER."
+        ]
+    return gallery, missing
+
+
+def show_detections(detections: Detections) -> list[Shown]:
+    """The detections that reach the score of S, paired with instances, for each image."""
+    score = detections.threshold.score
+    results = [r for r in detections.results if r["score"] >= score]
+    overlap = "mask" if detections.has_masks else "box"
+    by_image: dict[int, list[dict]] = {}
+    for result in results:
+        by_image.setdefault(result["image_id"], []).append(result)
+    images = zip(
+        sorted(detections.truth.imgs), pair_images(detections.truth, results, overlap), strict=True
+    )
+    return [
+        _show(sorted(by_image.get(image_id, []), key=lambda r: -r["score"]), pairs)
+        for image_id, pairs in images
+    ]
+
+
+def _show(results: list[dict], pairs: ImagePairs) -> Shown:
+    """Pairs one to one within each class, for the largest sum of IoU; a pair needs the IoU that
+    tells a bad outline from background. Detections in crowd regions of their class are left out."""
+    from scipy.optimize import linear_sum_assignment
+
+    single = np.flatnonzero(~pairs.crowd)
+    same = pairs.classes[:, None] == pairs.truth_classes[None]
+    in_crowd = (same & pairs.crowd & (pairs.iou >= FOUND)).any(axis=1)
+    iou = np.where(same & (pairs.iou >= BACKGROUND), pairs.iou, 0)[:, single]
+    owner, best = np.full(len(results), -1), np.zeros(len(single))
+    rows, columns = linear_sum_assignment(iou, maximize=True)
+    paired = iou[rows, columns] > 0
+    owner[rows[paired]] = columns[paired]
+    best[columns[paired]] = iou[rows, columns][paired]
+    kept = (owner >= 0) | ~in_crowd
+    return Shown([r for r, k in zip(results, kept, strict=True) if k], owner[kept], best)
+
+
+def _change(shown: Sequence[Shown]) -> float:
+    """Mean difference of IoU from the first to the last run; of one run, its mean IoU less 1."""
+    before = shown[0].iou if len(shown) > 1 else 1
+    change = shown[-1].iou - before
+    return float(change.mean()) if len(change) else 0.0
+
+
+def choose_pictures(changes: np.ndarray, most: int) -> list[int]:
+    """Indices of at most so many images (I,): half of them the largest losses, half the largest
+    gains, in their order."""
+    if len(changes) <= most:
+        return list(range(len(changes)))
+    order = np.argsort(changes, kind="stable")
+    losses = (most + 1) // 2
+    return sorted([*order[:losses].tolist(), *order[len(order) - (most - losses) :].tolist()])
+
+
+def _gallery_text(measured: Sequence[Measured], changes: np.ndarray, shown: int) -> list[str]:
+    scores = ", ".join(f"{m.detections.threshold.score:.3g} for {m.run.name}" for m in measured)
+    text = [
+        f"Detections of at least a score are shown: {scores}. Each is paired with at most one "
+        f"instance of its class, for the largest sum of IoU; a pair needs an IoU of {BACKGROUND}. "
+        f"What is in no pair is a false positive. An instance counts as found from an IoU of "
+        f"{FOUND} on.",
+    ]
+    if len(measured) > 1:
+        a, b = measured[0].run.name, measured[-1].run.name
+        better, worse = int((changes > 0).sum()), int((changes < 0).sum())
+        text.append(
+            f"An image's change is the mean, over its instances that pass the filters, of the IoU "
+            f"in one run less that in the other; an instance that is not found has 0. False "
+            f"positives do not change it, they are counted beside it. Over all "
+            f"{len(changes):,} images, {b} is better than {a} in {better:,}, worse in {worse:,}, "
+            f"and the same in {len(changes) - better - worse:,}."
+        )
+    if shown < len(changes):
+        text.append(
+            f"{shown:,} of {len(changes):,} images are here, half of them with the "
+            f"{'largest gains' if len(measured) > 1 else 'best masks'}, half with the "
+            f"{'largest losses' if len(measured) > 1 else 'worst'}."
+        )
+    return text
+
+
+def _read_picture(image: dict, root: str | Path | None) -> tuple[str, str]:
+    """Data URI of an image, and what is wrong with it."""
+    if root is None:
+        return "", "the dataset has no folder of images"
+    path = Path(root, image["file_name"])
+    try:
+        pixels = detection_utils.read_image(str(path), "RGB")
+    except (OSError, ValueError) as error:
+        return "", " ".join(str(error).split())
+    if pixels.shape[:2] != (image["height"], image["width"]):
+        return "", f"{path} is {pixels.shape[:2]} pixels, not {image['height'], image['width']}"
+    return embed_image(np.ascontiguousarray(pixels)), ""
+
+
+def _picture(
+    truth: COCO, image: dict, uri: str, shown: Sequence[Shown], contacts: dict[int, float]
+) -> pages.Picture:
+    annotations = truth.imgToAnns.get(image["id"], [])
+    single = [a for a in annotations if not a.get("iscrowd", 0)]
+    numbers = {category: index for index, category in enumerate(sorted(truth.cats))}
+    instances = [
+        pages.Instance(
+            numbers[a["category_id"]],
+            int(sum(a["area"] > high for _, high in list(AREAS.values())[:2])),
+            int(CONTACT.of(np.array(contacts.get(a["id"], 0.0)))),
+            float(contacts.get(a["id"], 0.0)),
+            float(a["area"]),
+            [float(s.iou[index]) for s in shown],
+        )
+        for index, a in enumerate(single)
+    ]
+    size = picture_size(image["height"], image["width"])
+    found = [
+        [
+            pages.Drawn(_path(truth, r), int(o), float(r["score"]), numbers[r["category_id"]])
+            for r, o in zip(s.results, s.owner, strict=True)
+        ]
+        for s in shown
+    ]
+    crowds = [_path(truth, a) for a in annotations if a.get("iscrowd", 0)]
+    return pages.Picture(
+        image["file_name"], *size, uri, instances, [_path(truth, a) for a in single], crowds, found
+    )
+
+
+def _path(truth: COCO, thing: dict) -> str:
+    """Outline of an annotation or a result; of its box where it has no mask."""
+    from pycocotools import mask as mask_util
+
+    if thing.get("segmentation"):
+        return mask_path(mask_util.decode(truth.annToRLE(thing)) > 0)
+    image = truth.imgs[thing["image_id"]]
+    return box_path(thing["bbox"], image["height"], image["width"])
