@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ..ops import kernel_cross_entropy, segment_embedding_loss
 from ..ops.choices import check_choice
-from ..visualization.regions import draw_regions
+from ..visualization.embedding import draw_map
+from ..visualization.regions import draw_regions, place_beside
 from .embedding_head import EmbeddingHead
 from .ground_truth import CroppedMasks, coverage_maps, crop_coverage, crop_masks
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
@@ -258,7 +259,7 @@ class SemiConvMixin:
             pixels = self._kernel_pixels(features, boxes, own)
             loss = kernel_cross_entropy(masks.log_kernel, own, pixels)
             losses["loss_kernel"] = loss * self.kernel_loss_weight
-        self._log(masks, own)
+        self._log(masks, own, features, instances)
         return losses
 
     def _kernel_pixels(
@@ -310,7 +311,13 @@ class SemiConvMixin:
             )
         return crop_coverage(features[_COVERAGE], boxes, side)
 
-    def _log(self, masks: RescoredMasks, own: Tensor) -> None:
+    def _log(
+        self,
+        masks: RescoredMasks,
+        own: Tensor,
+        features: dict[str, Tensor],
+        instances: list[Instances],
+    ) -> None:
         storage = get_event_storage()
         kernel, vis_period = self.seed_kernel, self.mask_head.vis_period
         if (storage.iter + 1) % SCALAR_PERIOD == 0:
@@ -318,17 +325,30 @@ class SemiConvMixin:
             if kernel.gain is not None:
                 storage.put_scalar("semiconv/gain", kernel.gain.detach())
         if vis_period > 0 and storage.iter % vis_period == 0 and len(own):
-            name = "semiconv: mask; seed; kernel; rescored mask; ground truth"
-            storage.put_image(
-                name,
-                draw_regions(
-                    masks.logits.detach().sigmoid(),
-                    masks.seed_weights.detach(),
-                    masks.log_kernel.detach().exp(),
-                    _resize(masks.rescored.detach(), own.shape[-1]).sigmoid(),
-                    own,
-                ),
+            tiles = draw_regions(
+                masks.logits.detach().sigmoid(),
+                masks.seed_weights.detach(),
+                masks.log_kernel.detach().exp(),
+                _resize(masks.rescored.detach(), own.shape[-1]).sigmoid(),
+                own,
             )
+            embedding = self._draw_embedding(features, instances[0].image_size)
+            storage.put_image(
+                "semiconv: mask; seed; kernel; rescored mask; ground truth; embedding of an image",
+                place_beside(tiles, embedding),
+            )
+
+    @torch.no_grad()
+    def _draw_embedding(self, features: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Ψ of the first image's finest level as colours, as TensorBoard takes it.
+
+        Args:
+            size: height and width of the image, without what batches are padded with.
+        """
+        psi = self.region_embedding.embed_map(self.embedding_maps(features)[0][0])
+        stride = 2**self.region_embedding.pooler.min_level
+        height, width = (max(1, round(side / stride)) for side in size)
+        return draw_map(psi[:, :height, :width])
 
 
 @ROI_HEADS_REGISTRY.register()

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .embedding import principal_colours
-from .masks import PALETTE, instance_colours, match_masks, overlap, paint_masks
+from .figures import save
+from .masks import PALETTE, instance_colours, match_best, overlap, paint_masks
 
 GOOD_IOU = 0.8
 """From which IoU on an instance counts as found in the pictures."""
@@ -131,7 +132,7 @@ def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
         row[2].scatter(*view.votes[some].T, s=2, color=colours[view.voters[some]], linewidths=0)
         row[2].set_xlim(0, width)
         row[2].set_ylim(height, 0)
-    _save(figure, path)
+    save(figure, path, scale=1)
 
 
 def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
@@ -168,7 +169,7 @@ def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
         ax.set_title(f"{title}\n(median {np.median(values):.1f} px)", fontsize=10)
     left.set_ylabel("across it")
     middle.set_ylabel("instances")
-    _save(figure, path)
+    save(figure, path, scale=1)
 
 
 class Aligned(NamedTuple):
@@ -193,18 +194,6 @@ def align(meeting: Meeting) -> Aligned:
 
 
 def _colours_of(view: ColoringView, colours: np.ndarray) -> np.ndarray:
-    """Colours of found masks: of the instance that fits best, the first one to do so; dark grey
-    for others."""
-    matched = match_masks(view.found, view.truth)
-    result = np.full((len(view.found), 3), 0.25)
-    iou = overlap(view.found, view.truth)
-    for k in np.unique(matched[matched >= 0]):
-        candidates = np.flatnonzero(matched == k)
-        best = candidates[iou[candidates, k].argmax()]
-        result[best] = colours[k]
-    return result
-
-
-def _save(figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    """Colours of found masks: of the instance that each fits best; dark grey for what fits none,
+    or fits it less well than another one."""
+    return np.vstack([colours, [[0.25] * 3]])[match_best(view.found, view.truth)]  # −1: the last

@@ -2,92 +2,221 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .masks import instance_colours, match_masks, paint_masks
+from .figures import save
+from .masks import PALETTE, instance_colours, match_best, paint_masks
+from .regions import InstanceView, mark_seed, outline_box, region_scales, show_grid, square_around
 
 if TYPE_CHECKING:
     from detectron2.structures import Instances
+    from matplotlib.figure import Figure
 
 MIN_SCORE = 0.5
 
+UNMATCHED = 0.55
+"""Grey of what fits no instance, or fits it less well than another one."""
+
+UNCHANGED, GAINED, LOST, CLEANED, SPOILT = range(5)
+"""What became of a pixel from A to B: nothing; right in B alone, or in A alone; claimed wrongly by
+A alone, or by B alone."""
+
+_OPACITY = 0.85  # of masks
+_LETTERS = 26  # of a name in a line
+
+# Blues where B is better, reds where it is worse.
+DIFFERENCE_COLOURS = {
+    GAINED: PALETTE[0],
+    CLEANED: PALETTE[5],
+    LOST: PALETTE[4],
+    SPOILT: PALETTE[1],
+}
+
 
 class RegionView(NamedTuple):
-    """What a model sees in one region and around it."""
+    """What a model sees in an image, and how it came to one of its instances."""
 
     embedding: np.ndarray
-    """Ψ of the finest level as colours, (H, W, 3)."""
-    box: np.ndarray
-    """x0, y0, x1, y1 of the region, as fractions of the image's width and height."""
-    seed_weights: np.ndarray
-    """How much each sample point contributes to the seed, (M, M)."""
-    kernel: np.ndarray
-    """K between each sample point and the seed, (M, M)."""
-    mask: np.ndarray
-    """Probability of the rescored mask, (M, M)."""
+    """Ψ as colours, (h, w, 3) in [0, 1]; stretched over the image."""
+    instance: InstanceView
+
+
+def difference_map(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What became of each pixel from masks A to masks B.
+
+    Each instance is matched to the one mask that fits it best (`match_best`). A mask is right where
+    its instance is, and claims the rest of its pixels wrongly; one without an instance claims all
+    of them wrongly. Where instances cross, a pixel may be right several times.
+
+    Args:
+        truth: (N, H, W) boolean.
+        a, b: (Na, H, W) and (Nb, H, W) boolean.
+
+    Returns:
+        (H, W) integers: GAINED and LOST where B is right for more instances than A or for fewer,
+        otherwise SPOILT and CLEANED where only B or only A claims wrongly, UNCHANGED elsewhere.
+    """
+    (right_a, wrong_a), (right_b, wrong_b) = (_right_and_wrong(truth, m) for m in (a, b))
+    return np.select(
+        [right_b > right_a, right_b < right_a, wrong_b & ~wrong_a, wrong_a & ~wrong_b],
+        [GAINED, LOST, SPOILT, CLEANED],
+        UNCHANGED,
+    )
+
+
+def draw_differences(
+    image: np.ndarray,
+    truth: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    names: Sequence[str] = ("A", "B"),
+) -> Figure:
+    """Ground truth, the masks A and B in its colours, and what B gains and loses over A.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        truth: (N, H, W) boolean.
+        a, b: (Na, H, W) and (Nb, H, W) boolean.
+        names: of A and of B.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    height, width = image.shape[:2]
+    panel, tallest, above, below = 3.2, 4.5, 0.5, 0.6  # inches
+    inches = min(panel * height / width, tallest)
+    whole = above + inches + below
+    figure = Figure(figsize=(4 * panel, whole))
+    axes = figure.subplots(1, 4)
+    figure.subplots_adjust(
+        left=0.005, right=0.995, bottom=below / whole, top=1 - above / whole, wspace=0.02
+    )
+    first, second = (fill(name, _LETTERS, max_lines=2, placeholder=" …") for name in names)
+    _show(axes[0], _paint_matched(image, truth, truth), "ground truth")
+    _show(axes[1], _paint_matched(image, truth, a), first)
+    _show(axes[2], _paint_matched(image, truth, b), second)
+    changes = difference_map(truth, a, b)
+    picture = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
+    for code, colour in DIFFERENCE_COLOURS.items():
+        picture[changes == code] = colour
+    _show(axes[3], picture, "what changes")
+    for ax in axes:
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[])
+    first, second = (n if len(n) <= _LETTERS else f"{n[: _LETTERS - 1]}…" for n in names)
+    texts = {
+        GAINED: f"right in {second} alone",
+        CLEANED: f"wrong in {first} alone",
+        LOST: f"right in {first} alone",
+        SPOILT: f"wrong in {second} alone",
+    }
+    squares = [
+        Patch(facecolor=colour, label=f"{texts[code]}: {(changes == code).sum():,} px")
+        for code, colour in DIFFERENCE_COLOURS.items()
+    ]
+    squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))
+    figure.legend(
+        handles=squares,
+        loc="lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.0,
+        handleheight=1.0,
+    )
+    return figure
+
+
+def _right_and_wrong(truth: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For how many instances a pixel is right, and whether one claims it wrongly, (H, W) each."""
+    right, wrong = np.zeros(truth.shape[1:], dtype=int), np.zeros(truth.shape[1:], dtype=bool)
+    for mask, instance in zip(masks, match_best(masks, truth), strict=True):
+        own = truth[instance] if instance >= 0 else np.zeros_like(mask)
+        right += mask & own
+        wrong |= mask & ~own
+    return right, wrong
+
+
+def _paint_matched(image: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Masks in the colours of their instances, grey without; (H, W, 3) in [0, 1]."""
+    colours = np.vstack([instance_colours(len(truth)), [[UNMATCHED] * 3]])
+    return paint_masks(image, masks, colours[match_best(masks, truth)], _OPACITY)
 
 
 def draw_comparison(
     path: Path,
     image: np.ndarray,
     truth: np.ndarray,
-    predictions: dict[str, Instances],
+    predictions: Mapping[str, Instances],
     view: RegionView | None,
 ) -> None:
-    """Writes the picture; the format is that of the path's ending.
+    """Writes the picture, 1200 pixels wide; the format is that of the path's ending.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         truth: masks of the instances, (N, H, W) boolean.
-        predictions: by the name of the model, as the model returns them for the image.
+        predictions: by the name of the model, as the model returns them for the image; two.
         view: of the last of the models; None where it has detected nothing.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
-    axes = figure.subplots(2, 4)
-    for ax in axes.flat:
-        ax.set_axis_off()
     height, width = image.shape[:2]
-    colours = instance_colours(len(truth))
+    panel, title, gap = 2.0, 0.22, 0.04  # inches
+    inches = panel * min(height / width, 1.5)
+    bottoms = gap + max(panel, inches) + title, gap + max(panel - inches, 0)
+    whole = bottoms[0] + inches + title
+    figure = Figure(figsize=(4 * panel, whole))
+    axes = np.empty((2, 4), dtype=object)
+    for row, column in np.ndindex(axes.shape):
+        square = row == 1 and column > 0
+        axes[row, column] = ax = figure.add_axes(
+            (
+                (column * panel + gap / 2) / (4 * panel),
+                (gap if square else bottoms[row]) / whole,
+                (panel - gap) / (4 * panel),
+                (panel if square else inches) / whole,
+            ),
+            anchor="N",
+        )
+        ax.set_axis_off()
 
     _show(axes[0, 0], image, "image")
-    _show(axes[0, 1], paint_masks(image, truth, colours), "ground truth")
+    _show(axes[0, 1], _paint_matched(image, truth, truth), "ground truth")
     for ax, (name, found) in zip(axes[0, 2:], predictions.items(), strict=True):
         masks = found[found.scores > MIN_SCORE].pred_masks.cpu().numpy()
-        matched = match_masks(masks, truth)
-        # The last row is for what matches nothing.
-        painted = np.vstack([colours, [[0.55, 0.55, 0.55]]])[matched]
-        _show(ax, paint_masks(image, masks, painted), f"{name}, score > {MIN_SCORE}")
-
+        _show(ax, _paint_matched(image, truth, masks), name)
     if view is not None:
         _draw_region(axes[0, 3], axes[1], view, (height, width))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    save(figure, path, scale=1.5)
 
 
 def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
     """The four pictures of the lower row, and the region's box in the picture above them."""
     height, width = size
     _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=(0, width, height, 0))
-    x0, y0, x1, y1 = view.box * (width, height, width, height)
     for ax in (above, row[0]):
-        ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="black", linewidth=2.5)
-        ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="white", linewidth=1)
-    region = {"extent": (x0, x1, y1, y0), "cmap": "viridis"}
-    _show(row[1], view.seed_weights, "seed: softmax of the logits", vmin=0, **region)
-    _show(row[2], view.kernel, "kernel K(seed, u), 0 to 1", vmin=0, vmax=1, **region)
-    _show(row[3], view.mask, "rescored mask, 0 to 1", vmin=0, vmax=1, **region)
-    side = len(view.seed_weights)
-    i, j = divmod(int(view.seed_weights.argmax()), side)
-    peak = x0 + (j + 0.5) * (x1 - x0) / side, y0 + (i + 0.5) * (y1 - y0) / side
-    for ax in row[1:]:
-        ax.plot(*peak, marker="+", color="red", markersize=10)
+        outline_box(ax, view.instance.box)
+    scales = region_scales([view.instance])
+    for ax, column, title in zip(
+        row[1:],
+        ("seed", "kernel", "rescored"),
+        ("seed", "log kernel", "rescored mask"),
+        strict=True,
+    ):
+        show_grid(ax, view.instance, column, scales)
+        mark_seed(ax, view.instance.seed)
+        left, top, side = square_around(view.instance.box, margin=0)
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[], facecolor="0.9")
+        ax.set(xlim=(left, left + side), ylim=(top + side, top))
+        ax.set_title(title, fontsize=11)
 
 
 def _show(ax, picture, title: str, **options) -> None:
     ax.imshow(picture, interpolation="nearest", **options)
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title, fontsize=11)

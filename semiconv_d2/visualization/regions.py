@@ -30,7 +30,8 @@ _CELL, _GAP = 1.7, 0.06  # inches
 _ABOVE, _BELOW = 0.3, 0.55  # inches of margin
 _LETTERS = 16  # of a line of a label
 _MARGIN = 0.12  # around a box, of its longer side
-_SURE = 10.0  # logits beyond which nobody cares by how much
+_THINNEST = 0.1  # pixels of a side of a box that is drawn
+_SURE = 6.0  # logits beyond which nobody cares by how much
 _TAIL = 0.02  # share of the values that may lie beyond an end of a scale
 
 
@@ -154,6 +155,7 @@ def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, _Scale])
     }[column]
     scale = scales["logits" if column == "rescored" else column]
     x0, y0, x1, y1 = view.box
+    x1, y1 = max(x1, x0 + _THINNEST), max(y1, y0 + _THINNEST)
     ax.imshow(
         values,
         cmap=scale.cmap,
@@ -197,14 +199,15 @@ def mark_seed(ax, seed: np.ndarray) -> None:
         ax.plot(*seed, "+", color=colour, markersize=size, markeredgewidth=width, zorder=5)
 
 
-def square_around(box: np.ndarray) -> tuple[float, float, float]:
-    """Left, top and side of a square with a box in its middle and a margin around it.
+def square_around(box: np.ndarray, margin: float = _MARGIN) -> tuple[float, float, float]:
+    """Left, top and side of a square with a box in its middle.
 
     Args:
         box: x0, y0, x1, y1, (4,).
+        margin: around it, of its longer side.
     """
     x0, y0, x1, y1 = map(float, box)
-    side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * _MARGIN)
+    side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * margin)
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
 
 

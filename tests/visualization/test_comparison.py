@@ -1,13 +1,30 @@
-"""The comparison picture: what is drawn where."""
+"""Pictures that compare models: what is drawn where."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from detectron2.structures import Instances
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from semiconv_d2.visualization.comparison import RegionView, draw_comparison
-from semiconv_d2.visualization.masks import instance_colours
+from semiconv_d2.visualization.comparison import (
+    CLEANED,
+    DIFFERENCE_COLOURS,
+    GAINED,
+    LOST,
+    SPOILT,
+    UNCHANGED,
+    UNMATCHED,
+    RegionView,
+    difference_map,
+    draw_comparison,
+    draw_differences,
+)
+from semiconv_d2.visualization.masks import instance_colours, overlap
+from semiconv_d2.visualization.regions import InstanceView
 
 
 def prediction(mask: np.ndarray, score: float) -> Instances:
@@ -38,7 +55,8 @@ def test_masks_have_their_truth_s_colour_and_unsure_ones_are_left_out(scene, tmp
     image, truth, predictions = scene
     draw_comparison(tmp_path / "picture.png", image, truth, predictions, None)
     picture = np.asarray(Image.open(tmp_path / "picture.png"))
-    painted = 0.35 + 0.65 * instance_colours(1)[0]  # over white
+    assert picture.shape[1] == 1200
+    painted = 0.15 + 0.85 * instance_colours(1)[0]  # over white
     share = colour_share(picture, painted)
     assert share[0, 1] > 0.3
     assert share[0, 2] == pytest.approx(share[0, 1], abs=0.05)
@@ -48,15 +66,172 @@ def test_masks_have_their_truth_s_colour_and_unsure_ones_are_left_out(scene, tmp
 
 def test_the_region_is_viewed_below(scene, tmp_path):
     image, truth, predictions = scene
-    red = np.broadcast_to([1.0, 0.0, 1.0], (10, 10, 3))
+    pink = np.broadcast_to([1.0, 0.0, 1.0], (10, 10, 3))
     weights = np.zeros((4, 4))
-    weights[1, 2] = 1.0
-    kernel, mask = np.ones((4, 4)), np.zeros((4, 4))
-    view = RegionView(red, np.array([0.25, 0.25, 0.75, 0.75]), weights, kernel, mask)
+    weights[0, 3] = 1.0
+    logits = np.full((4, 4), 5.0)
+    instance = InstanceView(
+        "",
+        np.array([10.0, 10.0, 30.0, 30.0]),
+        np.array([20.0, 20.0]),
+        weights,
+        np.zeros((4, 4)),
+        logits,
+        -logits,
+        truth[0],
+    )
+    view = RegionView(pink, instance)
     draw_comparison(tmp_path / "picture.png", image, truth, predictions, view)
     picture = np.asarray(Image.open(tmp_path / "picture.png"))
-    lowest, highest = np.array([68, 1, 84]) / 255, np.array([253, 231, 37]) / 255  # viridis
     assert colour_share(picture, np.array([1.0, 0.0, 1.0]))[1, 0] > 0.4
-    assert colour_share(picture, highest)[1, 2] > 0.4
-    assert colour_share(picture, lowest)[1, 3] > 0.4
-    assert 0.02 < colour_share(picture, highest)[1, 1] < 0.1  # one of 16 samples
+    assert 0.02 < colour_share(picture, colormaps["viridis"](1.0)[:3])[1, 1] < 0.1  # one of 16
+    assert colour_share(picture, colormaps["viridis"](0.0)[:3])[1, 1] > 0.4
+    assert colour_share(picture, colormaps["cividis"](1.0)[:3])[1, 2] > 0.4
+    assert colour_share(picture, colormaps["PuOr_r"](0.0)[:3])[1, 3] > 0.4
+
+
+def naive_differences(truth, a, b):
+    """`difference_map`, pixel by pixel."""
+    height, width = truth.shape[1:]
+    result = np.zeros((height, width), dtype=int)
+    owners = []
+    for masks in (a, b):
+        owner, taken = [], {}
+        for number, mask in enumerate(masks):
+            ious = [overlap(mask[None], t[None])[0, 0] for t in truth]
+            best = int(np.argmax(ious)) if ious and max(ious) > 0 else None
+            owner.append(best)
+            if best is not None and ious[best] > taken.get(best, (-1, 0.0))[1]:
+                taken[best] = (number, ious[best])
+        owners.append([k if k in taken and taken[k][0] == n else None for n, k in enumerate(owner)])
+    for i in range(height):
+        for j in range(width):
+            right, wrong = [0, 0], [False, False]
+            for side, masks in enumerate((a, b)):
+                for mask, owner in zip(masks, owners[side], strict=True):
+                    if mask[i, j] and owner is not None and truth[owner][i, j]:
+                        right[side] += 1
+                    elif mask[i, j]:
+                        wrong[side] = True
+            if right[1] != right[0]:
+                result[i, j] = GAINED if right[1] > right[0] else LOST
+            elif wrong[0] != wrong[1]:
+                result[i, j] = SPOILT if wrong[1] else CLEANED
+    return result
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_differences_against_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    truth, a, b = (rng.random((n, 9, 8)) > 0.6 for n in (3, 4, 2 + seed % 3))
+    changes = difference_map(truth, a, b)
+    np.testing.assert_array_equal(changes, naive_differences(truth, a, b))
+    assert set(np.unique(changes)) == {UNCHANGED, GAINED, LOST, CLEANED, SPOILT}
+
+
+def test_differences_of_nothing():
+    none, some = np.zeros((0, 4, 5), dtype=bool), np.ones((1, 4, 5), dtype=bool)
+    assert (difference_map(none, none, none) == UNCHANGED).all()
+    assert (difference_map(some, some, some) == UNCHANGED).all()
+    assert (difference_map(some, none, some) == GAINED).all()
+    assert (difference_map(some, some, none) == LOST).all()
+    assert (difference_map(none, none, some) == SPOILT).all()
+    assert (difference_map(none, some, none) == CLEANED).all()
+
+
+def test_two_models_that_swap_the_same_pixels_are_told_apart():
+    """Where a mask runs into the neighbour, its pixels are wrong although an instance is there."""
+    truth = np.zeros((2, 6, 12), dtype=bool)
+    truth[0, :, :6] = truth[1, :, 6:] = True
+    merged = truth.copy()
+    merged[0, :, 6:8], merged[1, :, 6:8] = True, False
+    changes = difference_map(truth, truth, merged)
+    assert (changes[:, 6:8] == LOST).all()
+    assert (np.delete(changes, (6, 7), axis=1) == UNCHANGED).all()
+
+
+@pytest.fixture
+def differences():
+    """Two squares; A has the left one and a false one, B has both, the right one too large."""
+    image = np.full((60, 90, 3), 255, dtype=np.uint8)
+    truth = np.zeros((2, 60, 90), dtype=bool)
+    truth[0, 10:30, 10:30] = truth[1, 10:30, 50:70] = True
+    false = np.zeros((60, 90), dtype=bool)
+    false[40:55, 10:30] = True
+    a = np.stack([false, truth[0]])
+    b = truth[::-1].copy()
+    b[0, 30:38, 50:70] = True
+    b[1, 10:30, 10:14] = False
+    figure = draw_differences(image, truth, a, b, ("first", "second"))
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def seen(figure, ax, x, y):
+    """The colour at a point of the data."""
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
+    column, row = ax.transData.transform((x, y))
+    return pixels[len(pixels) - 1 - int(row), int(column)]
+
+
+def test_an_instance_has_one_colour_in_all_panels(differences):
+    truth, a, b, _ = differences.axes
+    left, right = (0.15 + 0.85 * c for c in instance_colours(2))
+    for ax in (truth, a, b):
+        np.testing.assert_allclose(seen(differences, ax, 20, 20), left, atol=0.01)
+    for ax in (truth, b):
+        np.testing.assert_allclose(seen(differences, ax, 60, 20), right, atol=0.01)
+    np.testing.assert_allclose(seen(differences, a, 60, 20), 1)
+    grey = 0.15 + 0.85 * UNMATCHED
+    np.testing.assert_allclose(seen(differences, a, 20, 50), grey, atol=0.01)
+
+
+def test_gains_and_losses_have_the_colours_of_the_legend(differences):
+    changes = differences.axes[3]
+    for code, (x, y) in {
+        GAINED: (60, 20),
+        LOST: (12, 20),
+        CLEANED: (20, 50),
+        SPOILT: (60, 34),
+    }.items():
+        colour = DIFFERENCE_COLOURS[code]
+        np.testing.assert_allclose(seen(differences, changes, x, y), colour, atol=0.01)
+    np.testing.assert_allclose(seen(differences, changes, 20, 20), 1)
+
+    [legend] = differences.legends
+    pixels = np.asarray(differences.canvas.buffer_rgba())[..., :3] / 255
+    named = {
+        text.get_text(): pixels[len(pixels) - int(np.mean([box.y0, box.y1])) - 1,
+                                int(np.mean([box.x0, box.x1]))]
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+        for box in [patch.get_window_extent()]
+    }  # fmt: skip
+    expected = {
+        "right in second alone: 400 px": DIFFERENCE_COLOURS[GAINED],
+        "right in first alone: 80 px": DIFFERENCE_COLOURS[LOST],
+        "wrong in first alone: 300 px": DIFFERENCE_COLOURS[CLEANED],
+        "wrong in second alone: 160 px": DIFFERENCE_COLOURS[SPOILT],
+        "fits no instance": [UNMATCHED] * 3,
+    }
+    assert set(named) == set(expected)
+    for name, colour in expected.items():
+        np.testing.assert_allclose(named[name], colour, atol=0.01)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (20, 150), (300, 40)])
+def test_texts_keep_clear_of_each_other(size):
+    image, none = np.zeros((*size, 3), np.uint8), np.zeros((0, *size), bool)
+    names = ("a model with quite a long name indeed", "Mask R-CNN, fine-tuned, semi-convolutional")
+    figure = draw_differences(image, none, none, none, names)
+    FigureCanvasAgg(figure).draw()
+    titles = [ax.title.get_window_extent() for ax in figure.axes]
+    width, height = figure.canvas.get_width_height()
+    assert all(a.x1 < b.x0 for a, b in pairwise(titles))
+    assert titles[0].x0 >= 0
+    assert titles[-1].x1 <= width
+    assert max(t.y1 for t in titles) <= height
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= width
+    assert legend.y0 >= 0
+    assert legend.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)

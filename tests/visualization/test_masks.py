@@ -1,6 +1,12 @@
 import numpy as np
 
-from semiconv_d2.visualization.masks import PALETTE, instance_colours, match_masks, paint_masks
+from semiconv_d2.visualization.masks import (
+    PALETTE,
+    instance_colours,
+    match_best,
+    match_masks,
+    paint_masks,
+)
 
 
 def boxes(*corners, size=(20, 30)):
@@ -40,3 +46,12 @@ def test_colours_of_many_instances_differ():
     assert len({tuple(c) for c in colours.round(6)}) == 3 * len(PALETTE)
     assert colours.min() >= 0
     assert colours.max() <= 1
+
+
+def test_an_instance_is_given_to_the_mask_that_fits_best():
+    reference = boxes((0, 0, 10, 10), (10, 0, 20, 10))
+    found = boxes((0, 0, 4, 10), (0, 0, 9, 10), (0, 0, 9, 10), (0, 15, 5, 20), (12, 0, 20, 10))
+    assert match_masks(found, reference).tolist() == [0, 0, 0, -1, 1]
+    assert match_best(found, reference).tolist() == [-1, 0, -1, -1, 1]  # of equals the first
+    assert match_best(found[:0], reference).tolist() == []
+    assert match_best(found, reference[:0]).tolist() == [-1] * 5
