@@ -3,10 +3,12 @@
     python tools/evaluate.py bbbc010_test output/inference/coco_instances_results.json
     python tools/evaluate.py annotations/test.json masks_of_another_tool/ --output output/other
     python tools/evaluate.py bbbc010_test --compare A.json B.json
+    python tools/evaluate.py bbbc010_test --compare A.json B.json --pictures differences/
 
 The ground truth is a registered dataset or a JSON in COCO's format. Results are a COCO results
 JSON, or a folder with a label image for each image or with one mask for each instance, named after
-the images. The table is printed; with --output it is written too, beside everything as JSON.
+the images. The table is printed; with --output it is written too, beside everything as JSON. With
+--pictures the images that change most from A to B are drawn, half of them gains and half losses.
 """
 
 import argparse
@@ -74,9 +76,23 @@ def parse_arguments():
         "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
+    parser.add_argument("--most", type=int, default=12, help="pictures at most (default: 12)")
+    parser.add_argument(
+        "--format", choices=("png", "jpg", "svg", "pdf"), default="png", help="of the pictures"
+    )
+    parser.add_argument(
+        "--image-root", type=Path, help="folder of the images, where the dataset does not tell it"
+    )
     arguments = parser.parse_args()
     if (arguments.results is None) == (arguments.compare is None):
         parser.error("give either RESULTS or --compare A B")
+    if arguments.pictures and not arguments.compare:
+        parser.error("--pictures are of the differences that --compare A B finds")
+    if arguments.pictures and arguments.compare[0].resolve() == arguments.compare[1].resolve():
+        parser.error("--pictures: A and B are the same")
+    if arguments.most < 1:
+        parser.error("--most is 1 or more")
     models = arguments.compare or [arguments.results]
     if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
         parser.error("--threshold-from takes a ground truth and one results file for each model")
@@ -108,11 +124,13 @@ def main():
     arguments, models = parse_arguments()
     measures = choose_measures(arguments.measures)
     truth = find_truth(arguments.truth)
-    evaluations = []
+    root = find_images(arguments) if arguments.pictures else None
+    evaluations, detections = [], []
     for number, path in enumerate(models):
         results = read_results(path, truth, arguments.label_suffix)
         threshold = find_threshold(arguments, number, path)
         found = Detections(truth, results, threshold, arguments.max_detections)
+        detections.append(found)
         evaluations.append(evaluate(found, measures, arguments.truth, str(path)))
     content = [e.to_json() for e in evaluations]
     if len(models) == 1:
@@ -128,6 +146,32 @@ def main():
         arguments.output.mkdir(parents=True, exist_ok=True)
         write_json(content, arguments.output / f"{name}.json")
         (arguments.output / f"{name}.txt").write_text(f"{table}\n", encoding="utf-8")
+    if arguments.pictures:
+        draw(arguments, detections, root)
+
+
+def find_images(arguments):
+    """The folder of the images that pictures need."""
+    from detectron2.data import MetadataCatalog
+
+    root = arguments.image_root or MetadataCatalog.get(arguments.truth).get("image_root")
+    if root is None or not Path(root).is_dir():
+        sys.exit(f"error: --pictures: no folder of images{f' {root}' * bool(root)}: --image-root")
+    return root
+
+
+def draw(arguments, detections, root):
+    """Pictures of the differences; models are named by where their paths begin to differ."""
+    from semiconv_d2.engine.differences import save_differences
+    from semiconv_d2.engine.runs import short_names
+
+    names = [Path(Path(name).parts[0]).stem for name in short_names(arguments.compare)]
+    by_model = dict(zip(names, detections, strict=True))
+    ending = f".{arguments.format}"
+    files, problems = save_differences(by_model, root, arguments.pictures, arguments.most, ending)
+    print(f"Pictures: {len(files)} in {arguments.pictures}")
+    if problems:
+        sys.exit(f"error: {len(problems)} images cannot be drawn, the first: {problems[0]}")
 
 
 if __name__ == "__main__":

@@ -46,16 +46,17 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    from semiconv_d2.engine import report
+    from semiconv_d2.engine.report import build_page
+    from semiconv_d2.engine.runs import ReportError, read_runs
     from semiconv_d2.visualization.report.page import render
 
     try:
-        runs = report.read_runs(arguments.runs, arguments.names)
-        page = report.build_page(
+        runs = read_runs(arguments.runs, arguments.names)
+        page = build_page(
             runs, arguments.dataset, arguments.image_root, arguments.pictures, arguments.resamples
         )
         html = render(page)
-    except report.ReportError as error:
+    except ReportError as error:
         sys.exit(f"error: {error}")
     for note in page.notes:
         print(f"note: {note}", file=sys.stderr)

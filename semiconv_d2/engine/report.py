@@ -9,7 +9,6 @@ import re
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,12 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import yaml
 from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog, detection_utils
-from tqdm import tqdm
+from detectron2.data import MetadataCatalog
 
 from ..config import add_semiconv_config
-from ..data.files import DatasetError, describe_folder
-from ..data.geometry import CONTACT
+from ..data.files import DatasetError
 from ..evaluation import (
     Detections,
     Difference,
@@ -34,16 +31,14 @@ from ..evaluation import (
     lacks,
     read_results,
 )
-from ..evaluation.coco import AREAS, coco_rankings
-from ..evaluation.difficulty import measure_instances
-from ..evaluation.errors import BACKGROUND, KINDS
-from ..evaluation.pairs import ImagePairs, pair_images
+from ..evaluation.coco import coco_rankings
+from ..evaluation.errors import KINDS
 from ..evaluation.ranking import RECALLS, mean_known, precision_at_recalls
-from ..visualization.masks import PALETTE
 from ..visualization.report import page as pages
 from ..visualization.report.charts import BarChart, LineChart, Series, compact
-from ..visualization.report.pictures import box_path, embed_image, mask_path, picture_size
+from .gallery import build_gallery
 from .run_record import FILE as RECORD
+from .runs import EVALUATION, RESULTS, ReportError, Run, flatten, read_json
 from .setup import ConfigError, register_own_data
 
 if TYPE_CHECKING:
@@ -51,47 +46,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FOUND = 0.5
-"""IoU from which on an instance counts as found in the gallery."""
-
-_RESULTS, _EVALUATION, _METRICS = "coco_instances_results.json", "evaluation.json", "metrics.json"
 _MOST_POINTS = 300  # of a curve
-_SIZES = ("small, up to 32²", "medium, up to 96²", "large")
 _RECORDED = {  # what the keys of rows in evaluation.json start with, by measure
     "boundary": "boundary",
     "region": "region",
     "s": "S",
 }
-
-
-class ReportError(ValueError):
-    """A run that no report can be made of; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a folder of `tools/train_net.py` holds."""
-
-    name: str
-    folder: Path
-    config: dict
-    """By key with its dots."""
-    metrics: list[dict]
-    """Lines of metrics.json, those of each iteration merged, by iteration."""
-    record: dict
-    """run.json."""
-    log: str
-    evaluations: dict[str, Path] = field(default_factory=dict)
-    """Folders of predictions by dataset."""
-
-    def curve(self, key: str) -> tuple[list[float], list[float]]:
-        """Iterations and values of a number of metrics.json that is finite."""
-        points = [
-            (line["iteration"], line[key])
-            for line in self.metrics
-            if isinstance(line.get(key), (int, float)) and math.isfinite(line[key])
-        ]
-        return [float(x) for x, _ in points], [float(y) for _, y in points]
 
 
 class Measured(NamedTuple):
@@ -102,134 +62,6 @@ class Measured(NamedTuple):
     """Of the run in the report."""
     detections: Detections
     evaluation: Evaluation
-
-
-def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
-    """The runs in some folders.
-
-    Args:
-        names: of the runs; by default the shortest ends of their paths that differ.
-
-    Raises:
-        ReportError: a folder is missing, holds no run, or a file in it is broken.
-    """
-    if len(folders) > len(PALETTE):
-        raise ReportError(f"{len(folders)} runs are too many: {len(PALETTE)} can be told apart")
-    if names and len(names) != len(folders):
-        raise ReportError(f"there are {len(folders)} runs but {len(names)} names")
-    if len({*(names or range(len(folders)))}) < len(folders):
-        raise ReportError("two runs have the same name")
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ReportError("a run is named twice: give each folder once")
-    return [
-        read_run(folder, name)
-        for folder, name in zip(folders, names or short_names(folders), strict=True)
-    ]
-
-
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as it takes to tell them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(p[-length:]) for p in parts]
-        if len(set(names)) == len(names):
-            break
-    return names
-
-
-def read_run(folder: Path, name: str) -> Run:
-    """One run, see `read_runs`."""
-    if not folder.is_dir():
-        raise ReportError(f"there is no folder {folder}: name an output folder of train_net.py")
-    if not (folder / "config.yaml").is_file():
-        raise ReportError(
-            f"{folder} has no config.yaml, so it is no output folder of train_net.py; found: "
-            f"{describe_folder(folder)}"
-        )
-    evaluations = _find_evaluations(folder)
-    metrics = _read_metrics(folder / _METRICS)
-    if not evaluations and not metrics:
-        raise ReportError(
-            f"{folder} has neither {_METRICS} nor inference/{_EVALUATION}: train, or evaluate by "
-            f"tools/train_net.py --eval-only with OUTPUT_DIR {folder}"
-        )
-    record = _read_json(folder / RECORD, dict) if (folder / RECORD).is_file() else {}
-    log = folder / "log.txt"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return Run(
-        name, folder, _read_config(folder / "config.yaml"), metrics, record, text, evaluations
-    )
-
-
-def _find_evaluations(folder: Path) -> dict[str, Path]:
-    found = {}
-    for path in sorted(
-        [*folder.glob(f"inference/{_EVALUATION}"), *folder.glob(f"inference/*/{_EVALUATION}")]
-    ):
-        dataset = _read_json(path, dict).get("dataset")
-        if not isinstance(dataset, str) or not dataset:
-            raise ReportError(
-                f"{path} names no dataset: evaluate again by train_net.py --eval-only"
-            )
-        if not (path.parent / _RESULTS).is_file():
-            raise ReportError(
-                f"{path.parent} has {_EVALUATION} but no {_RESULTS}: evaluate again by "
-                "train_net.py --eval-only"
-            )
-        found[dataset] = path.parent
-    return found
-
-
-def _read_json(path: Path, kind: type) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"cannot read {path}: {error}; remove it or write it again") from error
-    if not isinstance(content, kind):
-        raise ReportError(f"{path} holds no {kind.__name__}; remove it or write it again")
-    return content
-
-
-def _read_metrics(path: Path) -> list[dict]:
-    """A later line of an iteration, after resuming, is merged over an earlier one. A last line
-    that is being written is passed over."""
-    if not path.is_file():
-        return []
-    by_iteration: dict[int, dict] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            content = json.loads(line) if line.strip() else {"iteration": -1}
-            iteration = int(content["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                continue
-            raise ReportError(
-                f"{path}, line {number} is no metrics of an iteration ({error}): a run that was "
-                "cut off may leave one; remove the line"
-            ) from error
-        by_iteration.setdefault(iteration, {}).update(content)
-    by_iteration.pop(-1, None)
-    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ReportError(f"cannot read {path}: {reason}") from error
-    if not isinstance(content, dict):
-        raise ReportError(f"{path} holds no config: it is written when a run starts")
-    return _flatten(content)
-
-
-def _flatten(content: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in content.items():
-        nested = isinstance(value, dict) and value
-        flat |= _flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
 
 
 def build_page(
@@ -280,7 +112,9 @@ def build_page(
             _precision_recall(measured),
         ]
         if pictures:
-            gallery, missing = build_gallery(measured, truth, dataset, image_root, pictures)
+            root = image_root or MetadataCatalog.get(dataset).get("image_root")
+            by_run = {m.run.name: m.detections for m in measured}
+            gallery, missing = build_gallery(by_run, root, pictures)
             notes += missing
     after = [_speed(runs, dataset), _config(runs), _origin(runs)]
     names = [run.name for run in runs]
@@ -339,10 +173,10 @@ def read_truth(dataset: str, runs: Sequence[Run]) -> COCO:
 def measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
     """Measures a run's predictions by what evaluation.json has, by difficulty and by errors."""
     folder = run.evaluations[dataset]
-    recorded = _read_json(folder / _EVALUATION, dict)
+    recorded = read_json(folder / EVALUATION, dict)
     keys = {row.get("key") for row in recorded.get("rows", [])}
     limit = max(100, int(run.config.get("TEST.DETECTIONS_PER_IMAGE", 100)))
-    results = read_results(folder / _RESULTS, truth)
+    results = read_results(folder / RESULTS, truth)
     detections = Detections(truth, results, recorded_threshold(recorded), limit)
     names = [name for name, key in _RECORDED.items() if key in keys]
     if detections.has_masks:
@@ -363,14 +197,14 @@ def recorded_threshold(recorded: dict) -> Threshold:
 
 def _disagreements(measured: Measured, dataset: str) -> list[str]:
     """Says where evaluation.json does not belong to the predictions beside it."""
-    path = measured.run.evaluations[dataset] / _EVALUATION
+    path = measured.run.evaluations[dataset] / EVALUATION
     values = measured.evaluation.values()
-    for row in _read_json(path, dict).get("rows", []):
+    for row in read_json(path, dict).get("rows", []):
         for name, value in (row.get("values") or {}).items():
             ours = values.get(row.get("key"), {}).get(name)
             if None not in (ours, value) and abs(ours - value) > 0.05:
                 return [
-                    f"{measured.run.name}: {_EVALUATION} has {value:.1f} for {row.get('title')} "
+                    f"{measured.run.name}: {EVALUATION} has {value:.1f} for {row.get('title')} "
                     f"({name}), the predictions beside it give {ours:.1f}, which is shown here. "
                     "Another score or another limit of detections was used, or it is of others."
                 ]
@@ -696,7 +530,7 @@ def _config(runs: Sequence[Run]) -> pages.Section:
     if len(runs) == 1:
         cfg = get_cfg()
         add_semiconv_config(cfg)
-        configs = [_flatten(yaml.safe_load(cfg.dump())), *configs]
+        configs = [flatten(yaml.safe_load(cfg.dump())), *configs]
         columns = ["", "default", runs[0].name]
     nothing = object()
     rows = []
@@ -747,181 +581,3 @@ def _quote(argument: str) -> str:
     quoted = shlex.quote(argument)
     plain = "'" in argument and not set('"$`\\!') & set(argument)
     return f'"{argument}"' if plain else quoted
-
-
-class Shown(NamedTuple):
-    """A run's detections in an image that reach its score, D of them, and what they find."""
-
-    results: list[dict]
-    """The D results, best first."""
-    owner: np.ndarray
-    """(D,) index of the instance that each is paired with, −1 for a false positive."""
-    iou: np.ndarray
-    """(G,) of each instance that is no crowd with its detection, 0 for none."""
-
-
-def build_gallery(
-    measured: Sequence[Measured],
-    truth: COCO,
-    dataset: str,
-    image_root: Path | None,
-    most: int,
-) -> tuple[pages.Gallery, list[str]]:
-    """The gallery, and what is to be said about images that are missing."""
-    shown = [show_detections(m.detections) for m in measured]
-    contacts = measure_instances(truth)[CONTACT.name] if lacks("difficulty") is None else {}
-    ids = sorted(truth.imgs)
-    changes = np.array([_change([s[i] for s in shown]) for i in range(len(ids))])
-    chosen = choose_pictures(changes, most)
-    root = image_root or MetadataCatalog.get(dataset).get("image_root")
-    pictures, missing = [], []
-    for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
-        image = truth.imgs[ids[index]]
-        uri, problem = _read_picture(image, root)
-        missing += [problem] if problem else []
-        found = [s[index] for s in shown]
-        pictures.append(_picture(truth, image, uri, found, contacts))
-    classes = [truth.cats[c]["name"] for c in sorted(truth.cats)]
-    names = [m.run.name for m in measured]
-    text = _gallery_text(measured, changes, len(chosen))
-    gallery = pages.Gallery(text, names, classes, _SIZES, CONTACT.labels, pictures)
-    if missing:
-        missing = [
-            f"{len(missing):,} of {len(chosen):,} images of the gallery are missing, so their "
-            f"masks are drawn on nothing. The first: {missing[0]}. To mend it: --image-root FOLDER."
-        ]
-    return gallery, missing
-
-
-def show_detections(detections: Detections) -> list[Shown]:
-    """The detections that reach the score of S, paired with instances, for each image."""
-    score = detections.threshold.score
-    results = [r for r in detections.results if r["score"] >= score]
-    overlap = "mask" if detections.has_masks else "box"
-    by_image: dict[int, list[dict]] = {}
-    for result in results:
-        by_image.setdefault(result["image_id"], []).append(result)
-    images = zip(
-        sorted(detections.truth.imgs), pair_images(detections.truth, results, overlap), strict=True
-    )
-    return [
-        _show(sorted(by_image.get(image_id, []), key=lambda r: -r["score"]), pairs)
-        for image_id, pairs in images
-    ]
-
-
-def _show(results: list[dict], pairs: ImagePairs) -> Shown:
-    """Pairs one to one within each class, for the largest sum of IoU; a pair needs the IoU that
-    tells a bad outline from background. Detections in crowd regions of their class are left out."""
-    from scipy.optimize import linear_sum_assignment
-
-    single = np.flatnonzero(~pairs.crowd)
-    same = pairs.classes[:, None] == pairs.truth_classes[None]
-    in_crowd = (same & pairs.crowd & (pairs.iou >= FOUND)).any(axis=1)
-    iou = np.where(same & (pairs.iou >= BACKGROUND), pairs.iou, 0)[:, single]
-    owner, best = np.full(len(results), -1), np.zeros(len(single))
-    rows, columns = linear_sum_assignment(iou, maximize=True)
-    paired = iou[rows, columns] > 0
-    owner[rows[paired]] = columns[paired]
-    best[columns[paired]] = iou[rows, columns][paired]
-    kept = (owner >= 0) | ~in_crowd
-    return Shown([r for r, k in zip(results, kept, strict=True) if k], owner[kept], best)
-
-
-def _change(shown: Sequence[Shown]) -> float:
-    """Mean difference of IoU from the first to the last run; of one run, its mean IoU less 1."""
-    before = shown[0].iou if len(shown) > 1 else 1
-    change = shown[-1].iou - before
-    return float(change.mean()) if len(change) else 0.0
-
-
-def choose_pictures(changes: np.ndarray, most: int) -> list[int]:
-    """Indices of at most so many images (I,): half of them the largest losses, half the largest
-    gains, in their order."""
-    if len(changes) <= most:
-        return list(range(len(changes)))
-    order = np.argsort(changes, kind="stable")
-    losses = (most + 1) // 2
-    return sorted([*order[:losses].tolist(), *order[len(order) - (most - losses) :].tolist()])
-
-
-def _gallery_text(measured: Sequence[Measured], changes: np.ndarray, shown: int) -> list[str]:
-    scores = ", ".join(f"{m.detections.threshold.score:.3g} for {m.run.name}" for m in measured)
-    text = [
-        f"Detections of at least a score are shown: {scores}. Each is paired with at most one "
-        f"instance of its class, for the largest sum of IoU; a pair needs an IoU of {BACKGROUND}. "
-        f"What is in no pair is a false positive. An instance counts as found from an IoU of "
-        f"{FOUND} on.",
-    ]
-    if len(measured) > 1:
-        a, b = measured[0].run.name, measured[-1].run.name
-        better, worse = int((changes > 0).sum()), int((changes < 0).sum())
-        text.append(
-            f"An image's change is the mean, over its instances that pass the filters, of the IoU "
-            f"in one run less that in the other; an instance that is not found has 0. False "
-            f"positives do not change it, they are counted beside it. Over all "
-            f"{len(changes):,} images, {b} is better than {a} in {better:,}, worse in {worse:,}, "
-            f"and the same in {len(changes) - better - worse:,}."
-        )
-    if shown < len(changes):
-        text.append(
-            f"{shown:,} of {len(changes):,} images are here, half of them with the "
-            f"{'largest gains' if len(measured) > 1 else 'best masks'}, half with the "
-            f"{'largest losses' if len(measured) > 1 else 'worst'}."
-        )
-    return text
-
-
-def _read_picture(image: dict, root: str | Path | None) -> tuple[str, str]:
-    """Data URI of an image, and what is wrong with it."""
-    if root is None:
-        return "", "the dataset has no folder of images"
-    path = Path(root, image["file_name"])
-    try:
-        pixels = detection_utils.read_image(str(path), "RGB")
-    except (OSError, ValueError) as error:
-        return "", " ".join(str(error).split())
-    if pixels.shape[:2] != (image["height"], image["width"]):
-        return "", f"{path} is {pixels.shape[:2]} pixels, not {image['height'], image['width']}"
-    return embed_image(np.ascontiguousarray(pixels)), ""
-
-
-def _picture(
-    truth: COCO, image: dict, uri: str, shown: Sequence[Shown], contacts: dict[int, float]
-) -> pages.Picture:
-    annotations = truth.imgToAnns.get(image["id"], [])
-    single = [a for a in annotations if not a.get("iscrowd", 0)]
-    numbers = {category: index for index, category in enumerate(sorted(truth.cats))}
-    instances = [
-        pages.Instance(
-            numbers[a["category_id"]],
-            int(sum(a["area"] > high for _, high in list(AREAS.values())[:2])),
-            int(CONTACT.of(np.array(contacts.get(a["id"], 0.0)))),
-            float(contacts.get(a["id"], 0.0)),
-            float(a["area"]),
-            [float(s.iou[index]) for s in shown],
-        )
-        for index, a in enumerate(single)
-    ]
-    size = picture_size(image["height"], image["width"])
-    found = [
-        [
-            pages.Drawn(_path(truth, r), int(o), float(r["score"]), numbers[r["category_id"]])
-            for r, o in zip(s.results, s.owner, strict=True)
-        ]
-        for s in shown
-    ]
-    crowds = [_path(truth, a) for a in annotations if a.get("iscrowd", 0)]
-    return pages.Picture(
-        image["file_name"], *size, uri, instances, [_path(truth, a) for a in single], crowds, found
-    )
-
-
-def _path(truth: COCO, thing: dict) -> str:
-    """Outline of an annotation or a result; of its box where it has no mask."""
-    from pycocotools import mask as mask_util
-
-    if thing.get("segmentation"):
-        return mask_path(mask_util.decode(truth.annToRLE(thing)) > 0)
-    image = truth.imgs[thing["image_id"]]
-    return box_path(thing["bbox"], image["height"], image["width"])

@@ -98,3 +98,37 @@ def test_what_cannot_be_done_is_said(run_tool, files, tmp_path, arguments, messa
     assert "Traceback" not in err
     assert out == ""
     assert not output.exists()
+
+
+def test_pictures_of_what_changes(run_tool, files, tmp_path):
+    folder, images = tmp_path / "pictures", files["val"].parent / "images"
+    status, out, err = run_tool(
+        TOOL, files["val"], "--compare", files["poor_val"], files["good_val"], "--measures", "s",
+        "--pictures", folder, "--most", 3, "--image-root", images,
+    )  # fmt: skip
+    assert status == 0, err
+    assert f"Pictures: 3 in {folder}" in out
+    names = sorted(p.name for p in folder.iterdir())
+    gains = [float(name.split("_")[1]) for name in names]
+    assert gains == sorted(gains, reverse=True)  # all are gains: `good` finds all
+    assert min(gains) > 0.3
+    image = load_truth(files["val"]).imgs
+    assert {n.split("_", 2)[2] for n in names} < {
+        f"{Path(i['file_name']).stem}.png" for i in image.values()
+    }
+
+
+def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
+    compare = [TOOL, files["val"], "--compare", files["poor_val"], files["good_val"]]
+    status, _, err = run_tool(*compare, "--pictures", tmp_path)
+    assert status == 1
+    assert "no folder of images: --image-root" in err
+    status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--pictures", tmp_path)
+    assert status == 2
+    assert "--compare" in err
+    status, _, err = run_tool(
+        *compare, "--pictures", tmp_path, "--measures", "s", "--image-root", tmp_path
+    )
+    assert status == 1
+    assert "4 images cannot be drawn, the first: " in err.replace("\n", " ")
+    assert not list(tmp_path.iterdir())

@@ -15,17 +15,9 @@ from pycocotools import mask as mask_util
 from semiconv_d2.config import add_semiconv_config
 from semiconv_d2.data.coco_json import CocoImage, build_coco
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine.report import (
-    ReportError,
-    build_page,
-    choose_pictures,
-    read_run,
-    read_runs,
-    recorded_threshold,
-    short_names,
-    show_detections,
-    thin_out,
-)
+from semiconv_d2.engine.gallery import choose_pictures, show_detections
+from semiconv_d2.engine.report import build_page, recorded_threshold, thin_out
+from semiconv_d2.engine.runs import ReportError, read_run, read_runs, short_names
 from semiconv_d2.evaluation import Detections, Threshold, evaluate, load_truth, read_results
 
 IMAGES, SIZE = 5, (60, 80)
