@@ -233,7 +233,7 @@ def _tiles(
         ("box AP", "bbox", "AP"),
         ("AP^r, mean", "region", "mean"),
         ("avS", "S", "mean"),
-        ("mask AP, contact over 30 %", "contact_3", "AP"),
+        ("AP, contact > 30 %", "contact_3", "AP"),
     ):
         values = [by_run.get(run.name, {}).get(key, {}).get(name) for run in runs]
         if any(v is not None and not math.isnan(v) for v in values):
@@ -465,7 +465,7 @@ def _training(runs: Sequence[Run]) -> pages.Section | None:
             if x:
                 lines.append(Series(number, run.name, x, y))
         label = "loss" if "loss" in key else "AP, %" if key in measures else key.split("/")[-1]
-        if lines:
+        if any(len(line.x) > 1 for line in lines):
             charts.append(LineChart(key, "iteration", label, lines))
     if not charts:
         return None
@@ -486,7 +486,7 @@ def thin_out(x: list[float], y: list[float], most: int = _MOST_POINTS) -> tuple[
 
 def _speed(runs: Sequence[Run], dataset: str | None) -> pages.Section:
     facts = {
-        "iterations": lambda r: f"{r.metrics[-1]['iteration'] + 1:,}" if r.metrics else "–",
+        "iterations": _iterations,
         "training, s per iteration": lambda r: _median(r.curve("time")[1]),
         "loading data, s per iteration": lambda r: _median(r.curve("data_time")[1]),
         "inference, s per image": lambda r: _inference_time(r, dataset),
@@ -502,6 +502,14 @@ def _speed(runs: Sequence[Run], dataset: str | None) -> pages.Section:
     ]
     table = pages.Table("Speed and memory", ["", *(run.name for run in runs)], rows)
     return pages.Section("speed", "Speed and memory", text, tables=[table])
+
+
+def _iterations(run: Run) -> str:
+    """How many were trained; the evaluation behind the last one is noted one further."""
+    if not run.metrics:
+        return "–"
+    logged = run.metrics[-1]["iteration"] + 1
+    return f"{min(logged, run.config.get('SOLVER.MAX_ITER', logged)):,}"
 
 
 def _median(values: Sequence[float]) -> str:

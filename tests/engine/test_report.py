@@ -80,6 +80,7 @@ def write_run(folder: Path, name: str, results: list[dict]) -> None:
         {"iteration": 20 * i, "total_loss": 1 / i, "loss_mask": 0.5 / i, "time": 0.25}
         for i in range(1, 6)
     ]
+    lines[2] |= {"segm/AP": 30.0, "bbox/AP": 30.0} if name == "good" else {}
     lines.append({"iteration": 100, "segm/AP": 40.0, "segm/APl": float("nan")})
     (run / "metrics.json").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (inference / "coco_instances_results.json").write_text(json.dumps(results))
@@ -139,11 +140,22 @@ def test_errors_are_counted(page):
 
 def test_curves_of_all_runs_lie_over_each_other(page):
     charts = {chart.title: chart for chart in section(page, "training").charts}
-    assert {"total_loss", "loss_mask", "segm/AP"} == set(charts)
+    assert {"total_loss", "loss_mask", "segm/AP"} == set(charts)  # a single box AP is no curve
     assert [s.name for s in charts["total_loss"].series] == ["poor", "good"]
-    assert charts["segm/AP"].series[0].x == [100]
+    assert [s.x for s in charts["segm/AP"].series] == [[100], [60, 100]]
     curves = section(page, "curves").charts
     assert [c.title for c in curves] == ["IoU 0.5", "IoU 0.75", "IoU 0.9"]
+
+
+def test_iterations_do_not_count_the_evaluation_behind_the_last(original, folder):
+    def iterations(run):
+        [table] = section(build_page([run], pictures=0, resamples=0), "speed").tables
+        return dict(table.rows)["iterations"]
+
+    assert iterations(read_run(original / "good", "good")) == "101"
+    config = folder / "good" / "config.yaml"
+    config.write_text(config.read_text().replace("MAX_ITER: 40000", "MAX_ITER: 100"))
+    assert iterations(read_run(folder / "good", "good")) == "100"
 
 
 def test_only_settings_that_differ_are_listed(page):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 12, 46
 _BARS_WITH_NUMBERS = 15  # pixels that a bar's number needs
+_HEADROOM = 1.06  # for the number above the highest bar
 
 
 class Series(NamedTuple):
@@ -74,7 +75,7 @@ def draw_bars(chart: BarChart) -> str:
     """SVG of a bar chart, a bar of each run side by side in each group."""
     values = [v for _, _, row in chart.bars for v in row if math.isfinite(v)]
     y_ticks = nice_ticks(0, max(values, default=1) or 1)
-    top = max(y_ticks[-1], *values, 1e-12)
+    top = max(y_ticks[-1], *(_HEADROOM * v for v in values), 1e-12)
     step = (WIDTH - _LEFT - _RIGHT) / max(1, len(chart.groups))
     width = 0.8 * step / max(1, len(chart.bars))
     parts = [_axes(chart, [], y_ticks, (0, 1), (0, top))]

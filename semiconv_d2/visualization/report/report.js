@@ -243,7 +243,8 @@
   }
 
   function instanceTable(i, s) {
-    const head = ["instance", "class", "area, px", "contact", ...runs.map((r) => `IoU ${r}`)];
+    const classes = index.classes.length > 1;
+    const head = ["instance", ...(classes ? ["class"] : []), "area, px", "contact", ...runs.map((r) => `IoU ${r}`)];
     if (several) head.push("change");
     const rows = index.pictures[i].instances.map((x, k) => [x, k]).filter(([x]) => passes(x, s));
     const key = several ? ([x]) => Math.abs(x[IOU + s.to] - x[IOU + s.from]) : ([x]) => 1 - x[IOU];
@@ -251,7 +252,7 @@
     const body = make("tbody");
     for (const [x, k] of rows) {
       const first = make("th", { scope: "row" }, make("i", { class: shade(k) }), `${k + 1}`);
-      const cells = [index.classes[x[CLASS]], Math.round(x[AREA]), `${Math.round(100 * x[TOUCHING])} %`,
+      const cells = [...(classes ? [index.classes[x[CLASS]]] : []), Math.round(x[AREA]), `${Math.round(100 * x[TOUCHING])} %`,
         ...x.slice(IOU).map((v) => v ? number(v) : "missed")];
       const row = make("tr", { "data-owner": k }, first, ...cells.map((c) => make("td", {}, `${c}`)));
       if (several) {
@@ -261,9 +262,10 @@
       body.append(row);
     }
     picture(i).found.forEach((found, r) => found.filter((f) => f[1] < 0).forEach(([, , score, category]) => {
-      const text = make("td", { colspan: head.length - 2 }, `false positive in ${runs[r]}, score ${number(score)}`);
+      const text = `false positive in ${runs[r]}, score ${number(score)}`;
       body.append(make("tr", {}, make("th", { scope: "row" }, make("i", { class: "none" }), "–"),
-        make("td", {}, index.classes[category]), text));
+        ...(classes ? [make("td", {}, index.classes[category])] : []),
+        make("td", { colspan: head.length - (classes ? 2 : 1) }, text)));
     }));
     $("viewer-table").replaceChildren(
       make("thead", {}, make("tr", {}, ...head.map((h) => make("th", { scope: "col" }, h)))), body);
