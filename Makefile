@@ -2,6 +2,7 @@
 #
 #   make demo               train and compare stock Mask R-CNN and its semi-convolutional twin
 #   make dots               the paper's experiment with dots: can an operator tell copies apart?
+#   make figures            the pictures of README and docs, from results/ and trained models
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
 #   make -s python          path of the environment's interpreter, for anything else
@@ -20,7 +21,7 @@ HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v 
 FIND_PYTHON = $(if $(PYTHON),command -v "$(PYTHON)",\
     "$(HOST_PYTHON)" requirements/environment.py "$(VENV)" $(if $(DETECTRON2),--detectron2 $(DETECTRON2)))
 
-.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint dots lock
+.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint dots figures lock
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -63,6 +64,10 @@ demo-checkpoint:
 # Needs no dataset: draws its images in memory.
 dots:
 	@python="$$($(FIND_PYTHON))" && "$$python" tools/dots.py
+
+# Pictures whose model or data are not there are left as they are, and named.
+figures:
+	@python="$$($(FIND_PYTHON))" && "$$python" tools/figures.py
 
 # Needs uv. Run after changing requirements/*.in.
 lock:

@@ -8,8 +8,10 @@ so that every copy falls on the cells of the feature map in the same way.
 
 from __future__ import annotations
 
+import base64
 import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
@@ -151,10 +153,11 @@ def compare_operators(
         "processes": processes,
         "versions": {"python": python_version()} | {name: version(name) for name in packages},
         "config": cfg.dump(),
+        "panels": [_encode_panel(p) for p in _panels(runs, sizes, seeds[0])],
     }
     write_json(content, output / "dots.json")
     (output / "table.txt").write_text(f"{format_results(content)}\n", encoding="utf-8")
-    draw_results(output / "dots.png", content, _panels(runs, sizes, seeds[0]))
+    draw_results(output / "dots.png", content)
     return content
 
 
@@ -264,8 +267,13 @@ def format_results(content: dict) -> str:
     return "\n\n".join(tables)
 
 
-def draw_results(path: Path, content: dict, panels: Sequence[Panel]) -> None:
-    """The picture of figure 3, and accuracy by copies and what is seen of the border beside it."""
+def draw_results(path: Path, content: dict) -> None:
+    """The picture of figure 3, and accuracy by copies and what is seen of the border beside it.
+
+    Args:
+        content: of the JSON.
+    """
+    panels = [_decode_panel(p) for p in content["panels"]]
     copies = [rows * columns for rows, columns in content["sizes"]]
     accuracy = {
         f"{shape}: pixel accuracy": [
@@ -419,3 +427,24 @@ def _panels(
         title = f"{shape}, {'with' if padding else 'without'} padding"
         panels.append(Panel(title, image["image"][0].numpy()[window], colourings))
     return panels
+
+
+def _encode_panel(panel: Panel) -> dict:
+    labels = {name: _encode(values) for name, values in panel.labels.items()}
+    return {"title": panel.title, "image": _encode(panel.image), "labels": labels}
+
+
+def _decode_panel(content: dict) -> Panel:
+    labels = {name: _decode(values) for name, values in content["labels"].items()}
+    return Panel(content["title"], _decode(content["image"]).astype(np.uint8), labels)
+
+
+def _encode(values: np.ndarray) -> dict:
+    """Whole numbers, (H, W), for JSON."""
+    packed = zlib.compress(np.ascontiguousarray(values, dtype="<i2").tobytes(), level=9)
+    return {"shape": list(values.shape), "zlib": base64.b64encode(packed).decode("ascii")}
+
+
+def _decode(content: dict) -> np.ndarray:
+    packed = zlib.decompress(base64.b64decode(content["zlib"]))
+    return np.frombuffer(packed, dtype="<i2").reshape(content["shape"])

@@ -111,6 +111,20 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     return rows
 
 
+def redraw_comparison(cfg: CfgNode, folder: Path, path: Path) -> None:
+    """The picture again, from the checkpoints that `compare_drop_in` has left in its folder.
+
+    Args:
+        cfg: of the semi-convolutional model.
+    """
+    stock = _changed(cfg, "MODEL.ROI_HEADS.NAME", STOCK_HEADS[cfg.MODEL.ROI_HEADS.NAME])
+    models = {}
+    for name, one, part in (("stock Mask R-CNN", stock, "stock"), ("SemiConv", cfg, "semiconv")):
+        weights = str(folder / part / "model_final.pth")
+        models[name] = _load(_changed(one, "MODEL.WEIGHTS", weights))
+    _draw(cfg, models, path)
+
+
 def format_rows(rows: Sequence[Row]) -> str:
     """The table that people read."""
     return tabulate(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .figures import save
 from .masks import PALETTE, instance_colours
 
 BEHIND, NOTHING = 0.93, 0.55  # grey of the background, and of pixels that match no instance
@@ -89,8 +90,7 @@ def draw_experiment(
     lines = [Line2D([], [], color=colours[n], marker=_marker(n, colours), label=n) for n in names]
     lines.append(Line2D([], [], color="black", linestyle="--", label=dashed))
     below.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    save(figure, path, scale=1)
 
 
 def paint_labels(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:

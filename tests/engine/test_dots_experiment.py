@@ -21,11 +21,14 @@ from semiconv_d2.engine.dots import (
     RINGS,
     SIZES,
     VARIANTS,
+    _decode_panel,
+    _encode_panel,
     draw_input,
     format_results,
     grid_settings,
     measure_border,
 )
+from semiconv_d2.visualization.dots import Panel
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES_AND_PADDING = [("dots", True), ("dots", False), ("bars", False)]
@@ -190,3 +193,15 @@ def test_what_the_page_concludes_holds():
         for operator in OPERATORS:
             if operator.startswith("convolutional"):
                 assert (np.mean(rows[shape, operator, False]["accuracy"], axis=1) < chance).all()
+
+
+def test_panels_survive_json():
+    labels = {"truth": np.array([[-1, 0], [399, 5]]), "found": np.array([[2, -1], [0, 1]])}
+    panel = Panel("dots", np.array([[0, 255], [7, 128]], dtype=np.uint8), labels)
+    again = _decode_panel(json.loads(json.dumps(_encode_panel(panel))))
+    assert again.title == panel.title
+    assert again.image.dtype == np.uint8
+    np.testing.assert_array_equal(again.image, panel.image)
+    assert list(again.labels) == list(labels)
+    for name, values in labels.items():
+        np.testing.assert_array_equal(again.labels[name], values)

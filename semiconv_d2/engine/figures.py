@@ -1,0 +1,139 @@
+"""The pictures of README and docs, from results that were written down and from trained models."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from semiconv_d2 import get_config_file
+
+from ..data.geometry import CONTACT
+from ..data.prepared import datasets_root, images_path, json_path
+from ..visualization.figures import save
+from ..visualization.results import draw_attaching, draw_difficulty
+from .coloring_views import view_colorings
+from .dots import draw_results
+from .drop_in import redraw_comparison
+from .setup import load_config
+
+BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
+DEMO = Path("output/demo")
+DEMO_DATA = DEMO / "datasets" / "synthetic_worms"
+
+
+class FigureFile(NamedTuple):
+    """A picture of the docs."""
+
+    names: Sequence[str]
+    """Of the files that are drawn together."""
+    needs: Sequence[Path]
+    """What it is drawn from."""
+    origin: str
+    """How to come by what it needs."""
+    draw: Callable[[Path], None]
+    """Draws it into a folder."""
+
+
+def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str, str]]:
+    """Draws those whose needs are there.
+
+    Returns:
+        The name of each file, and "drawn" or what is missing.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    report = []
+    for figure in figures:
+        missing = [path for path in figure.needs if not path.exists()]
+        if missing:
+            status = f"left as it is: there is no {missing[0]}; it comes by: {figure.origin}"
+        else:
+            figure.draw(output)
+            status = "drawn"
+        report += [(name, status) for name in figure.names]
+    return report
+
+
+def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
+    """All pictures of README and docs."""
+    in_git = "git checkout results"
+    data = datasets_root() / "bbbc010"
+    return [
+        FigureFile(
+            ["demo.png"],
+            [*(DEMO / m / "model_final.pth" for m in ("stock", "semiconv")), DEMO_DATA],
+            "make demo",
+            _draw_demo,
+        ),
+        FigureFile(
+            ["attaching.svg"],
+            [results / "demo_drop_in.json", results / "demo_fixed_gain.json"],
+            in_git,
+            lambda output: _draw_attaching(results, output / "attaching.svg"),
+        ),
+        FigureFile(
+            ["dots.png"],
+            [results / "dots.json"],
+            in_git,
+            lambda output: draw_results(output / "dots.png", _read(results / "dots.json")),
+        ),
+        FigureFile(
+            ["bbbc010_contact.svg"],
+            [results / "bbbc010_coloring.json"],
+            in_git,
+            lambda output: _draw_contact(results, output / "bbbc010_contact.svg"),
+        ),
+        FigureFile(
+            [f"bbbc010_{name}.png" for name in ("best", "worst", "centres")],
+            [BBBC010_MODEL, data],
+            "python datasets/prepare_bbbc010.py PATH/TO/BBBC010 and python tools/train_net.py "
+            "--config-file configs/bbbc010_coloring.yaml SEED 1",
+            _draw_bbbc010,
+        ),
+    ]
+
+
+def _draw_attaching(results: Path, path: Path) -> None:
+    rows = {r["model"]: r for r in _read(results / "demo_drop_in.json")["rows"]}
+    attached = {r["sigma"]: r["ap"] for name, r in rows.items() if "g = 1" in name}
+    fixed = _read(results / "demo_fixed_gain.json")["rows"]
+    tuned = {float(r["model"].partition("σ = ")[2].split()[0]): r["ap"] for r in fixed}
+    levels = {
+        label: rows[name]["ap"]
+        for label, name in (
+            ("learned gain, just attached (the stock model)", "just attached, learned g"),
+            ("learned gain, fine-tuned", "SemiConv, fine-tuned"),
+            ("stock model, fine-tuned", "stock Mask R-CNN, fine-tuned"),
+        )
+    }
+    save(draw_attaching(attached, tuned, levels), path)
+
+
+def _draw_contact(results: Path, path: Path) -> None:
+    rows = _read(results / "bbbc010_coloring.json")["rows"]
+    by_model = {r["model"]: r["contact"] for r in rows if "k-means" not in r["model"]}
+    meaning = "share of a worm's outline that touches others"
+    save(draw_difficulty(by_model, CONTACT.labels, meaning), path)
+
+
+def _draw_demo(output: Path) -> None:
+    # `make demo` keeps its data apart from those that lie where all datasets do.
+    own = ["OWN_DATA.TEST_JSON", str(json_path(DEMO_DATA, "val"))]
+    own += ["OWN_DATA.TEST_IMAGES", str(images_path(DEMO_DATA))]
+    redraw_comparison(load_config(get_config_file("demo_semiconv"), own), DEMO, output / "demo.png")
+
+
+def _draw_bbbc010(output: Path) -> None:
+    weights = ["MODEL.WEIGHTS", str(BBBC010_MODEL)]
+    cfg = load_config(get_config_file("bbbc010_coloring"), weights)
+    with tempfile.TemporaryDirectory() as folder:
+        view_colorings(cfg, Path(folder))
+        for name in ("best", "worst", "centres"):
+            picture = Path(folder, f"{name}.png").read_bytes()
+            (output / f"bbbc010_{name}.png").write_bytes(picture)
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,75 @@
+"""Charts of results that were written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .masks import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKERS = "os^Dv*"
+
+
+def draw_attaching(
+    attached: Mapping[float, float], tuned: Mapping[float, float], levels: Mapping[str, float]
+) -> Figure:
+    """What attaching a kernel of fixed gain costs, by the σ that it starts from.
+
+    Args:
+        attached: mask AP right after attaching, by σ.
+        tuned: mask AP after fine-tuning, by the σ at the start.
+        levels: mask AP of other models, by name: horizontal lines.
+    """
+    figure, ax = _axes("σ of the kernel at the start, in cells", "mask AP")
+    for (label, points), colour, marker in zip(
+        (("just attached, fixed gain", attached), ("the same, fine-tuned", tuned)),
+        PALETTE,
+        _MARKERS,
+        strict=False,
+    ):
+        ordered = sorted(points.items())
+        ax.plot(*zip(*ordered, strict=True), color=colour, marker=marker, label=label)
+    for (label, level), colour, style in zip(
+        levels.items(), PALETTE[2:], ("--", "-.", ":"), strict=False
+    ):
+        ax.axhline(level, color=colour, linestyle=style, label=f"{label}: {level:.1f}")
+    ticks = sorted(attached)
+    ax.set(xscale="log", ylim=(0, None))
+    ax.set_xticks(ticks, labels=[f"{t:g}" for t in ticks])
+    ax.set_xticks([], minor=True)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure
+
+
+def draw_difficulty(
+    by_model: Mapping[str, Sequence[float]], labels: Sequence[str], meaning: str
+) -> Figure:
+    """Mask AP of models by what makes instances difficult.
+
+    Args:
+        by_model: AP of each bin, from the easiest on.
+        labels: of the bins.
+        meaning: what the bins are of.
+    """
+    figure, ax = _axes(meaning, "mask AP")
+    for (name, values), colour, marker in zip(by_model.items(), PALETTE, _MARKERS, strict=False):
+        ax.plot(range(len(labels)), values, color=colour, marker=marker, label=name)
+    ax.set(ylim=(0, 105), xlim=(-0.2, len(labels) - 0.7))
+    ax.set_xticks(range(len(labels)), labels=labels)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.set(xlabel=x, ylabel=y)
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure, ax

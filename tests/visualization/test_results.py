@@ -1,0 +1,50 @@
+"""Charts of results show the results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from semiconv_d2.visualization.masks import PALETTE
+from semiconv_d2.visualization.results import draw_attaching, draw_difficulty
+
+
+def lines_by_label(figure) -> dict:
+    return {line.get_label(): line for line in figure.axes[0].lines}
+
+
+def legend_colours(figure) -> dict:
+    [legend] = figure.legends
+    handles = legend.legend_handles
+    texts = [t.get_text() for t in legend.get_texts()]
+    return {t: h.get_color() for t, h in zip(texts, handles, strict=True)}
+
+
+def test_attaching_has_its_points_and_levels():
+    figure = draw_attaching({10: 30.0, 1: 2.0, 5: 20.0}, {5: 40.0}, {"stock": 44.25})
+    lines = lines_by_label(figure)
+    np.testing.assert_allclose(
+        lines["just attached, fixed gain"].get_xydata(), [(1, 2), (5, 20), (10, 30)]
+    )
+    np.testing.assert_allclose(lines["the same, fine-tuned"].get_xydata(), [(5, 40)])
+    assert lines["stock: 44.2"].get_ydata() == pytest.approx([44.25, 44.25])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "5", "10"]
+
+
+def test_difficulty_has_a_line_for_each_model():
+    by_model = {"stock": [90.0, 50.0], "ours": [92.0, 70.0]}
+    figure = draw_difficulty(by_model, ("none", "over 30 %"), "contact")
+    lines = lines_by_label(figure)
+    for name, values in by_model.items():
+        np.testing.assert_allclose(lines[name].get_ydata(), values)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["none", "over 30 %"]
+    assert figure.axes[0].get_xlabel() == "contact"
+
+
+def test_the_legend_has_the_colours_of_the_lines():
+    figure = draw_difficulty({"a": [1.0], "b": [2.0], "c": [3.0]}, ("all",), "x")
+    legend, lines = legend_colours(figure), lines_by_label(figure)
+    assert list(legend) == ["a", "b", "c"]
+    for number, name in enumerate(legend):
+        np.testing.assert_allclose(legend[name], PALETTE[number])
+        np.testing.assert_allclose(lines[name].get_color(), PALETTE[number])
