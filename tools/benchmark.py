@@ -3,6 +3,7 @@
 python tools/benchmark.py evaluation                      5,000 drawn images
 python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
 python tools/benchmark.py decoders                        from embeddings to instances
+python tools/benchmark.py models                          Mask R-CNN, SemiConv, PointRend, Cascade
 """
 
 import argparse
@@ -10,6 +11,7 @@ import itertools
 import sys
 from pathlib import Path
 
+from semiconv_d2 import get_config_file
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import find_truth, read_results
@@ -42,6 +44,20 @@ def benchmark_decoders(arguments):
     return content
 
 
+def benchmark_models(arguments):
+    from semiconv_d2.engine.cost import Setting, benchmark_models, format_costs
+
+    first = Setting(arguments.sizes[0], arguments.masks[0], arguments.resolutions[0])
+    settings = [first._replace(size=size) for size in arguments.sizes]
+    settings += [first._replace(instances=count) for count in arguments.masks[1:]]
+    settings += [first._replace(resolution=side) for side in arguments.resolutions[1:]]
+    content = benchmark_models(
+        arguments.config_file, arguments.opts, settings, repeats=arguments.repeats
+    )
+    print(format_costs(content))
+    return content
+
+
 def positive_number(text):
     number = int(text)
     if number < 1:
@@ -49,7 +65,11 @@ def positive_number(text):
     return number
 
 
-WHAT = {"evaluation": benchmark_evaluation, "decoders": benchmark_decoders}
+WHAT = {
+    "evaluation": benchmark_evaluation,
+    "decoders": benchmark_decoders,
+    "models": benchmark_models,
+}
 
 
 def main():
@@ -73,8 +93,26 @@ def main():
         default=(16, 50, 100, 200, 400),
         help="in these images (default: 16 50 100 200 400)",
     )
+    for name, default, what in (
+        ("--sizes", (800, 400), "shorter sides of the models' images"),
+        ("--masks", (100, 20), "masks of an image"),
+        ("--resolutions", (28, 56), "sides of the mask logits"),
+    ):
+        parser.add_argument(
+            name,
+            type=positive_number,
+            nargs="+",
+            default=default,
+            help=f"{what}: the first one, and each other one by itself (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--config-file",
+        default=get_config_file("Base-RCNN-FPN"),
+        help="of the models (default: R-50-FPN)",
+    )
     parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON to write")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args()
     if bool(arguments.truth) != bool(arguments.results):
         parser.error("--truth and --results belong together")

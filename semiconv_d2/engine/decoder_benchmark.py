@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..modeling.clustering import DECODER_REGISTRY, Pixels, Segment, decode, radius
+from .memory import PeakMemory
 
 PEER = "MeanShift of scikit-learn"
 DIMENSION = 8
@@ -133,13 +131,13 @@ def measure_decoder(name: str, case: Case) -> dict:
     run = _mean_shift_of_scikit_learn if name == PEER else _decoder(name)
     run(draw_pixels(Case(*WARM_UP))[0], WARM_UP[1])
     pixels, owner = draw_pixels(case)
-    before = _restart_peak()
+    memory = PeakMemory()
     start = time.perf_counter()
     segments = run(pixels, case.instances)
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,
-        "mebibytes": None if before is None else _memory("VmHWM") - before,
+        "mebibytes": memory.mebibytes(),
         "exact": _count_exact(segments, owner),
     }
 
@@ -162,22 +160,6 @@ def _count_exact(segments: Sequence[Segment], owner: Tensor) -> int:
     sizes = torch.bincount(owner)
     owners = [owner[segment.pixels] for segment in segments]
     return sum(bool((o == o[0]).all()) and len(o) == int(sizes[o[0]]) for o in owners)
-
-
-def _restart_peak() -> float | None:
-    """Gives free memory back and forgets the peak so far; returns the memory in use, MiB."""
-    if platform.libc_ver()[0] != "glibc":
-        return None
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def _memory(field: str) -> float:
-    """MiB of a field of /proc/self/status: "VmRSS" for now, "VmHWM" for the peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    [kibibytes] = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(kibibytes) / 1024
 
 
 def _run_in_process(name: str, case: Case, limit: float) -> dict | None:

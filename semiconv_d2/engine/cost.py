@@ -1,0 +1,289 @@
+"""What a semi-convolutional Mask R-CNN costs beside the stock one and others: time and memory of
+inference and of a training step, on drawn images and random weights.
+
+The models share config and input; they are built from the same seed, and differ by their ROI heads.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import EventStorage
+from tabulate import tabulate
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..modeling import SemiConvMixin
+from .memory import PeakMemory
+from .optimizer import build_optimizer
+from .setup import ConfigError, load_config
+
+STOCK, SEMICONV = "Mask R-CNN", "SemiConv"
+
+_MATCHED = 0.3  # IoU of proposals with instances: untrained ones would match hardly any at 0.5
+
+MODELS: dict[str, Sequence] = {
+    STOCK: ("MODEL.ROI_HEADS.NAME", "StandardROIHeads"),
+    SEMICONV: ("MODEL.ROI_HEADS.NAME", "SemiConvROIHeads"),
+    "PointRend": (
+        *("MODEL.ROI_HEADS.NAME", "StandardROIHeads"),
+        *("MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead", "MODEL.ROI_MASK_HEAD.POOLER_TYPE", ""),
+        *("MODEL.ROI_MASK_HEAD.FC_DIM", 1024, "MODEL.ROI_MASK_HEAD.NUM_FC", 2),
+        *("MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION", 7),
+        *("MODEL.ROI_MASK_HEAD.IN_FEATURES", ["p2"]),
+        *("MODEL.ROI_MASK_HEAD.POINT_HEAD_ON", True),
+    ),
+    "Cascade Mask R-CNN": (
+        *("MODEL.ROI_HEADS.NAME", "CascadeROIHeads"),
+        *("MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True),
+        *("MODEL.ROI_BOX_CASCADE_HEAD.IOUS", (_MATCHED,) * 3),
+    ),
+}
+"""What each model changes in the config."""
+
+PHASES = ("inference", "training step")
+_OWN_PARTS = ("subnet", "pooling", "seed and kernel")
+
+
+class Setting(NamedTuple):
+    """What is measured."""
+
+    size: int
+    """Shorter side of the image, in pixels; the longer one is a third longer."""
+    instances: int
+    """Masks of an image at inference, and instances of one in training."""
+    resolution: int
+    """Side of the mask head's logits."""
+
+    def __str__(self) -> str:
+        return f"{self.size} px, {self.instances} instances, masks {self.resolution}²"
+
+
+def benchmark_models(
+    config_file: str,
+    overrides: Sequence[str],
+    settings: Sequence[Setting],
+    repeats: int = 5,
+    names: Sequence[str] = tuple(MODELS),
+) -> dict:
+    """All models by turns, for each setting.
+
+    Returns:
+        What `format_costs` prints, and JSON can hold: medians of seconds and of the peak of memory
+        beyond the model's own (MiB), their ratios to the first model, and where the semi-
+        convolutional model's own time goes.
+    """
+    cases, device = [], None
+    for setting in settings:
+        cfgs = {name: _config(config_file, overrides, setting, name) for name in names}
+        device = cfgs[names[0]].MODEL.DEVICE
+        models = {name: _build(cfg) for name, cfg in cfgs.items()}
+        costs = {
+            "inference": _measure_inference(models, setting, device, repeats),
+            "training step": _measure_training(models, cfgs, setting, device, repeats),
+        }
+        case = setting._asdict() | {"costs": costs}
+        if SEMICONV in models:
+            case["parts"] = _measure_parts(models[SEMICONV], setting, device, repeats)
+        cases.append(case)
+    return {
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+        "config": config_file,
+        "overrides": list(overrides),
+        "parameters": {
+            name: sum(p.numel() for p in model.parameters()) for name, model in models.items()
+        },
+        "cases": cases,
+    }
+
+
+def format_costs(content: dict) -> str:
+    """The tables that people read."""
+    tables = []
+    for case in content["cases"]:
+        setting = Setting(case["size"], case["instances"], case["resolution"])
+        rows = []
+        for phase in PHASES:
+            for name, cost in case["costs"][phase].items():
+                rows.append(
+                    (
+                        phase,
+                        name,
+                        cost["seconds"],
+                        cost["ratio"],
+                        cost["mebibytes"],
+                        cost["memory_ratio"],
+                        content["parameters"][name],
+                    )
+                )
+        headers = ("", "model", "seconds", "ratio", "MiB", "ratio", "parameters")
+        formats = ("", "", ".3f", ".3f", ",.0f", ".3f", ",")
+        table = tabulate(rows, headers, floatfmt=formats, intfmt=",", missingval="–")
+        lines = [f"{setting}, {content['device']}, {content['threads']} threads", "", table]
+        if "parts" in case:
+            total = case["costs"]["inference"][SEMICONV]["seconds"]
+            parts = ", ".join(
+                f"{name} {1000 * seconds:.1f} ms ({seconds / total:.1%})"
+                for name, seconds in case["parts"].items()
+            )
+            lines += ["", f"SemiConv's own, of inference: {parts}"]
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def _config(config_file: str, overrides: Sequence[str], setting: Setting, name: str) -> CfgNode:
+    own = [
+        *("MODEL.WEIGHTS", "", "MODEL.MASK_ON", True),
+        *("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", setting.resolution // 2),
+        *("MODEL.ROI_HEADS.IOU_THRESHOLDS", [_MATCHED]),
+        *("TEST.DETECTIONS_PER_IMAGE", setting.instances),
+    ]
+    cfg = load_config(config_file, list(overrides))
+    cfg.defrost()
+    add_pointrend_config(cfg)
+    cfg.MODEL.POINT_HEAD.NUM_CLASSES = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    cfg.merge_from_list([*own, *MODELS[name]])
+    cfg.freeze()
+    return cfg
+
+
+def _build(cfg: CfgNode) -> nn.Module:
+    seed_all_rng(0)
+    model = build_model(cfg)
+    # An untrained model finds nothing that it is sure of. One class gets a head start, so that
+    # there are as many detections as the setting says.
+    predictor = model.roi_heads.box_predictor
+    for one in predictor if isinstance(predictor, nn.ModuleList) else [predictor]:
+        nn.init.constant_(one.cls_score.bias[:1], 5.0)
+    return model
+
+
+def _measure_inference(models, setting: Setting, device: str, repeats: int) -> dict:
+    inputs = [_draw_image(setting)]
+
+    def run(model: nn.Module) -> None:
+        with torch.no_grad():
+            [output] = model.eval()(inputs)
+        if len(output["instances"]) != setting.instances:
+            raise ConfigError(
+                f"{len(output['instances'])} masks were predicted in the place of "
+                f"{setting.instances}: an image of {setting.size} pixels has no room for more."
+            )
+
+    return _by_turns({n: lambda m=m: run(m) for n, m in models.items()}, device, repeats, "infer")
+
+
+def _measure_training(models, cfgs, setting: Setting, device: str, repeats: int) -> dict:
+    inputs = [_draw_image(setting, with_instances=True)]
+    optimizers = {name: build_optimizer(cfgs[name], model) for name, model in models.items()}
+
+    def run(name: str) -> None:
+        seed_all_rng(1)  # the same sampled proposals
+        with EventStorage():
+            losses = models[name].train()(inputs)
+            optimizers[name].zero_grad()
+            sum(losses.values()).backward()
+        for group in optimizers[name].param_groups:
+            group["lr"] = 0.0  # a step costs what it costs, and the next one is the same
+        optimizers[name].step()
+
+    return _by_turns({n: lambda n=n: run(n) for n in models}, device, repeats, "train")
+
+
+def _by_turns(
+    runs: dict[str, Callable[[], None]], device: str, repeats: int, description: str
+) -> dict:
+    """Medians of seconds and mebibytes, and their ratios to the first one."""
+    seconds = {name: [] for name in runs}
+    memory = {name: [] for name in runs}
+    rounds = tqdm(range(repeats + 1), desc=description, unit="round", leave=False, file=sys.stderr)
+    for number in rounds:
+        for name, run in runs.items():
+            peak = PeakMemory(device)
+            taken = _time(run, device)
+            if number:  # the first one warms up
+                seconds[name].append(taken)
+                memory[name].append(peak.mebibytes())
+    first = next(iter(runs))
+    costs = {}
+    for name in runs:
+        ratios = [a / b for a, b in zip(seconds[name], seconds[first], strict=True)]
+        known = None not in memory[name]
+        own, stock = (statistics.median(memory[n]) if known else None for n in (name, first))
+        costs[name] = {
+            "seconds": statistics.median(seconds[name]),
+            "ratio": statistics.median(ratios),
+            "mebibytes": own,
+            "memory_ratio": own / stock if known else None,
+        }
+    return costs
+
+
+@torch.no_grad()
+def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int) -> dict:
+    """Seconds of each thing that the stock model does not do; medians."""
+    heads: SemiConvMixin = model.eval().roi_heads
+    inputs = [_draw_image(setting)]
+    features = model.backbone(model.preprocess_image(inputs).tensor)
+    [found] = model.inference(inputs, do_postprocess=False)
+    boxes = [found.pred_boxes]
+    levels = [features[f] for f in heads.mask_in_features[: heads.region_embedding.num_levels]]
+    maps = heads.embedding_head(levels)
+    embedding = heads.region_embedding(maps, boxes)
+    logits = torch.randn_like(embedding[:, 0])
+    runs = (
+        lambda: heads.embedding_head(levels),
+        lambda: heads.region_embedding(maps, boxes),
+        lambda: heads.seed_kernel(logits, embedding),
+    )
+    return {
+        name: statistics.median(_time(run, device) for _ in range(repeats + 1))
+        for name, run in zip(_OWN_PARTS, runs, strict=True)
+    }
+
+
+def _time(run: Callable[[], object], device: str) -> float:
+    start = time.perf_counter()
+    run()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _draw_image(setting: Setting, with_instances: bool = False) -> dict:
+    """Noise, and in training ellipses of all sizes as instances."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = setting.size, setting.size * 4 // 3
+    pixels = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+    image = {"image": pixels, "height": height, "width": width}
+    if with_instances:
+        centres = torch.rand(setting.instances, 2, generator=generator)
+        radii = 0.03 + 0.12 * torch.rand(setting.instances, 2, generator=generator)
+        masks = _ellipses(centres, radii * height, height, width)
+        instances = Instances((height, width))
+        instances.gt_boxes = Boxes(BitMasks(masks).get_bounding_boxes().tensor)
+        instances.gt_classes = torch.zeros(setting.instances, dtype=torch.long)
+        instances.gt_masks = BitMasks(masks)
+        image["instances"] = instances
+    return image
+
+
+def _ellipses(centres: Tensor, radii: Tensor, height: int, width: int) -> Tensor:
+    """(N, H, W) boolean; centres, (N, 2), as shares of width and height."""
+    x = torch.arange(width) + 0.5
+    y = torch.arange(height) + 0.5
+    across = (x - centres[:, :1] * width) / radii[:, :1]
+    down = (y - centres[:, 1:] * height) / radii[:, 1:]
+    return across[:, None].square() + down[:, :, None].square() <= 1

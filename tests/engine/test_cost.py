@@ -1,0 +1,67 @@
+"""What models cost: that all are measured alike, not how long they take."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from semiconv_d2.engine import ConfigError
+from semiconv_d2.engine.cost import (
+    MODELS,
+    PHASES,
+    SEMICONV,
+    STOCK,
+    Setting,
+    benchmark_models,
+    format_costs,
+)
+
+CONFIG = "configs/demo_semiconv.yaml"
+SMALL = Setting(size=96, instances=3, resolution=28)
+
+
+@pytest.fixture(scope="module")
+def content() -> dict:
+    return benchmark_models(CONFIG, [], [SMALL], repeats=1)
+
+
+def test_every_model_is_measured_in_both_phases(content):
+    [case] = content["cases"]
+    assert {k: case[k] for k in SMALL._fields} == SMALL._asdict()
+    for phase in PHASES:
+        costs = case["costs"][phase]
+        assert list(costs) == list(MODELS)
+        assert costs[STOCK]["ratio"] == costs[STOCK]["seconds"] / costs[STOCK]["seconds"]
+        assert all(cost["seconds"] > 0 for cost in costs.values())
+    assert all(seconds > 0 for seconds in case["parts"].values())
+    assert content["parameters"][SEMICONV] > content["parameters"][STOCK]
+
+
+def test_the_table_has_a_line_for_each(content):
+    table = format_costs(json.loads(json.dumps(content)))
+    for phase in PHASES:
+        for name in MODELS:
+            assert any(
+                line.startswith(phase)
+                and name in line
+                and f"{content['parameters'][name]:,}" in line
+                for line in table.splitlines()
+            )
+    assert "96 px, 3 instances, masks 28²" in table
+    assert "subnet" in table
+
+
+def test_masks_are_as_many_as_the_setting_says():
+    with pytest.raises(ConfigError, match="in the place of 5000"):
+        benchmark_models(CONFIG, [], [SMALL._replace(instances=5000)], 1, [STOCK])
+
+
+def test_the_tool(run_tool, tmp_path):
+    status, out, err = run_tool(
+        "tools/benchmark.py", "models", "--config-file", CONFIG, "--sizes", 96, "--masks", 2,
+        "--resolutions", 28, "--repeats", 1, "--output", tmp_path / "cost.json",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "96 px, 2 instances" in out
+    assert json.loads((tmp_path / "cost.json").read_text())["cases"]
