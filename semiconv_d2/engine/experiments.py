@@ -1,0 +1,246 @@
+"""Variants of a config beside each other: trained from the same checkpoint, over several seeds, and
+compared with the one that the others are measured against."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from tabulate import tabulate
+from tqdm import tqdm
+
+from ..data.geometry import CONTACT
+from .ownership import LABELS
+from .runs import EVALUATION, Run, read_run
+from .setup import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+OWNERSHIP = "ownership.json"
+
+_KEYS = {"config", "about", "against", "seeds", "keys", "variants"}
+_MEASURES = {  # columns of the table: the row of evaluation.json, the value in it
+    "AP": ("segm", "AP"),
+    "AP50": ("segm", "AP50"),
+    "AP75": ("segm", "AP75"),
+    "box": ("bbox", "AP"),
+    **{f"contact {label}": (f"contact_{i}", "AP") for i, label in enumerate(CONTACT.labels)},
+    "avS": ("S", "mean"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained."""
+
+    name: str
+    about: str
+    config: str
+    """Path of the config that the variants change."""
+    against: str
+    """Name of the variant that the others are compared with, seed by seed."""
+    seeds: Sequence[int]
+    keys: Mapping[str, object]
+    """Of the config, for all variants."""
+    variants: Mapping[str, Mapping[str, object]]
+    """Keys by the name of the variant."""
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from YAML.
+
+    Raises:
+        ConfigError: it is missing or broken.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or set(content) != _KEYS:
+        found = sorted(content) if isinstance(content, dict) else "no mapping"
+        raise ConfigError(f"{path} needs the keys {', '.join(sorted(_KEYS))}; it has {found}")
+    if content["against"] not in content["variants"]:
+        raise ConfigError(f"{path}: against is {content['against']!r}, which is no variant")
+    variants = {name: keys or {} for name, keys in content["variants"].items()}
+    return Plan(path.stem, **content | {"variants": variants, "keys": content["keys"] or {}})
+
+
+def run_plan(
+    plan: Plan, output: Path, processes: int = 1, overrides: Sequence[str] = ()
+) -> list[str]:
+    """Trains and measures what has not been; a variant and seed that is complete is left alone.
+
+    Args:
+        output: every run gets a folder in there.
+        processes: runs at a time; they share the cores.
+        overrides: KEY VALUE … for all runs, before the plan's own.
+
+    Returns:
+        What failed, a line each.
+    """
+    runs = [
+        (name, seed)
+        for seed in plan.seeds
+        for name in plan.variants
+        if not _is_complete(_folder(output, name, seed))
+    ]
+    threads = max(1, torch.get_num_threads() // processes)
+    failures = []
+    with (
+        ThreadPoolExecutor(processes) as pool,
+        tqdm(total=len(runs), desc=plan.name, unit="run", file=sys.stderr) as bar,
+    ):
+        waiting = {
+            pool.submit(_run, plan, output, name, seed, overrides, threads): f"{name}, seed {seed}"
+            for name, seed in runs
+        }
+        for future in as_completed(waiting):
+            if problem := future.result():
+                failures.append(f"{waiting[future]}: {problem}")
+                bar.write(f"failed: {failures[-1]}", file=sys.stderr)
+            bar.update()
+    return failures
+
+
+def collect(plan: Plan, output: Path) -> dict:
+    """What the complete runs have measured, for JSON.
+
+    Raises:
+        ConfigError: no run is complete.
+    """
+    runs = []
+    for name in plan.variants:
+        for seed in plan.seeds:
+            folder = _folder(output, name, seed)
+            if _is_complete(folder):
+                runs.append(
+                    {"variant": name, "seed": seed} | _measured(read_run(folder, name), folder)
+                )
+    if not runs:
+        raise ConfigError(f"no run of {plan.name} is complete in {output}")
+    return {
+        "about": plan.about,
+        "config": plan.config,
+        "against": plan.against,
+        "keys": dict(plan.keys),
+        "variants": {name: dict(keys) for name, keys in plan.variants.items()},
+        "runs": runs,
+    }
+
+
+def format_experiments(content: dict) -> str:
+    """The table that people read: means over seeds, with deviations where there are several."""
+    by_variant: dict[str, list[dict]] = {}
+    for run in content["runs"]:
+        by_variant.setdefault(run["variant"], []).append(run)
+    stock = {run["seed"]: run["values"] for run in by_variant.get(content["against"], [])}
+    columns = [c for c in _MEASURES if any(c in r["values"] for r in content["runs"])]
+    owned = [k for k in LABELS if any(r["ownership"].get(k) for r in content["runs"])]
+    rows = []
+    for name, runs in by_variant.items():
+        pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
+        changes = [a["AP"] - b["AP"] for a, b in pairs]
+        own = name == content["against"]
+        rows.append(
+            [
+                name,
+                str(len(runs)),
+                *(_spread([r["values"].get(c) for r in runs]) for c in columns),
+                "" if own else _spread(changes, "+.1f"),
+                *(_spread([r[key] for r in runs], form) for key, form in _LEARNED),
+                *(_spread([r["ownership"].get(k) for r in runs]) for k in owned),
+            ]
+        )
+    headers = [
+        "variant", "seeds", *columns, f"AP over {content['against']}", *("σ", "gain"),
+        *(LABELS[k] for k in owned),
+    ]  # fmt: skip
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+
+
+_LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
+
+
+def _spread(values: Sequence[float | None], form: str = ".1f") -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "–"
+    text = f"{statistics.mean(known):{form}}"
+    if len(known) > 1:
+        text += f" ± {statistics.stdev(known):{form.lstrip('+')}}"
+    return text
+
+
+def _folder(output: Path, name: str, seed: int) -> Path:
+    return output / name.replace(" ", "_") / f"seed_{seed}"
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "inference" / EVALUATION).is_file() and (folder / OWNERSHIP).is_file()
+
+
+def _run(
+    plan: Plan, output: Path, name: str, seed: int, overrides: Sequence[str], threads: int
+) -> str:
+    """One training and what is measured after it; returns what went wrong."""
+    folder = _folder(output, name, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
+    train = [
+        "tools/train_net.py", "--config-file", plan.config, "--resume", *overrides, *keys,
+        "SEED", str(seed), "OUTPUT_DIR", str(folder),
+    ]  # fmt: skip
+    measure = [
+        "tools/ownership.py", "--config-file", str(folder / "config.yaml"),
+        "--output", str(folder / OWNERSHIP), "MODEL.WEIGHTS", str(folder / "model_final.pth"),
+    ]  # fmt: skip
+    with (folder / "output.txt").open("w", encoding="utf-8") as log:
+        for tool, *arguments in (train, measure):
+            result = subprocess.run(
+                [sys.executable, "-W", "ignore", str(ROOT / tool), *arguments],
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            if result.returncode:
+                last = (folder / "output.txt").read_text(encoding="utf-8").strip().splitlines()
+                return (last or ["it says nothing"])[-1]
+    return ""
+
+
+def _measured(run: Run, folder: Path) -> dict:
+    """The numbers of a run."""
+    [inference] = run.evaluations.values()
+    rows = json.loads((inference / EVALUATION).read_text(encoding="utf-8"))["rows"]
+    known = {row["key"]: row["values"] for row in rows}
+    values = {name: known.get(key, {}).get(value) for name, (key, value) in _MEASURES.items()}
+    ownership = json.loads((folder / OWNERSHIP).read_text(encoding="utf-8"))
+    _, seconds = run.curve("time")
+    return {
+        "values": {k: round(v, 2) for k, v in values.items() if v is not None},
+        "ownership": {k: _mean(ownership[k]) for k in LABELS},
+        "sigma": _last(run, "semiconv/sigma"),
+        "gain": _last(run, "semiconv/gain"),
+        "seconds_per_iteration": round(statistics.median(seconds), 3) if seconds else None,
+        "command": run.record.get("command"),
+    }
+
+
+def _last(run: Run, key: str) -> float | None:
+    _, values = run.curve(key)
+    return round(values[-1], 4) if values else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """In percent."""
+    known = [v for v in values if v is not None]
+    return round(100 * statistics.mean(known), 2) if known else None

@@ -1,0 +1,95 @@
+"""Plans of experiments: read, run once, collected, and set in a table."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from semiconv_d2.engine import ConfigError
+from semiconv_d2.engine.experiments import Plan, collect, format_experiments, read_plan
+
+PLAN = {
+    "about": "A test.",
+    "config": "configs/demo_semiconv.yaml",
+    "against": "stock",
+    "seeds": [1],
+    "keys": {"SOLVER.MAX_ITER": 1},
+    "variants": {"stock": {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}, "plain": None},
+}
+
+
+def write_plan(tmp_path, **changes):
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, **changes}, sort_keys=False))
+    return path
+
+
+def test_a_plan_is_read(tmp_path):
+    plan = read_plan(write_plan(tmp_path))
+    assert plan.name == "plan"
+    assert plan.variants == {"stock": {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}, "plain": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"against": "nobody"}, "against is 'nobody', which is no variant"),
+        ({"more": 1}, "needs the keys about, against, config, keys, seeds, variants; it has"),
+    ],
+)
+def test_broken_plans_are_said(tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message):
+        read_plan(write_plan(tmp_path, **change))
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_plan(tmp_path / "none.yaml")
+
+
+def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
+    variants = PLAN["variants"] | {"broken": {"MODEL.SEMICONV.KERNEL": "cubic"}}
+    path, output = write_plan(tmp_path, variants=variants), tmp_path / "runs"
+    command = ("tools/experiments.py", path, "--output", output, "--json", tmp_path / "r.json")
+    status, out, err = run_tool(*command, "--opts", *quick)
+    assert status == 1
+    assert "broken, seed 1: " in err
+    assert "cubic" in err
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert [run["variant"] for run in content["runs"]] == ["stock", "plain"]
+    stock, plain = content["runs"]
+    assert stock["gain"] is None
+    assert 0 <= stock["ownership"]["as_it_is"] <= 100
+    assert plain["command"][1] == "tools/train_net.py"
+    assert out.splitlines()[2].startswith("stock")
+
+    before = (output / "plain" / "seed_1" / "model_final.pth").stat().st_mtime_ns
+    status, _, err = run_tool(*command, "--opts", *quick)
+    assert status == 1
+    assert (output / "plain" / "seed_1" / "model_final.pth").stat().st_mtime_ns == before
+
+
+def run(variant, seed, ap, **more):
+    ownership = {"as_it_is": 80.0, "suppressed": 85.0, "known": 95.0}
+    ownership |= {"by_logits": 90.0, "by_kernel": None, "by_rescored": None}
+    entry = {"variant": variant, "seed": seed, "values": {"AP": ap}, "ownership": ownership}
+    return entry | {"sigma": None, "gain": None} | more
+
+
+def test_changes_are_between_runs_of_the_same_seed():
+    runs = [
+        run("stock", 1, 50.0), run("stock", 2, 60.0),
+        run("plain", 1, 52.0, sigma=2.0, gain=0.25), run("plain", 2, 61.0, sigma=3.0, gain=0.25),
+    ]  # fmt: skip
+    header, _, stock, plain = format_experiments({"runs": runs, "against": "stock"}).splitlines()
+    assert "AP over stock" in header
+    assert "55.0 ± 7.1" in stock
+    assert "56.5 ± 6.4" in plain
+    assert "+1.5 ± 0.7" in plain
+    assert "2.50 ± 0.71" in plain
+    assert "0.250 ± 0.000" in plain
+    assert "K" not in header.replace("K of", "")  # no run has a kernel's numbers
+
+
+def test_nothing_complete_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="no run of a is complete"):
+        collect(Plan("a", "", "c.yaml", "stock", [1], {}, {"stock": {}}), tmp_path)
