@@ -112,8 +112,3 @@ def test_the_tables_of_bbbc010_are_those_of_the_results():
     assert [text for text in told if text not in COLORING] == []
     decoder = content["decoder"]
     assert tabulate(decoder["rows"], ["", *decoder["columns"]], floatfmt=".1f") in COLORING
-
-
-def test_first_picture_is_small():
-    [picture] = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
-    assert (ROOT / picture).stat().st_size < 300_000

@@ -1,4 +1,5 @@
-"""Draws the pictures of README and docs, from results that were written down and trained models.
+"""Draws the pictures and tables of README and docs, from results that were written down and trained
+models.
 
     python tools/figures.py
 
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, show_messages
-from semiconv_d2.engine.figures import documented_figures, draw_figures
+from semiconv_d2.engine.figures import documented_figures, draw_figures, update_tables
+
+TABLES = Path("docs/results.md")
 
 
 def main():
@@ -30,6 +33,8 @@ def main():
     try:
         for name, status in draw_figures(arguments.output, chosen):
             print(f"{name:<20} {status}")
+        if not arguments.only:
+            print(f"{TABLES.name:<20} {update_tables(TABLES)}")
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")
 

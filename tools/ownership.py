@@ -35,7 +35,8 @@ def main():
     print(format_ownership(measured))
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"weights": cfg.MODEL.WEIGHTS, **columns(measured)}, arguments.output)
+        content = {"kind": "ownership", "weights": cfg.MODEL.WEIGHTS, "data": cfg.DATASETS.TEST[0]}
+        write_json(content | columns(measured), arguments.output)
 
 
 if __name__ == "__main__":

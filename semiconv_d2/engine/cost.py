@@ -97,6 +97,7 @@ def benchmark_models(
             case["parts"] = _measure_parts(models[SEMICONV], setting, device, repeats)
         cases.append(case)
     return {
+        "kind": "cost",
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",
         "threads": torch.get_num_threads(),
         "repeats": repeats,

@@ -127,6 +127,7 @@ def collect(plan: Plan, output: Path) -> dict:
     if not runs:
         raise ConfigError(f"no run of {plan.name} is complete in {output}")
     return {
+        "kind": "experiments",
         "about": plan.about,
         "config": plan.config,
         "against": plan.against,

@@ -1,4 +1,5 @@
-"""The pictures of README and docs, from results that were written down and from trained models."""
+"""The pictures and tables of README and docs, from results that were written down and from trained
+models."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..data.prepared import datasets_root, images_path, json_path
 from ..visualization.figures import save
 from ..visualization.results import draw_attaching, draw_difficulty
 from .coloring_views import view_colorings
+from .documents import fill_tables
 from .dots import draw_results
 from .drop_in import redraw_comparison
 from .setup import load_config
@@ -54,6 +56,15 @@ def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str,
             status = "drawn"
         report += [(name, status) for name in figure.names]
     return report
+
+
+def update_tables(document: Path, root: Path = Path()) -> str:
+    """Draws the tables of a document anew; returns what became of it."""
+    before = document.read_text(encoding="utf-8")
+    after = fill_tables(before, root)
+    if after != before:
+        document.write_text(after, encoding="utf-8")
+    return "drawn" if after != before else "as it was"
 
 
 def documented_figures(results: Path = Path("results")) -> list[FigureFile]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from semiconv_d2.engine.figures import FigureFile, documented_figures, draw_figures
+from semiconv_d2.engine.documents import fill_tables
+from semiconv_d2.engine.figures import (
+    FigureFile,
+    documented_figures,
+    draw_figures,
+    update_tables,
+)
+from semiconv_d2.engine.ownership import Ownership
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,3 +67,24 @@ def test_the_tool_names_what_it_does(run_tool, tmp_path):
     status, _, err = run_tool("tools/figures.py", "--only", "none.png")
     assert status == 2
     assert "there are" in err
+
+
+def test_tables_are_those_of_the_results():
+    document = ROOT / "docs" / "results.md"
+    text = document.read_text(encoding="utf-8")
+    assert text.count("<!-- table: ") == text.count("```\n\n") + text.endswith("```\n")
+    assert fill_tables(text, ROOT) == text
+
+
+def test_a_table_is_drawn_behind_its_comment(tmp_path):
+    values = {key: [0.5, 1.0] for key in Ownership._fields} | {"by_kernel": [None, None]}
+    (tmp_path / "a.json").write_text(json.dumps({"kind": "ownership", **values}))
+    document = tmp_path / "results.md"
+    document.write_text("Before.\n\n<!-- table: a.json -->\n\nAfter.\n")
+    assert update_tables(document, tmp_path) == "drawn"
+    text = document.read_text()
+    assert text.startswith("Before.\n\n<!-- table: a.json -->\n\n```\n")
+    assert text.endswith("```\n\nAfter.\n")
+    assert "IoU as it is" in text
+    assert "75.0" in text
+    assert update_tables(document, tmp_path) == "as it was"

@@ -1,0 +1,51 @@
+"""Tables in documents, from results that were written down.
+
+A table is the code block behind a comment that names its JSON:
+
+    <!-- table: results/cost_cpu.json -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .cost import format_costs
+from .experiments import format_experiments
+from .ownership import Ownership, format_ownership
+
+_TABLE = re.compile(
+    r"(?P<comment><!-- table: (?P<path>\S+) -->\n)(?:\n```\n.*?\n```\n)?", re.DOTALL
+)
+
+
+def _format_ownership(content: Mapping) -> str:
+    values = (np.array(content[key], dtype=float) for key in Ownership._fields)
+    return format_ownership(Ownership(*values))
+
+
+FORMATS: dict[str, Callable[[Mapping], str]] = {
+    "cost": format_costs,
+    "experiments": format_experiments,
+    "ownership": _format_ownership,
+}
+"""By the "kind" of a JSON."""
+
+
+def fill_tables(text: str, root: Path) -> str:
+    """A document with its tables drawn anew.
+
+    Args:
+        text: Markdown.
+        root: folder that the paths of JSON files start from.
+    """
+
+    def draw(match: re.Match) -> str:
+        content = json.loads((root / match["path"]).read_text(encoding="utf-8"))
+        return f"{match['comment']}\n```\n{FORMATS[content['kind']](content)}\n```\n"
+
+    return _TABLE.sub(draw, text)
