@@ -163,11 +163,14 @@ def _config(config_file: str, overrides: Sequence[str], setting: Setting, name: 
 def _build(cfg: CfgNode) -> nn.Module:
     seed_all_rng(0)
     model = build_model(cfg)
-    # An untrained model finds nothing that it is sure of. One class gets a head start, so that
-    # there are as many detections as the setting says.
+    # An untrained model finds nothing that it is sure of, and random boxes are none. Here one class
+    # is likely everywhere and boxes are anchors, so that there are as many detections as wanted.
     predictor = model.roi_heads.box_predictor
     for one in predictor if isinstance(predictor, nn.ModuleList) else [predictor]:
+        nn.init.zeros_(one.cls_score.weight)
         nn.init.constant_(one.cls_score.bias[:1], 5.0)
+        nn.init.zeros_(one.bbox_pred.weight)
+    nn.init.zeros_(model.proposal_generator.rpn_head.anchor_deltas.weight)
     return model
 
 
