@@ -3,6 +3,8 @@
 Shapes: N instances of an image, R regions, M side of a region's grid.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from detectron2.layers import ROIAlign
@@ -10,6 +12,9 @@ from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
 from torch import Tensor
+
+_BYTE = 255  # the largest number that it holds
+_REACH = 2  # pixels beyond a box that bilinear samples inside it may look at, and one to spare
 
 
 class CroppedMasks:
@@ -38,11 +43,32 @@ def crop_masks(instances: list[Instances], boxes: list[Boxes], side: int) -> lis
     An image without annotations has no `gt_masks` at all.
     """
     return [
-        x.gt_masks.crop_and_resize(b.tensor, side).to(b.device)
+        _crop(x.gt_masks, b.tensor, side).to(b.device)
         if len(x)
         else torch.zeros(0, side, side, dtype=torch.bool, device=b.device)
         for x, b in zip(instances, boxes, strict=True)
     ]
+
+
+def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int) -> Tensor:
+    """As `masks.crop_and_resize`. On the CPU bit masks are first cut to windows around the boxes:
+    Detectron2 turns whole images into floats, which takes ten times as long and hundreds of
+    mebibytes. Pixels that are half covered may be rounded to the other side."""
+    if not isinstance(masks, BitMasks) or masks.device.type != "cpu":
+        return masks.crop_and_resize(boxes, side)
+    height, width = masks.image_size
+    limit = torch.tensor([width, height])
+    first = (boxes[:, :2].floor().long() - _REACH).clamp(min=0).minimum(limit - 1)
+    last = (boxes[:, 2:].ceil().long() + _REACH).clamp(min=1).minimum(limit)
+    shifted = torch.cat([torch.zeros(len(boxes), 1), boxes - first.repeat(1, 2)], dim=1)
+    pool = ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
+    crops = torch.empty(len(boxes), side, side, dtype=torch.bool)
+    for mask, box, (x0, y0), (x1, y1), crop in zip(
+        masks.tensor, shifted, first.tolist(), last.tolist(), crops, strict=True
+    ):
+        window = mask[y0:y1, x0:x1].float()
+        crop[:] = pool(window[None, None], box[None])[0, 0] >= 0.5
+    return crops
 
 
 def coverage_maps(targets: list[Instances]) -> Tensor:
@@ -75,14 +101,14 @@ def crop_coverage(maps: Tensor, boxes: list[Boxes], side: int) -> tuple[Tensor, 
 
 
 def _count(targets: Instances) -> Tensor:
-    """How many instances cover each pixel: (H, W)."""
+    """How many instances cover each pixel, (H, W): 0, 1, or 2 and more."""
     height, width = targets.image_size
     device = targets.gt_boxes.device
     if not len(targets):
         return torch.zeros(height, width, device=device)
     masks = targets.gt_masks
     if isinstance(masks, BitMasks):
-        return masks.tensor.sum(dim=0)
+        return _count_bits(masks.tensor)
     if isinstance(masks, PolygonMasks):
         return torch.from_numpy(_count_polygons(masks, height, width)).to(device)
     raise TypeError(
@@ -90,6 +116,17 @@ def _count(targets: Instances) -> Tensor:
         "the pixels that instances share. Set MODEL.SEMICONV.SHARED_PIXELS to 'count' and "
         "KERNEL_PIXELS to 'region' to train without."
     )
+
+
+def _count_bits(masks: Tensor) -> Tensor:
+    """How many of the masks, (N, H, W) boolean, cover each pixel, up to 2 in each 255 of them.
+
+    In bytes, which is 60 times as fast as a sum of booleans."""
+    parts = [
+        part.view(torch.uint8).sum(dim=0, dtype=torch.uint8).clamp(max=2)
+        for part in masks.split(_BYTE)
+    ]
+    return torch.stack(parts).sum(dim=0)
 
 
 def _count_polygons(masks: PolygonMasks, height: int, width: int) -> np.ndarray:

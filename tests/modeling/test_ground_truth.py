@@ -92,3 +92,29 @@ def test_cropped_masks_refuse_another_crop():
         masks.crop_and_resize(torch.zeros(2, 4), 14)
     with pytest.raises(ValueError, match="side 28"):
         masks.crop_and_resize(torch.zeros(3, 4), 28)
+
+
+@pytest.mark.parametrize("side", [7, 28])
+def test_crops_of_bit_masks_are_detectron2_s(side):
+    """Boxes inside, across and outside of the image; a half-covered pixel may be rounded either
+    way."""
+    masks = BitMasks(random_masks(200, 90, 70))
+    corners = torch.rand(200, 2) * torch.tensor([110.0, 130.0]) - 20
+    boxes = Boxes(torch.cat([corners, corners + 0.5 + 60 * torch.rand(200, 2)], dim=1))
+    boxes.tensor[:4] = torch.tensor(
+        [[-40.0, 0, -10, 30], [80, 95, 99, 99], [0, 0, 70, 90], [-0.4, -0.4, 0.3, 0.3]]
+    )
+    [crops] = crop_masks([image_with(masks, 90, 70)], [boxes], side)
+    expected = masks.crop_and_resize(boxes.tensor, side)
+    assert (crops != expected).float().mean() < 1e-4
+    assert crops.dtype == torch.bool
+    assert crops.float().mean() > 0.05
+
+
+def test_hundreds_of_masks_over_one_pixel_are_counted():
+    for num in (254, 255, 256, 257, 510, 511, 600):
+        masks = torch.zeros(num, 3, 4, dtype=torch.bool)
+        masks[:, 0, 0] = masks[-1, 1, 1] = True
+        covered, shared = coverage_maps([image_with(BitMasks(masks), 3, 4)])[0]
+        assert torch.equal(covered.bool(), masks.any(dim=0))
+        assert torch.equal(shared.bool(), masks.sum(dim=0) >= 2)

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, SeedKernel, SemiConvMixin, SemiConvROIHeads
 from semiconv_d2.engine import load_config
+from semiconv_d2.modeling import ground_truth
 
 STOCK = ("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
 OFF = (
@@ -620,16 +621,14 @@ def test_coordinates_are_in_strides_of_the_assigned_level(make_model):
 
 
 def test_ground_truth_is_cropped_once(make_model, make_batch, losses_of, monkeypatch):
-    from detectron2.structures import BitMasks
-
     calls = []
-    original = BitMasks.crop_and_resize
+    original = ground_truth._crop
 
-    def counted(self, boxes, side):
+    def counted(masks, boxes, side):
         calls.append(len(boxes))
-        return original(self, boxes, side)
+        return original(masks, boxes, side)
 
-    monkeypatch.setattr(BitMasks, "crop_and_resize", counted)
+    monkeypatch.setattr(ground_truth, "_crop", counted)
     losses_of(make_model(), make_batch(3))
     # Once for the regions, which mask loss and kernel loss share; once for the whole instances.
     assert len(calls) == 2
