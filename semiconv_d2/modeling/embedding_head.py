@@ -1,5 +1,6 @@
 """The embedding subnet of section 3.5: one set of weights for all feature levels."""
 
+import torch
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
@@ -51,6 +52,31 @@ class EmbeddingHead(nn.Module):
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level."""
         return [
-            self.embedding(self.relu(self.hidden(scale_gradient(x, self.gradient_scale))))
+            self._embed(self.relu(self.hidden(scale_gradient(x, self.gradient_scale))))
             for x in features
         ]
+
+    def _embed(self, hidden: Tensor) -> Tensor:
+        """The last layer. At test on the CPU, where convolutions to few channels are slow, by
+        `shifted_convolution`; tracing would take the sizes that it needs for constants."""
+        quick = hidden.device.type == "cpu" and not torch.is_grad_enabled()
+        if quick and self.embedding.kernel_size == (3, 3) and not torch.jit.is_tracing():
+            return shifted_convolution(hidden, self.embedding.weight, self.embedding.bias)
+        return self.embedding(hidden)
+
+
+def shifted_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution that keeps the size of the map, as one 1×1 convolution to all products and the
+    sum of these at their places: the same up to rounding.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (D, C, k, k), k odd.
+        bias: (D,)
+    """
+    dim, channels, side, _ = weight.shape
+    # Where a convolution reads at an offset, this writes at the opposite one.
+    products = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
+    columns = nn.functional.conv2d(x, products).flatten(2)
+    folded = nn.functional.fold(columns, x.shape[2:], side, padding=side // 2)
+    return folded + bias.to(folded.dtype).view(dim, 1, 1)
