@@ -2,7 +2,7 @@
 #
 #   make demo               train and compare stock Mask R-CNN and its semi-convolutional twin
 #   make dots               the paper's experiment with dots: can an operator tell copies apart?
-#   make figures            the pictures of README and docs, from results/ and trained models
+#   make figures            the pictures and tables of README and docs, from results/ and trained models
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
 #   make -s python          path of the environment's interpreter, for anything else

@@ -138,34 +138,46 @@ def collect(plan: Plan, output: Path) -> dict:
 
 
 def format_experiments(content: dict) -> str:
-    """The table that people read: means over seeds, with deviations where there are several."""
+    """The tables that people read: means over seeds, with deviations where there are several."""
     by_variant: dict[str, list[dict]] = {}
     for run in content["runs"]:
         by_variant.setdefault(run["variant"], []).append(run)
     stock = {run["seed"]: run["values"] for run in by_variant.get(content["against"], [])}
     columns = [c for c in _MEASURES if any(c in r["values"] for r in content["runs"])]
     owned = [k for k in LABELS if any(r["ownership"].get(k) for r in content["runs"])]
-    rows = []
+    measures, insights = [], []
     for name, runs in by_variant.items():
         pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
         changes = [a["AP"] - b["AP"] for a, b in pairs]
         own = name == content["against"]
-        rows.append(
+        measures.append(
             [
                 name,
                 str(len(runs)),
                 *(_spread([r["values"].get(c) for r in runs]) for c in columns),
                 "" if own else _spread(changes, "+.1f"),
+            ]
+        )
+        insights.append(
+            [
+                name,
                 *(_spread([r[key] for r in runs], form) for key, form in _LEARNED),
                 *(_spread([r["ownership"].get(k) for r in runs]) for k in owned),
             ]
         )
-    headers = [
-        "variant", "seeds", *columns, f"AP over {content['against']}", *("σ", "gain"),
-        *(LABELS[k] for k in owned),
-    ]  # fmt: skip
-    align = ["left", *["right"] * (len(headers) - 1)]
-    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+    tables = (
+        (measures, ["variant", "seeds", *columns, f"AP over {content['against']}"]),
+        (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
+    )
+    return "\n\n".join(
+        tabulate(
+            rows,
+            [h.replace(", ", ",\n").replace("contact ", "contact\n") for h in headers],
+            disable_numparse=True,
+            colalign=["left", *["right"] * (len(headers) - 1)],
+        )
+        for rows, headers in tables
+    )
 
 
 _LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
