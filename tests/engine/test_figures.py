@@ -72,7 +72,7 @@ def test_the_tool_names_what_it_does(run_tool, tmp_path):
 def test_tables_are_those_of_the_results():
     document = ROOT / "docs" / "results.md"
     text = document.read_text(encoding="utf-8")
-    assert text.count("<!-- table: ") == text.count("```\n\n") + text.endswith("```\n")
+    assert text.count("<!-- table: ") == len(re.findall(r" -->\n\n```\n", text)) >= 4
     assert fill_tables(text, ROOT) == text
 
 
