@@ -35,6 +35,7 @@ _MEASURES = {  # columns of the table: the row of evaluation.json, the value in 
     **{f"contact {label}": (f"contact_{i}", "AP") for i, label in enumerate(CONTACT.labels)},
     "avS": ("S", "mean"),
 }
+_LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,6 @@ def format_experiments(content: dict) -> str:
         )
         for rows, headers in tables
     )
-
-
-_LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
 
 
 def _spread(values: Sequence[float | None], form: str = ".1f") -> str:

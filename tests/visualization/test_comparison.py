@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+from rendered import seen
 
 from semiconv_d2.visualization.comparison import (
     CLEANED,
@@ -165,13 +166,6 @@ def differences():
     figure = draw_differences(image, truth, a, b, ("first", "second"))
     FigureCanvasAgg(figure).draw()
     return figure
-
-
-def seen(figure, ax, x, y):
-    """The colour at a point of the data."""
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
-    column, row = ax.transData.transform((x, y))
-    return pixels[len(pixels) - 1 - int(row), int(column)]
 
 
 def test_an_instance_has_one_colour_in_all_panels(differences):

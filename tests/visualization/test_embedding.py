@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rendered import seen
 
 from semiconv_d2.visualization.embedding import (
     draw_embedding,
@@ -134,13 +135,6 @@ def arrow_picture():
     figure = draw_embedding(image, colours, starts, ends, PALETTE[[0, 4]])
     FigureCanvasAgg(figure).draw()
     return figure
-
-
-def seen(figure, ax, x, y):
-    """The colour at a point of the data."""
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
-    column, row = ax.transData.transform((x, y))
-    return pixels[len(pixels) - 1 - int(row), int(column)]
 
 
 def test_arrows_lie_between_their_ends(arrow_picture):

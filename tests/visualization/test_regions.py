@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rendered import seen
 
 from semiconv_d2.visualization.masks import instance_colours
 from semiconv_d2.visualization.regions import (
@@ -74,13 +75,6 @@ def rendered(views, image=IMAGE):
     FigureCanvasAgg(figure).draw()
     panels = [ax for ax in figure.axes if len(ax.images) and ax.get_facecolor()[0] != 1]
     return figure, [panels[i : i + 6] for i in range(0, len(panels), 6)]
-
-
-def seen(figure, ax, x, y):
-    """The colour at a point of the data."""
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
-    column, row = ax.transData.transform((x, y))
-    return pixels[len(pixels) - 1 - int(row), int(column)]
 
 
 def test_arrays_lie_where_their_samples_are_in_the_image():
