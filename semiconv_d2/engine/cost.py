@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -101,7 +102,7 @@ def benchmark_models(
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",
         "threads": torch.get_num_threads(),
         "repeats": repeats,
-        "config": config_file,
+        "config": Path(config_file).name,
         "overrides": list(overrides),
         "parameters": {
             name: sum(p.numel() for p in model.parameters()) for name, model in models.items()
