@@ -14,8 +14,9 @@ from semiconv_d2 import get_config_file
 from ..data.geometry import CONTACT
 from ..data.prepared import datasets_root, images_path, json_path
 from ..visualization.figures import save
-from ..visualization.results import draw_attaching, draw_difficulty
+from ..visualization.results import draw_attaching, draw_costs, draw_difficulty
 from .coloring_views import view_colorings
+from .cost import PHASES, Setting
 from .documents import fill_tables
 from .dots import draw_results
 from .drop_in import redraw_comparison
@@ -85,6 +86,12 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
             lambda output: _draw_attaching(results, output / "attaching.svg"),
         ),
         FigureFile(
+            ["cost_cpu.svg"],
+            [results / "cost_cpu.json"],
+            in_git,
+            lambda output: _draw_costs(results / "cost_cpu.json", output / "cost_cpu.svg"),
+        ),
+        FigureFile(
             ["dots.png"],
             [results / "dots.json"],
             in_git,
@@ -127,6 +134,19 @@ def _draw_contact(results: Path, path: Path) -> None:
     by_model = {r["model"]: r["contact"] for r in rows if "k-means" not in r["model"]}
     meaning = "share of a worm's outline that touches others"
     save(draw_difficulty(by_model, CONTACT.labels, meaning), path)
+
+
+def _draw_costs(content: Path, path: Path) -> None:
+    cases = _read(content)["cases"]
+    labels = [str(Setting(c["size"], c["instances"], c["resolution"])) for c in cases]
+    panels = {
+        f"{phase}: {what}": {
+            name: [c["costs"][phase][name][key] for c in cases] for name in cases[0]["costs"][phase]
+        }
+        for phase in PHASES
+        for what, key in (("time", "ratio"), ("peak memory", "memory_ratio"))
+    }
+    save(draw_costs(panels, [label.replace(", ", "\n") for label in labels]), path)
 
 
 def _draw_demo(output: Path) -> None:

@@ -64,6 +64,42 @@ def draw_difficulty(
     return figure
 
 
+def draw_costs(
+    panels: Mapping[str, Mapping[str, Sequence[float | None]]], labels: Sequence[str]
+) -> Figure:
+    """What models cost, as multiples of the first one.
+
+    Args:
+        panels: ratio of each setting by model, by what is measured; None for one not measured.
+        labels: of the settings.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(panels) // 2)
+    figure = Figure(figsize=(8, 1.2 + rows * (0.5 + 0.6 * len(labels))), layout="constrained")
+    axes = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+    for ax, (title, by_model) in zip(axes.flat, panels.items(), strict=False):
+        for number, (name, ratios) in enumerate(by_model.items()):
+            known = [(r, i) for i, r in enumerate(ratios) if r is not None]
+            style = {"color": PALETTE[number], "marker": _MARKERS[number], "linestyle": ""}
+            ax.plot(*zip(*known, strict=True), label=name, **style)
+        ax.set(title=title)
+        ax.axvline(1, color="grey", linewidth=0.8)
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    first = axes[0, 0]
+    first.set(xscale="log")
+    low, high = first.get_xlim()
+    ticks = [t for t in (0.25, 0.5, 1, 2, 4, 8) if low <= t <= high]
+    first.set_xticks(ticks, labels=[f"{t:g} ×" for t in ticks])
+    first.set_xticks([], minor=True)
+    first.set_yticks(range(len(labels)), labels=labels)
+    first.set_ylim(len(labels) - 0.5, -0.5)
+    handles, names = first.get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=4)
+    return figure
+
+
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 

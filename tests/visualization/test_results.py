@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semiconv_d2.visualization.masks import PALETTE
-from semiconv_d2.visualization.results import draw_attaching, draw_difficulty
+from semiconv_d2.visualization.results import draw_attaching, draw_costs, draw_difficulty
 
 
 def lines_by_label(figure) -> dict:
@@ -48,3 +48,21 @@ def test_the_legend_has_the_colours_of_the_lines():
     for number, name in enumerate(legend):
         np.testing.assert_allclose(legend[name], PALETTE[number])
         np.testing.assert_allclose(lines[name].get_color(), PALETTE[number])
+
+
+def test_costs_are_where_their_ratios_are():
+    time = {"stock": [1.0, 1.0], "ours": [1.02, 1.04], "other": [2.5, 3.0]}
+    memory = {"stock": [1.0, None], "ours": [0.9, None], "other": [4.0, None]}
+    figure = draw_costs({"time": time, "memory": memory}, ("800 px", "400 px"))
+    assert [ax.get_title() for ax in figure.axes] == ["time", "memory"]
+    for ax, ratios in zip(figure.axes, (time, memory), strict=True):
+        points = {p.get_label(): p for p in ax.lines if p.get_label() in ratios}
+        for name, values in ratios.items():
+            known = [(v, i) for i, v in enumerate(values) if v is not None]
+            np.testing.assert_allclose(points[name].get_xydata(), known)
+        low, high = ax.get_xlim()
+        assert low < 1 < high
+    first, last = (figure.axes[0].transData.transform((1, i))[1] for i in range(2))
+    assert first > last, "the first setting is at the top"
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["800 px", "400 px"]
+    assert [*legend_colours(figure)] == ["stock", "ours", "other"]
