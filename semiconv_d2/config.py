@@ -1,7 +1,7 @@
-"""The plugin's config keys: the model's under MODEL.SEMICONV, and under MODEL.COLORING what
-InstanceColoring has beside them; INPUT.QUARTER_TURNS, OWN_DATA, EVALUATION and WANDB, which the
-tools read. Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels
-come from the keys that it has for them."""
+"""The plugin's config keys: the model's under MODEL.SEMICONV, under MODEL.COLORING what
+InstanceColoring has beside them, and under MODEL.TIMM a backbone; INPUT.QUARTER_TURNS, OWN_DATA,
+EVALUATION and WANDB, which the tools read. Everything else is Detectron2's own: classes, mask
+resolution, pooling and FPN levels come from the keys that it has for them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_semiconv_config(cfg: CfgNode) -> None:
     for parent, name, add in (
         (cfg.MODEL, "SEMICONV", _add_model),
         (cfg.MODEL, "COLORING", _add_coloring),
+        (cfg.MODEL, "TIMM", _add_timm),
         (cfg, "OWN_DATA", _add_own_data),
         (cfg, "EVALUATION", _add_evaluation),
         (cfg, "WANDB", _add_wandb),
@@ -41,6 +42,8 @@ def _add_model(node: CfgNode) -> None:
     node.EMBEDDING_DIM = 8
     # Channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the features.
     node.HIDDEN_DIM = 256
+    # Layers before the last one: the 1×1 convolution, and 3×3 ones of HIDDEN_DIM channels after it.
+    node.HIDDEN_LAYERS = 1
     # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
     node.GRADIENT_SCALE = 0.1
     # Learning rate of subnet, σ and gain, as a multiple of SOLVER.BASE_LR. Read by
@@ -78,6 +81,11 @@ def _add_model(node: CfgNode) -> None:
     # raise them as well.
     node.EVIDENCE = "log"
 
+    # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
+    # the place of K. In training these are the true instances, at test the other detections. Needs
+    # EMBEDDING_LEVELS "finest".
+    node.COMPETITION = False
+
     # --- Losses. A loss of weight 0 is left out.
     # The segment embedding loss, equation (5).
     node.EMBEDDING_LOSS_WEIGHT = 1.0
@@ -89,6 +97,17 @@ def _add_model(node: CfgNode) -> None:
     # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
     # "count" takes them as its own.
     node.SHARED_PIXELS = "ignore"
+
+    # --- Masks; all three work with RESCORE False and without losses too, on a stock model.
+    # What mask logits are trained towards: "hard", whether most of a cell is covered, which is
+    # Detectron2's, or "soft", how much of it.
+    node.MASK_TARGETS = "hard"
+    # Whether scores are multiplied by the IoU that masks can be expected to have, by their own
+    # probabilities, at test. Scores become smaller, and those of doubtful masks most.
+    node.MASK_SCORE = False
+    # Whether a pixel that several detections claim is left to the one whose score times probability
+    # is largest there, at test.
+    node.EXCLUSIVE_MASKS = False
 
 
 def _add_coloring(node: CfgNode) -> None:
@@ -117,6 +136,17 @@ def _add_coloring(node: CfgNode) -> None:
     # Instances of fewer pixels than this, in the image as it came, are left out: a single pixel
     # with an odd embedding agrees with itself perfectly.
     node.MIN_PIXELS = 10
+
+
+def _add_timm(node: CfgNode) -> None:
+    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN.
+
+    # Of timm's architecture.
+    node.NAME = "tf_efficientnet_lite0"
+    # Checkpoint of the classifier, in PyTorch's format. "": random weights.
+    node.WEIGHTS = ""
+    # Whether its batch normalisation keeps the statistics of these weights.
+    node.FREEZE_NORM = True
 
 
 def _add_own_data(node: CfgNode) -> None:

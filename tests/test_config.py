@@ -80,7 +80,13 @@ def test_parts_have_the_defaults_of_their_keys():
         assert {n: part[n.lower()].default for n in names} == {n: keys[n] for n in names}
 
 
-SECTIONS = {"MODEL.SEMICONV": 10, "MODEL.COLORING": 9, "OWN_DATA": 4, "EVALUATION": 3}
+SECTIONS = {
+    "MODEL.SEMICONV": 10,
+    "MODEL.COLORING": 9,
+    "MODEL.TIMM": 3,
+    "OWN_DATA": 4,
+    "EVALUATION": 3,
+}
 
 
 def section(name):

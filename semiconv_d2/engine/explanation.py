@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ..modeling import InstanceColoring, SemiConvMixin
+from ..modeling.rescoring import RescoredMasks
 from ..ops import (
     log_affinities,
     log_odds,
@@ -77,13 +78,16 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
     features = model.backbone(batch.tensor)
     found = model.inference([image], do_postprocess=False)
     [found] = found[0] if isinstance(found, tuple) else found  # PanopticFPN adds its segments
-    found = found[found.scores >= score_threshold]
     height, width = batch.image_sizes[0]
     size = image.get("height", height), image.get("width", width)
     scale = torch.tensor([size[1] / width, size[0] / height], device=batch.tensor.device)
 
-    heads, boxes = model.roi_heads, found.pred_boxes
-    masks = heads.rescore_masks(features, [boxes], [found.pred_classes])
+    heads = model.roi_heads
+    masks = heads.rescore_masks(features, [found])
+    shown = found.scores >= score_threshold  # the others compete all the same
+    masks = RescoredMasks(*(x[shown] for x in masks))
+    found = found[shown]
+    boxes = found.pred_boxes
     maps = heads.embedding_maps(features)
     psi = heads.region_embedding(maps, [boxes])
     weights = masks.seed_weights

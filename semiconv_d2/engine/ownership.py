@@ -17,7 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.layers import paste_masks_in_image
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Boxes, BoxMode
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -189,7 +189,9 @@ def _logits(
     """s, log K and ŝ of regions, (R, M, M) each on the CPU; without a kernel there is no log K."""
     heads, classes = model.roi_heads, classes.to(boxes.device)
     if isinstance(heads, SemiConvMixin) and heads.seed_kernel is not None:
-        masks = heads.rescore_masks(features, [boxes], [classes])
+        # The size of the image is not looked at.
+        regions = Instances((0, 0), pred_boxes=boxes, pred_classes=classes)
+        masks = heads.rescore_masks(features, [regions])
         return masks.logits.cpu(), masks.log_kernel.cpu(), masks.rescored.cpu()
     pooled = heads.mask_pooler([features[f] for f in heads.mask_in_features], [boxes])
     logits = heads.mask_head.layers(pooled)

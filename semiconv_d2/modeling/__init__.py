@@ -5,6 +5,7 @@ from .instance_coloring import InstanceColoring
 from .learned_kernel import LearnedKernel
 from .rescoring import RegionEmbedding, SeedKernel
 from .roi_heads import SemiConvCascadeROIHeads, SemiConvMixin, SemiConvROIHeads
+from .timm_backbone import TimmBackbone
 
 __all__ = [
     "EmbeddingHead",
@@ -15,4 +16,5 @@ __all__ = [
     "SemiConvCascadeROIHeads",
     "SemiConvMixin",
     "SemiConvROIHeads",
+    "TimmBackbone",
 ]

@@ -8,7 +8,8 @@ from ..ops import scale_gradient
 
 
 class EmbeddingHead(nn.Module):
-    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out.
+    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out. More hidden
+    layers on request, 3×3 convolution → ReLU each, before the last one.
 
     The last layer starts near zero, so that at first Ψ ≈ u: pixels are as far apart as they are
     in the image.
@@ -19,6 +20,7 @@ class EmbeddingHead(nn.Module):
         *,
         in_channels: int,
         hidden_dim: int = 256,
+        hidden_layers: int = 1,
         embedding_dim: int = 8,
         gradient_scale: float = 0.1,
     ):
@@ -27,6 +29,7 @@ class EmbeddingHead(nn.Module):
             in_channels: channels of every feature map.
             hidden_dim: channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the
                 features, as in the paper's experiment with dots.
+            hidden_layers: the 1×1 convolution, and 3×3 ones after it.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps. The
                 gradient of the subnet's own weights is not scaled.
@@ -37,6 +40,11 @@ class EmbeddingHead(nn.Module):
                 f"EMBEDDING_DIM is {embedding_dim}; the first two channels are geometric, so it "
                 "must be at least 2."
             )
+        if hidden_layers < 1 or (hidden_layers > 1 and not hidden_dim):
+            raise ValueError(
+                f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1, and 1 where HIDDEN_DIM "
+                "is 0."
+            )
         self.gradient_scale = gradient_scale
         if hidden_dim:
             self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
@@ -46,15 +54,16 @@ class EmbeddingHead(nn.Module):
         else:
             self.hidden = self.relu = nn.Identity()
             self.embedding = nn.Conv2d(in_channels, embedding_dim, kernel_size=1)
+        self.deeper = _deeper(hidden_dim, hidden_layers - 1) if hidden_layers > 1 else None
         nn.init.normal_(self.embedding.weight, std=0.001)
         nn.init.zeros_(self.embedding.bias)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level."""
-        return [
-            self._embed(self.relu(self.hidden(scale_gradient(x, self.gradient_scale))))
-            for x in features
-        ]
+        hidden = [self.relu(self.hidden(scale_gradient(x, self.gradient_scale))) for x in features]
+        if self.deeper is not None:
+            hidden = [self.deeper(x) for x in hidden]
+        return [self._embed(x) for x in hidden]
 
     def _embed(self, hidden: Tensor) -> Tensor:
         """The last layer. At test on the CPU, where convolutions to few channels are slow, by
@@ -63,6 +72,15 @@ class EmbeddingHead(nn.Module):
         if quick and self.embedding.kernel_size == (3, 3) and not torch.jit.is_tracing():
             return shifted_convolution(hidden, self.embedding.weight, self.embedding.bias)
         return self.embedding(hidden)
+
+
+def _deeper(dim: int, layers: int) -> nn.Sequential:
+    parts = nn.Sequential()
+    for _ in range(layers):
+        convolution = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
+        weight_init.c2_msra_fill(convolution)
+        parts.extend([convolution, nn.ReLU(inplace=True)])
+    return parts
 
 
 def shifted_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

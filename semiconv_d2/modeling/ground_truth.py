@@ -11,9 +11,10 @@ from detectron2.layers import ROIAlign
 from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
-from torch import Tensor
+from torch import Tensor, nn
 
 _BYTE = 255  # the largest number that it holds
+_SUBSAMPLES = 4  # along a side of a cell, where masks are polygons
 _REACH = 2  # pixels beyond a box that bilinear samples inside it may look at, and one to spare
 
 
@@ -21,11 +22,14 @@ class CroppedMasks:
     """Masks that are cropped already, in the place of `gt_masks`: passes through a stock loss."""
 
     def __init__(self, crops: Tensor):
-        """`crops`: (R, M, M), boolean."""
+        """`crops`: (R, M, M), boolean, or the share of each cell that the mask covers."""
         self.crops = crops
 
     def __len__(self) -> int:
         return len(self.crops)
+
+    def __getitem__(self, item: Tensor) -> CroppedMasks:
+        return CroppedMasks(self.crops[item])
 
     def crop_and_resize(self, boxes: Tensor, side: int) -> Tensor:
         """The crops, whose boxes and side must be those that they were made for."""
@@ -37,38 +41,58 @@ class CroppedMasks:
         return self.crops
 
 
-def crop_masks(instances: list[Instances], boxes: list[Boxes], side: int) -> list[Tensor]:
-    """Crops of `gt_masks` to boxes, (R_i, M, M) boolean for each image.
+def crop_masks(
+    instances: list[Instances], boxes: list[Boxes], side: int, *, soft: bool = False
+) -> list[Tensor]:
+    """Crops of `gt_masks` to boxes, (R_i, M, M) for each image: boolean, or if `soft` the share of
+    each cell that the mask covers, float32 in [0, 1].
 
     An image without annotations has no `gt_masks` at all.
     """
+    dtype = torch.float32 if soft else torch.bool
     return [
-        _crop(x.gt_masks, b.tensor, side).to(b.device)
+        _crop(x.gt_masks, b.tensor, side, soft).to(b.device)
         if len(x)
-        else torch.zeros(0, side, side, dtype=torch.bool, device=b.device)
+        else torch.zeros(0, side, side, dtype=dtype, device=b.device)
         for x, b in zip(instances, boxes, strict=True)
     ]
 
 
-def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int) -> Tensor:
-    """As `masks.crop_and_resize`. On the CPU bit masks are first cut to windows around the boxes:
-    Detectron2 turns whole images into floats, which takes ten times as long and hundreds of
-    mebibytes. Pixels that are half covered may be rounded to the other side."""
-    if not isinstance(masks, BitMasks) or masks.device.type != "cpu":
+def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int, soft: bool) -> Tensor:
+    """Boolean crops are those of Detectron2, but for half-covered pixels of bit masks on the CPU,
+    which may be rounded to the other side."""
+    if isinstance(masks, BitMasks) and masks.device.type == "cpu":
+        crops = _crop_windows(masks, boxes, side)
+        return crops if soft else crops >= 0.5
+    if not soft:
         return masks.crop_and_resize(boxes, side)
+    if isinstance(masks, BitMasks):
+        rois = convert_boxes_to_pooler_format([Boxes(box[None]) for box in boxes])
+        return _bit_pool(side)(masks.tensor[:, None].float(), rois)[:, 0]
+    fine = masks.crop_and_resize(boxes, side * _SUBSAMPLES).float()
+    return nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
+
+
+def _crop_windows(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
+    """Cuts masks to windows around the boxes first: whole images as floats, as Detectron2 has
+    them, take ten times as long and hundreds of mebibytes."""
     height, width = masks.image_size
     limit = torch.tensor([width, height])
     first = (boxes[:, :2].floor().long() - _REACH).clamp(min=0).minimum(limit - 1)
     last = (boxes[:, 2:].ceil().long() + _REACH).clamp(min=1).minimum(limit)
     shifted = torch.cat([torch.zeros(len(boxes), 1), boxes - first.repeat(1, 2)], dim=1)
-    pool = ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
-    crops = torch.empty(len(boxes), side, side, dtype=torch.bool)
+    pool = _bit_pool(side)
+    crops = torch.empty(len(boxes), side, side)
     for mask, box, (x0, y0), (x1, y1), crop in zip(
         masks.tensor, shifted, first.tolist(), last.tolist(), crops, strict=True
     ):
-        window = mask[y0:y1, x0:x1].float()
-        crop[:] = pool(window[None, None], box[None])[0, 0] >= 0.5
+        crop[:] = pool(mask[None, None, y0:y1, x0:x1].float(), box[None])[0, 0]
     return crops
+
+
+def _bit_pool(side: int) -> ROIAlign:
+    """As Detectron2 samples bit masks."""
+    return ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
 
 
 def coverage_maps(targets: list[Instances]) -> Tensor:
@@ -95,8 +119,9 @@ def crop_coverage(maps: Tensor, boxes: list[Boxes], side: int) -> tuple[Tensor, 
     Returns:
         covered, shared: (R, M, M) boolean.
     """
-    pool = ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
-    covered, shared = (pool(maps, convert_boxes_to_pooler_format(boxes)) >= 0.5).unbind(dim=1)
+    covered, shared = (_bit_pool(side)(maps, convert_boxes_to_pooler_format(boxes)) >= 0.5).unbind(
+        dim=1
+    )
     return covered, shared
 
 

@@ -209,6 +209,7 @@ class InstanceColoring(nn.Module):
             "embedding_head": EmbeddingHead(
                 in_channels=channels,
                 hidden_dim=node.HIDDEN_DIM,
+                hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
             ),

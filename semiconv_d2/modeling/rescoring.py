@@ -3,6 +3,7 @@
 Shapes: B images, R regions, D embedding channels, M side of a region's grid.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,14 +22,17 @@ from ..ops import (
     seed_embedding,
     seed_log_kernel,
     seed_weights,
+    summed_kernel,
 )
 from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
+from .competition import Rivals
 from .learned_kernel import LearnedKernel
 
 COORD_UNITS = ("stride", "pixel")
 GAINS = ("fixed", "learned")
 EVIDENCES = ("log", "logit")
+LOG_BACKGROUND = -1.0  # log b₀, at the start: as close as a pixel at a distance of σ
 
 
 class RegionEmbedding(nn.Module):
@@ -84,6 +88,17 @@ class RegionEmbedding(nn.Module):
         coordinates = map_coordinates(height, width, stride=stride, unit=unit, device=phi.device)
         return mix(at_least_float32(phi), coordinates, self.mixing)
 
+    def origins(self, boxes: Boxes, dim: int) -> Tensor:
+        """Of the frame of each region in that of the image, (R, D): with it added, Ψ of regions
+        that are pooled from the same level can be compared."""
+        box = boxes.tensor
+        origins = box.new_zeros(len(box), dim)
+        if self.mixing == "additive":
+            unit = self._pixels_per_unit([boxes])
+            centres = boxes.get_centers()
+            origins[:, :2] = centres / (unit[:, None] if isinstance(unit, Tensor) else unit)
+        return origins
+
     def _pixels_per_unit(self, boxes: list[Boxes]) -> Tensor | float:
         if self.coord_unit == "pixel":
             return 1.0
@@ -106,7 +121,7 @@ class RescoredMasks(NamedTuple):
     seed_weights: Tensor
     """p, how much each pixel contributes to the seed; sums to 1."""
     log_kernel: Tensor
-    """log K_σ between each pixel and the seed."""
+    """log K_σ between each pixel and the seed; with competition, log of the seed's share in it."""
     rescored: Tensor
     """ŝ, the mask logits after rescoring; where that is off, s as the stock head gives it."""
 
@@ -114,7 +129,9 @@ class RescoredMasks(NamedTuple):
 class SeedKernel(LearnedKernel):
     """Compares all pixels of a region with the region's seed, and rescores its mask logits.
 
-    ŝ = s + g · evidence, where evidence is log K_σ, or its logit. Learns σ, and g on request.
+    ŝ = s + g · evidence, where evidence is log P or its logit, and P is K_σ, or with competition
+    the share that the seed has in the pixel: K / (K + b + Σ_j w_j K_j), a softmax over the seed,
+    the J seeds of other instances and a background. Learns σ, and g and log b on request.
     """
 
     def __init__(
@@ -124,6 +141,7 @@ class SeedKernel(LearnedKernel):
         sigma_init: float = 100.0,
         gain: str = "learned",
         evidence: str = "log",
+        competition: bool = False,
         seed: str = "soft",
         rescore: bool = True,
     ):
@@ -133,6 +151,7 @@ class SeedKernel(LearnedKernel):
             sigma_init: σ at the start, in coordinate units.
             gain: "learned", from 0, or "fixed", g = 1.
             evidence: "log" or "logit".
+            competition: whether a seed has to share pixels out with those of other instances.
             seed: "soft" or "hard", at test; training always takes the soft one.
             rescore: False leaves logits as they are: the kernel is there for its own loss.
         """
@@ -142,18 +161,43 @@ class SeedKernel(LearnedKernel):
         self.rescore = rescore
         learned = check_choice("GAIN", gain, GAINS) == "learned"
         self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
+        # log b − log b₀, as σ from σ₀: weight decay pulls it back to where it started.
+        self.log_background_ratio = nn.Parameter(torch.zeros(())) if competition else None
 
-    def forward(self, logits: Tensor, embedding: Tensor) -> RescoredMasks:
+    @property
+    def competes(self) -> bool:
+        """Whether there is competition."""
+        return self.log_background_ratio is not None
+
+    def forward(
+        self,
+        logits: Tensor,
+        embedding: Tensor,
+        find_rivals: Callable[[Tensor], Rivals] | None = None,
+    ) -> RescoredMasks:
         """
         Args:
             logits: s of the region's class, (R, M, M).
             embedding: Ψ, (R, D, M, M).
+            find_rivals: gives the rivals of seeds, (R, D) each in the frame of its region. For
+                competition; without it the background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
         seed = seed_embedding(weights, embedding)
         log_k = seed_log_kernel(embedding, seed, self.sigma, self.kernel)
+        if self.competes:
+            rivals = find_rivals(seed) if find_rivals else None
+            log_k = self._share(log_k, embedding, rivals)
         rescored = logits
         if self.rescore:
             evidence = log_k if self.evidence == "log" else log_odds(log_k)
             rescored = logits + (evidence if self.gain is None else self.gain * evidence)
         return RescoredMasks(logits, weights, log_k, rescored)
+
+    def _share(self, log_k: Tensor, embedding: Tensor, rivals: Rivals | None) -> Tensor:
+        total = (LOG_BACKGROUND + self.log_background_ratio).exp() + log_k.exp()
+        if rivals is not None:
+            total = total + summed_kernel(
+                embedding, rivals.seeds, rivals.weights, self.sigma, self.kernel
+            )
+        return log_k - total.log()

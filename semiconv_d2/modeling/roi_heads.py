@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -20,22 +21,37 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from ..ops import kernel_cross_entropy, segment_embedding_loss
+from ..ops import expected_iou, kernel_cross_entropy, segment_embedding_loss
 from ..ops.choices import check_choice
 from ..visualization.embedding import draw_map
 from ..visualization.regions import draw_regions, place_beside
+from .competition import (
+    Rivals,
+    Seeds,
+    choose_rivals,
+    join_rivals,
+    mean_seeds,
+    number_instances,
+    weigh_detections,
+    weigh_instances,
+)
 from .embedding_head import EmbeddingHead
+from .exclusive import ExclusiveMasks
 from .ground_truth import CroppedMasks, coverage_maps, crop_coverage, crop_masks
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
 
 EMBEDDING_LEVELS = ("assigned", "finest")
 KERNEL_PIXELS = ("region", "instances")
 SHARED_PIXELS = ("ignore", "count")
+MASK_TARGETS = ("hard", "soft")
 
 # Names under which `forward` hands what it has computed on to `_forward_mask`, in a copy of the
 # dictionary of features. No feature of a backbone is called so.
 _EMBEDDING = "semiconv/embedding/"
 _COVERAGE = "semiconv/coverage"
+_SEEDS = "semiconv/seeds"
+
+_CLASS_SCORES = "class_scores"  # field of detections whose `scores` include those of masks
 
 SCALAR_PERIOD = 20  # iterations; Detectron2's writers write as often. Reading σ waits for the GPU.
 
@@ -74,6 +90,9 @@ class SemiConvMixin:
         kernel_loss_weight: float = 1.0,
         kernel_pixels: str = "region",
         shared_pixels: str = "ignore",
+        mask_targets: str = "hard",
+        mask_score: bool = False,
+        exclusive_masks: bool = False,
         **kwargs,
     ):
         """
@@ -84,6 +103,9 @@ class SemiConvMixin:
             embedding_loss_weight, kernel_loss_weight: a loss of weight 0 is left out.
             kernel_pixels: "region" or "instances", the pixels that the kernel loss runs over.
             shared_pixels: "ignore" or "count", what the losses do with pixels of two instances.
+            mask_targets: "hard" or "soft", what mask logits are trained towards.
+            mask_score: whether scores are multiplied by the mask's expected IoU, at test.
+            exclusive_masks: whether pixels that several detections claim are left to one, at test.
             kwargs: the arguments of the ROI heads that this extends.
         """
         super().__init__(**kwargs)
@@ -111,6 +133,11 @@ class SemiConvMixin:
         self.kernel_loss_weight = kernel_loss_weight
         self.kernel_pixels = check_choice("KERNEL_PIXELS", kernel_pixels, KERNEL_PIXELS)
         self.shared_pixels = check_choice("SHARED_PIXELS", shared_pixels, SHARED_PIXELS)
+        self.mask_targets = check_choice("MASK_TARGETS", mask_targets, MASK_TARGETS)
+        if self.mask_on and self.mask_targets == "soft":
+            _check_mask_branch(self.mask_head, self.mask_pooler)
+        self.mask_score = mask_score
+        self.exclusive_masks = exclusive_masks
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -127,6 +154,10 @@ class SemiConvMixin:
             )
         ret = super().from_config(cfg, input_shape)
         if cfg.MODEL.MASK_ON:
+            node = cfg.MODEL.SEMICONV
+            ret["mask_targets"] = node.MASK_TARGETS
+            ret["mask_score"] = node.MASK_SCORE
+            ret["exclusive_masks"] = node.EXCLUSIVE_MASKS
             ret.update(cls._init_semiconv(cfg, input_shape, ret))
         return ret
 
@@ -146,6 +177,11 @@ class SemiConvMixin:
         in_features = stock["mask_in_features"]
         if node.EMBEDDING_LEVELS == "finest":
             in_features = in_features[:1]
+        elif node.COMPETITION and len(in_features) > 1:
+            raise ValueError(
+                "COMPETITION compares seeds of several regions, which needs one embedding map for "
+                "all: set MODEL.SEMICONV.EMBEDDING_LEVELS to 'finest'."
+            )
         shapes = [input_shape[f] for f in in_features]
         resolution = node.EMBEDDING_RESOLUTION or _mask_side(
             mask_head, shapes[0].channels, mask_pooler.output_size
@@ -160,6 +196,7 @@ class SemiConvMixin:
             "embedding_head": EmbeddingHead(
                 in_channels=shapes[0].channels,
                 hidden_dim=node.HIDDEN_DIM,
+                hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
             ),
@@ -171,6 +208,7 @@ class SemiConvMixin:
                 sigma_init=node.SIGMA_INIT,
                 gain=node.GAIN,
                 evidence=node.EVIDENCE,
+                competition=node.COMPETITION,
                 seed=node.SEED,
                 rescore=node.RESCORE,
             )
@@ -190,77 +228,107 @@ class SemiConvMixin:
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """As the ROI heads that this extends; in training with the losses of the embedding."""
-        if not (self.training and self.mask_on and self.embedding_head is not None):
+        if not self.training:
+            found, losses = super().forward(images, features, proposals, targets)
+            return [self._exclusive(x) for x in found], losses
+        if not self.mask_on or self.embedding_head is None:
             return super().forward(images, features, proposals, targets)
 
         maps = self.embedding_maps(features)
         features = {**features, **{f"{_EMBEDDING}{i}": x for i, x in enumerate(maps)}}
         if self._needs_coverage:
             features[_COVERAGE] = coverage_maps(targets)
+        if self.embedding_loss_weight > 0 or self._competes:
+            embedding, own = self._embed_instances(maps, features, targets)
+        if self._competes:
+            boxes = [x.gt_boxes for x in targets]
+            features[_SEEDS] = mean_seeds(embedding, own, self._origins(boxes), boxes)
+            targets = number_instances(targets)
         proposals, losses = super().forward(images, features, proposals, targets)
         if self.embedding_loss_weight > 0:
-            losses["loss_embedding"] = self._embedding_loss(maps, features, targets)
+            loss = segment_embedding_loss(embedding, own)
+            losses["loss_embedding"] = loss * self.embedding_loss_weight
         return proposals, losses
 
     def _forward_mask(self, features: dict[str, Tensor], instances: list[Instances]):
         """As in `StandardROIHeads`, with the logits rescored between mask head and loss."""
-        kernel = self.seed_kernel
-        if not self.mask_on or kernel is None or not (self.training or kernel.rescore):
+        if not self.mask_on:
             return super()._forward_mask(features, instances)
-
         if self.training:
-            instances, _ = select_foreground_proposals(instances, self.num_classes)
-        boxes = [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
-        classes = [x.gt_classes if self.training else x.pred_classes for x in instances]
-        masks = self.rescore_masks(features, boxes, classes)
-        if not self.training:
+            return self._mask_losses(features, instances)
+        if self.seed_kernel is None or not self.seed_kernel.rescore:
+            instances = super()._forward_mask(features, instances)
+        else:
+            masks = self.rescore_masks(features, instances)
             mask_rcnn_inference(masks.rescored[:, None], instances)
-            return instances
-
-        return self._mask_losses(features, instances, boxes, masks)
+        if self.mask_score:
+            for x in instances:
+                x.set(_CLASS_SCORES, x.scores)
+                x.scores = x.scores * expected_iou(x.pred_masks[:, 0])
+        return instances
 
     def rescore_masks(
-        self, features: dict[str, Tensor], boxes: list[Boxes], classes: list[Tensor]
+        self, features: dict[str, Tensor], instances: list[Instances]
     ) -> RescoredMasks:
-        """Everything between features and mask logits, for regions of given classes.
+        """Everything between features and mask logits.
 
         Args:
             features: those of the backbone.
-            boxes: regions of each image, in its pixels.
-            classes: (R_i,) for each image.
+            instances: regions of each image, with `pred_boxes`, `pred_classes` and, for
+                competition, `scores`; in training the foreground of the sampled proposals.
         """
-        mask_features = self.mask_pooler([features[f] for f in self.mask_in_features], boxes)
-        logits = _logits_of_class(self.mask_head.layers(mask_features), cat(classes))
+        boxes = self._boxes(instances)
+        logits = self._class_logits(features, instances)
         embedding = self.region_embedding(self.embedding_maps(features), boxes)
-        masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding)
+        find_rivals = partial(self._find_rivals, features, instances)
+        masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding, find_rivals)
         return masks if self.seed_kernel.rescore else masks._replace(rescored=logits)
 
+    def _boxes(self, instances: list[Instances]) -> list[Boxes]:
+        return [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
+
+    def _class_logits(self, features: dict[str, Tensor], instances: list[Instances]) -> Tensor:
+        """What the mask head gives for the class of each region, (R, M, M)."""
+        classes = cat([x.gt_classes if self.training else x.pred_classes for x in instances])
+        mask_features = [features[f] for f in self.mask_in_features]
+        pooled = self.mask_pooler(mask_features, self._boxes(instances))
+        return _logits_of_class(self.mask_head.layers(pooled), classes)
+
     def _mask_losses(
-        self,
-        features: dict[str, Tensor],
-        instances: list[Instances],
-        boxes: list[Boxes],
-        masks: RescoredMasks,
+        self, features: dict[str, Tensor], instances: list[Instances]
     ) -> dict[str, Tensor]:
-        head = self.mask_head
+        if self.seed_kernel is None and self.mask_targets == "hard":
+            return super()._forward_mask(features, instances)
+        instances, _ = select_foreground_proposals(instances, self.num_classes)
+        if self.seed_kernel is None:
+            logits = self._class_logits(features, instances)
+            crops = self._crop_targets(instances, logits.shape[-1])
+            return {"loss_mask": self._mask_loss(logits, instances, crops)}
+
+        masks = self.rescore_masks(features, instances)
         # One crop for all losses, unless kernel and mask differ in resolution.
         mask_side, kernel_side = masks.rescored.shape[-1], masks.log_kernel.shape[-1]
-        crops = {side: crop_masks(instances, boxes, side) for side in {mask_side, kernel_side}}
-        for x, crop in zip(instances, crops[mask_side], strict=True):
-            # Proposals of this branch alone: selecting the foreground has copied them.
-            x.gt_masks = CroppedMasks(crop)
-        own = cat(crops[kernel_side])
-
-        losses = {
-            "loss_mask": mask_rcnn_loss(masks.rescored[:, None], instances, head.vis_period)
-            * head.loss_weight
-        }
+        crops = {side: self._crop_targets(instances, side) for side in {mask_side, kernel_side}}
+        own = cat(crops[kernel_side]) >= 0.5
+        losses = {"loss_mask": self._mask_loss(masks.rescored, instances, crops[mask_side])}
         if self.kernel_loss_weight > 0:
-            pixels = self._kernel_pixels(features, boxes, own)
+            pixels = self._kernel_pixels(features, self._boxes(instances), own)
             loss = kernel_cross_entropy(masks.log_kernel, own, pixels)
             losses["loss_kernel"] = loss * self.kernel_loss_weight
         self._log(masks, own, features, instances)
         return losses
+
+    def _crop_targets(self, instances: list[Instances], side: int) -> list[Tensor]:
+        soft = self.mask_targets == "soft"
+        return crop_masks(instances, self._boxes(instances), side, soft=soft)
+
+    def _mask_loss(self, logits: Tensor, instances: list[Instances], crops: list[Tensor]) -> Tensor:
+        """Detectron2's loss of the logits of each region's class, with these targets."""
+        for x, crop in zip(instances, crops, strict=True):
+            # Proposals of this branch alone: selecting the foreground has copied them.
+            x.gt_masks = CroppedMasks(crop)
+        head = self.mask_head
+        return mask_rcnn_loss(logits[:, None], instances, head.vis_period) * head.loss_weight
 
     def _kernel_pixels(
         self, features: dict[str, Tensor], boxes: list[Boxes], own: Tensor
@@ -275,16 +343,53 @@ class SemiConvMixin:
                 pixels = pixels & ~(own & shared)
         return pixels
 
-    def _embedding_loss(
+    def _embed_instances(
         self, maps: list[Tensor], features: dict[str, Tensor], targets: list[Instances]
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Ψ around the true instances, (N, D, M, M), and their pixels, (N, M, M) boolean."""
         boxes = [x.gt_boxes for x in targets]
         embedding = self.region_embedding(maps, boxes)
-        masks = cat(crop_masks(targets, boxes, embedding.shape[-1]))
+        own = cat(crop_masks(targets, boxes, embedding.shape[-1]))
         if self.shared_pixels == "ignore":
             _, shared = self._crop_coverage(features, boxes, embedding.shape[-1])
-            masks = masks & ~shared
-        return segment_embedding_loss(embedding, masks) * self.embedding_loss_weight
+            own = own & ~shared
+        return embedding, own
+
+    @property
+    def _competes(self) -> bool:
+        return self.seed_kernel is not None and self.seed_kernel.competes
+
+    def _origins(self, boxes: list[Boxes]) -> list[Tensor]:
+        dim = self.embedding_head.embedding.out_channels
+        return [self.region_embedding.origins(b, dim) for b in boxes]
+
+    def _find_rivals(
+        self, features: dict[str, Tensor], instances: list[Instances], seeds: Tensor
+    ) -> Rivals:
+        """Of the regions of all images, whose seeds are (R, D).
+
+        In training the true instances are rivals: they are all there, and each once. At test they
+        are the other detections.
+        """
+        boxes, kernel = self._boxes(instances), self.seed_kernel
+        origins, rivals = self._origins(boxes), []
+        for i, own in enumerate(seeds.split([len(b) for b in boxes])):
+            if self.training:
+                others = features[_SEEDS][i]
+                weights = weigh_instances(instances[i], len(others.boxes))
+            else:
+                others = Seeds(own + origins[i], boxes[i])
+                scores = _class_scores(instances[i])
+                weights = weigh_detections(others.embedding, scores, kernel.sigma, kernel.kernel)
+            rivals.append(choose_rivals(boxes[i], origins[i], others, weights))
+        return join_rivals(rivals)
+
+    def _exclusive(self, found: Instances) -> Instances:
+        if self.exclusive_masks and found.has("pred_masks"):
+            probabilities = found.pred_masks[:, 0]
+            claims = probabilities * found.scores[:, None, None]
+            found.pred_masks = ExclusiveMasks(probabilities, claims)
+        return found
 
     def embedding_maps(self, features: dict[str, Tensor]) -> list[Tensor]:
         """Φ of every level in use, (B, D, H_l, W_l) each; computed unless `forward` has done so."""
@@ -297,7 +402,8 @@ class SemiConvMixin:
     def _needs_coverage(self) -> bool:
         kernel_needs = self.kernel_pixels == "instances" and self.kernel_loss_weight > 0
         any_loss = self.embedding_loss_weight > 0 or self.kernel_loss_weight > 0
-        return kernel_needs or (self.shared_pixels == "ignore" and any_loss)
+        embeds = any_loss or self._competes
+        return kernel_needs or (self.shared_pixels == "ignore" and embeds)
 
     def _crop_coverage(
         self, features: dict[str, Tensor], boxes: list[Boxes], side: int
@@ -359,6 +465,12 @@ class SemiConvROIHeads(SemiConvMixin, StandardROIHeads):
 @ROI_HEADS_REGISTRY.register()
 class SemiConvCascadeROIHeads(SemiConvMixin, CascadeROIHeads):
     """Cascade Mask R-CNN's ROI heads, semi-convolutional."""
+
+
+def _class_scores(found: Instances) -> Tensor | None:
+    """Scores as they were before masks had a say in them; None where there are none."""
+    known = [name for name in (_CLASS_SCORES, "scores") if found.has(name)]
+    return found.get(known[0]) if known else None
 
 
 def _check_mask_branch(mask_head: nn.Module, mask_pooler: nn.Module | None) -> None:

@@ -16,6 +16,7 @@ from .kernels import (
     log_one_minus_exp,
     seed_log_kernel,
     softened_squared_distance,
+    summed_kernel,
 )
 from .losses import (
     kernel_cross_entropy,
@@ -27,6 +28,7 @@ from .losses import (
 )
 from .mixing import MIXINGS, mix
 from .sampling import sample_map
+from .scores import expected_iou
 from .seeds import SEEDS, seed_embedding, seed_weights
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "MIXINGS",
     "SEEDS",
     "bilateral_embedding",
+    "expected_iou",
     "kernel_cross_entropy",
     "kernel_filter",
     "log_affinities",
@@ -56,4 +59,5 @@ __all__ = [
     "segment_embedding_loss",
     "segment_means",
     "softened_squared_distance",
+    "summed_kernel",
 ]

@@ -62,6 +62,31 @@ def seed_log_kernel(
     return log_kernel(squared, sigma, kernel)
 
 
+def summed_kernel(
+    embedding: Tensor,
+    seeds: Tensor,
+    weights: Tensor,
+    sigma: Tensor | float,
+    kernel: str = "laplacian",
+) -> Tensor:
+    """Σ_j w_j K_σ between the pixels of each region and several seeds, one after the other.
+
+    Args:
+        embedding: Ψ, (R, D, H, W).
+        seeds: (R, J, D).
+        weights: w, (R, J); where it is 0 nothing is computed.
+
+    Returns:
+        (R, H, W), float32 at least.
+    """
+    total = at_least_float32(embedding).new_zeros(len(embedding), *embedding.shape[2:])
+    for seed, weight in zip(seeds.unbind(1), weights.unbind(1), strict=True):
+        rows = weight.nonzero()[:, 0]
+        log_k = seed_log_kernel(embedding[rows], seed[rows], sigma, kernel)
+        total = total.index_add(0, rows, weight[rows, None, None] * log_k.exp())
+    return total
+
+
 def bilateral_embedding(
     image: Tensor, coordinates: Tensor, *, sigma_space: float, sigma_range: float
 ) -> Tensor:

@@ -41,3 +41,21 @@ def test_a_single_layer_has_no_shifts():
     x = torch.randn(1, 4, 5, 6)
     with torch.no_grad():
         torch.testing.assert_close(head([x])[0], head.embedding(x))
+
+
+def test_more_hidden_layers():
+    head = EmbeddingHead(in_channels=4, hidden_dim=6, hidden_layers=3, embedding_dim=2)
+    shapes = [tuple(p.shape) for n, p in head.named_parameters() if n.endswith("weight")]
+    assert shapes == [(6, 4, 1, 1), (2, 6, 3, 3), (6, 6, 3, 3), (6, 6, 3, 3)]
+    nn.init.normal_(head.embedding.weight)
+    x = torch.randn(1, 4, 9, 9)
+    hidden = head.hidden(x).relu()
+    for layer in (head.deeper[0], head.deeper[2]):
+        hidden = layer(hidden).relu()
+    torch.testing.assert_close(head([x])[0], head.embedding(hidden))
+
+
+@pytest.mark.parametrize("options", [{"hidden_layers": 0}, {"hidden_layers": 2, "hidden_dim": 0}])
+def test_wrong_numbers_of_layers_are_refused(options):
+    with pytest.raises(ValueError, match=r"HIDDEN_LAYERS is \d; it must be at least 1"):
+        EmbeddingHead(in_channels=4, **options)

@@ -111,6 +111,42 @@ def test_crops_of_bit_masks_are_detectron2_s(side):
     assert crops.float().mean() > 0.05
 
 
+def test_soft_crops_are_the_share_of_each_cell_that_is_covered():
+    """A rectangle between the grid's lines, as bits and as a polygon."""
+    bits = torch.zeros(1, 40, 50, dtype=torch.bool)
+    bits[0, 6:21, 9:33] = True
+    polygon = PolygonMasks([[[9.0, 6.0, 33.0, 6.0, 33.0, 21.0, 9.0, 21.0]]])
+    boxes = Boxes(torch.tensor([[4.0, 2.0, 46.0, 30.0]]))
+
+    def covered(start, end, low, high):  # of 7 cells along a side, by a segment of it
+        edges = torch.linspace(start, end, 8)
+        overlap = edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)
+        return overlap.clamp(min=0) * 7 / (end - start)
+
+    expected = covered(2, 30, 6, 21)[:, None] * covered(4, 46, 9, 33)[None]
+    for masks, tolerance in ((BitMasks(bits), 1e-5), (polygon, 0.3)):
+        [crops] = crop_masks([image_with(masks)], [boxes], 7, soft=True)
+        assert crops.dtype == torch.float32
+        torch.testing.assert_close(crops[0], expected, atol=tolerance, rtol=0)
+        assert ((crops > 0.1) & (crops < 0.9)).any()
+        [hard] = crop_masks([image_with(masks)], [boxes], 7)
+        assert (hard != (crops >= 0.5)).float().mean() < 0.1
+
+
+def test_soft_crops_of_an_image_without_masks():
+    empty = Instances((25, 10))
+    empty.gt_boxes = Boxes(torch.zeros(0, 4))
+    [crop] = crop_masks([empty], [Boxes(torch.zeros(0, 4))], 14, soft=True)
+    assert crop.shape == (0, 14, 14)
+    assert crop.dtype == torch.float32
+
+
+def test_cropped_masks_are_chosen_from_as_masks_are():
+    masks = CroppedMasks(torch.rand(3, 14, 14))
+    chosen = masks[torch.tensor([False, True, True])]
+    assert torch.equal(chosen.crops, masks.crops[1:])
+
+
 def test_hundreds_of_masks_over_one_pixel_are_counted():
     for num in (254, 255, 256, 257, 510, 511, 600):
         masks = torch.zeros(num, 3, 4, dtype=torch.bool)

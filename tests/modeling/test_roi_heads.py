@@ -624,9 +624,9 @@ def test_ground_truth_is_cropped_once(make_model, make_batch, losses_of, monkeyp
     calls = []
     original = ground_truth._crop
 
-    def counted(masks, boxes, side):
+    def counted(masks, boxes, *options):
         calls.append(len(boxes))
-        return original(masks, boxes, side)
+        return original(masks, boxes, *options)
 
     monkeypatch.setattr(ground_truth, "_crop", counted)
     losses_of(make_model(), make_batch(3))
@@ -713,3 +713,78 @@ def test_pictures_at_vis_period(make_model, make_batch):
     assert pictures[0].dtype == torch.uint8
     assert pictures[0].shape[0] == 3
     assert not storage_after(model, batch, 11)._vis_data
+
+
+# --- Masks: targets, scores, exclusive ones; on stock models and on semi-convolutional ones.
+
+
+@pytest.mark.parametrize("off", [(), OFF])
+def test_soft_targets_change_the_loss_of_masks_alone(make_model, make_batch, losses_of, off):
+    hard = make_model(*off)
+    soft = make_model(*off, "MODEL.SEMICONV.MASK_TARGETS", "soft", like=hard)
+    batch = make_batch(3, 0)
+    a, b = losses_of(hard, batch), losses_of(soft, batch)
+    assert set(a) == set(b)
+    assert [name for name in a if not torch.equal(a[name], b[name])] == ["loss_mask"]
+    # With logits of 0 no target can matter.
+    for model in (hard, soft):
+        torch.nn.init.zeros_(model.roi_heads.mask_head.predictor.weight)
+        torch.nn.init.zeros_(model.roi_heads.mask_head.predictor.bias)
+    a, b = losses_of(hard, batch), losses_of(soft, batch)
+    torch.testing.assert_close(a["loss_mask"], b["loss_mask"])
+
+
+def test_soft_targets_are_those_of_the_loss(make_model, make_batch, losses_of, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "semiconv_d2.modeling.roi_heads.mask_rcnn_loss",
+        lambda logits, instances, _: seen.extend(x.gt_masks.crops for x in instances) or 0.0,
+    )
+    losses_of(make_model("MODEL.SEMICONV.MASK_TARGETS", "soft"), make_batch(3))
+    [crops] = seen
+    assert ((crops > 0.01) & (crops < 0.99)).any()
+    assert (crops == 1).any()
+
+
+@pytest.mark.parametrize("off", [(), OFF])
+def test_mask_score_is_the_expected_iou_of_the_mask(make_model, make_batch, predict, off):
+    plain = make_model(*off)
+    torch.nn.init.normal_(plain.roi_heads.mask_head.predictor.weight)
+    scored = make_model(*off, "MODEL.SEMICONV.MASK_SCORE", True, like=plain)
+    batch = make_batch(2)
+    [expected], [found] = predict(plain, batch), predict(scored, batch)
+    assert torch.equal(found.pred_masks, expected.pred_masks)
+    assert torch.equal(found.get("class_scores"), expected.scores)
+    with torch.no_grad():
+        [raw] = scored.inference(batch, do_postprocess=False)
+    factor = semiconv_d2.ops.expected_iou(raw.pred_masks[:, 0])
+    torch.testing.assert_close(found.scores, expected.scores * factor)
+    assert (factor < 1).any()
+
+
+def test_exclusive_masks_have_no_pixel_in_common(make_model, make_batch, predict):
+    plain = make_model(*OFF)
+    torch.nn.init.normal_(plain.roi_heads.mask_head.predictor.weight, std=3.0)
+    exclusive = make_model(*OFF, "MODEL.SEMICONV.EXCLUSIVE_MASKS", True, like=plain)
+    batch = make_batch(3)
+    [expected], [found] = predict(plain, batch), predict(exclusive, batch)
+    assert expected.pred_masks.sum(dim=0).max() > 1
+    assert torch.equal(found.pred_masks.sum(dim=0), expected.pred_masks.any(dim=0).long())
+    assert not (found.pred_masks & ~expected.pred_masks).any()
+    assert torch.equal(found.scores, expected.scores)
+
+
+def test_test_time_augmentation_with_all_options_of_masks(make_cfg, make_model, make_batch):
+    options = (
+        "MODEL.SEMICONV.MASK_SCORE", True, "MODEL.SEMICONV.EXCLUSIVE_MASKS", True,
+        "MODEL.SEMICONV.COMPETITION", True, "MODEL.SEMICONV.EMBEDDING_LEVELS", "finest",
+        "TEST.AUG.MIN_SIZES", (80, 96),
+    )  # fmt: skip
+    model = make_model(*options).eval()
+    with torch.no_grad():
+        [found] = GeneralizedRCNNWithTTA(make_cfg(*options), model)(
+            [{k: v for k, v in x.items() if k != "instances"} for x in make_batch(2)]
+        )
+    masks = found["instances"].pred_masks
+    assert len(masks)
+    assert masks.shape[1:] == (96, 96)

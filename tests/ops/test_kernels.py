@@ -13,6 +13,7 @@ from semiconv_d2.ops import (
     map_coordinates,
     seed_log_kernel,
     softened_squared_distance,
+    summed_kernel,
 )
 
 
@@ -151,3 +152,18 @@ def test_gaussian_factors_into_steered_space_and_appearance():
 def test_unknown_kernel_names_the_choices():
     with pytest.raises(ValueError, match=r"kernel is 'cauchy'.*'laplacian', 'gaussian'"):
         log_kernel(torch.ones(1), 1.0, "cauchy")
+
+
+@pytest.mark.parametrize("kernel", ["laplacian", "gaussian"])
+def test_summed_kernel_against_loops(kernel):
+    embedding, seeds = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 3)
+    weights = torch.rand(2, 6) * (torch.rand(2, 6) > 0.4)
+    total = summed_kernel(embedding, seeds, weights, 1.5, kernel)
+    for r in range(2):
+        expected = torch.zeros(4, 5)
+        for j in range(6):
+            log_k = seed_log_kernel(embedding[r : r + 1], seeds[r, j][None], 1.5, kernel)
+            expected += weights[r, j] * log_k[0].exp()
+        torch.testing.assert_close(total[r], expected)
+    none = summed_kernel(embedding, seeds[:, :0], weights[:, :0], 1.5, kernel)
+    assert torch.equal(none, torch.zeros(2, 4, 5))

@@ -1,0 +1,238 @@
+"""Seeds that share pixels out among them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from test_rescoring import region_embedding
+
+from semiconv_d2 import SeedKernel
+from semiconv_d2.modeling import competition
+from semiconv_d2.modeling.competition import (
+    NUMBER,
+    Rivals,
+    Seeds,
+    choose_rivals,
+    join_rivals,
+    mean_seeds,
+    number_instances,
+    weigh_detections,
+    weigh_instances,
+)
+
+COMPETITION = (
+    "MODEL.SEMICONV.COMPETITION", True,
+    "MODEL.SEMICONV.EMBEDDING_LEVELS", "finest",
+    "MODEL.SEMICONV.SIGMA_INIT", 3.0,
+)  # fmt: skip
+
+
+def distance(a, b) -> float:
+    return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) + 1e-4)
+
+
+@pytest.mark.parametrize("evidence", ["log", "logit"])
+def test_shares_against_loops(evidence):
+    kernel = SeedKernel(sigma_init=2.0, gain="fixed", evidence=evidence, competition=True)
+    torch.nn.init.constant_(kernel.log_background_ratio, 0.4)
+    logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
+    rivals = Rivals(torch.randn(2, 3, 4), torch.tensor([[1.0, 0.5, 0.0], [0.25, 0.0, 0.0]]))
+    masks = kernel(logits, embedding, lambda seed: rivals)
+    for r in range(2):
+        p = logits[r].flatten().softmax(0)
+        seed = (embedding[r].flatten(1) * p).sum(dim=1).tolist()
+        for i in range(3):
+            for j in range(3):
+                psi = embedding[r, :, i, j].tolist()
+                own = math.exp(-distance(psi, seed) / 2)
+                total = own + math.exp(-1 + 0.4)
+                for weight, other in zip(
+                    rivals.weights[r].tolist(), rivals.seeds[r].tolist(), strict=True
+                ):
+                    total += weight * math.exp(-distance(psi, other) / 2)
+                share = own / total
+                assert masks.log_kernel[r, i, j].item() == pytest.approx(math.log(share), abs=1e-4)
+                term = math.log(share) if evidence == "log" else math.log(share / (1 - share))
+                expected = logits[r, i, j].item() + term
+                assert masks.rescored[r, i, j].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_pixel_goes_to_the_nearer_seed():
+    """Two seeds on a line of pixels: the logit of the share changes its sign half-way."""
+    kernel = SeedKernel(sigma_init=1.0, gain="fixed", evidence="logit", competition=True)
+    torch.nn.init.constant_(kernel.log_background_ratio, -20.0)
+    x = torch.arange(11.0)
+    embedding = torch.stack([x, torch.zeros(11)])[None, :, None].expand(1, 2, 11, 11)
+    logits = torch.where(x == 2, 50.0, 0.0).expand(1, 11, 11)  # the seed is at 2
+    rival = Rivals(torch.tensor([[[8.0, 0.0]]]), torch.ones(1, 1))
+    evidence = kernel(logits, embedding, lambda seed: rival).rescored - logits
+    assert (evidence[0, :, :5] > 0).all()
+    assert (evidence[0, :, 6:] < 0).all()
+    assert evidence[0, :, 5].abs().max() < 1e-3
+    alone = kernel(logits, embedding).rescored - logits
+    assert (alone > 0).all(), "nothing but a background that is far away"
+
+
+def test_gradients_are_finite_and_reach_the_rivals():
+    kernel = SeedKernel(evidence="logit", gain="fixed", sigma_init=3.0, competition=True)
+    embedding = torch.randn(2, 4, 3, 3, requires_grad=True)
+    seeds = torch.randn(2, 2, 4, requires_grad=True)
+    with torch.no_grad():
+        seeds[0, 0] = embedding[0].flatten(1).mean(dim=1)  # as near as can be
+    rivals = Rivals(seeds, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    kernel(torch.zeros(2, 3, 3), embedding, lambda seed: rivals).rescored.sum().backward()
+    assert embedding.grad.isfinite().all()
+    assert seeds.grad[0, 0].any()
+    assert not seeds.grad[0, 1].any()
+    assert kernel.log_background_ratio.grad.isfinite()
+
+
+def test_origins_put_all_regions_into_one_frame():
+    """Φ = 0: with its origin added, a region's embedding is where its points are in the image."""
+    region = region_embedding(coord_unit="pixel")
+    maps = [torch.zeros(1, 8, 256 // s, 256 // s) for s in (4, 8, 16, 32)]
+    boxes = Boxes(torch.tensor([[8.0, 16, 64, 44], [-20.0, 0, 8, 28]]))
+    psi = region(maps, [boxes]) + region.origins(boxes, 8)[:, :, None, None]
+    assert psi[0, 0, 0].tolist() == pytest.approx([8 + 8 * (j + 0.5) for j in range(7)])
+    assert psi[1, 1, :, 0].tolist() == pytest.approx([4 * (i + 0.5) for i in range(7)])
+    assert not region_embedding(mixing="none").origins(boxes, 8).any()
+
+
+def test_mean_seeds_are_those_of_own_pixels_in_the_image():
+    embedding = torch.randn(3, 4, 5, 5)
+    masks = torch.rand(3, 5, 5) > 0.5
+    masks[2] = False
+    boxes = [Boxes(torch.rand(2, 4)), Boxes(torch.rand(1, 4))]
+    origins = [torch.randn(2, 4), torch.randn(1, 4)]
+    first, second = mean_seeds(embedding, masks, origins, boxes)
+    for i in range(2):
+        mean = embedding[i][:, masks[i]].mean(dim=1)
+        torch.testing.assert_close(first.embedding[i], mean + origins[0][i])
+    assert torch.equal(second.embedding, origins[1])
+    assert second.boxes is boxes[1]
+
+
+def test_instances_compete_with_all_but_themselves():
+    proposals = Instances((9, 9), gt_classes=torch.zeros(3))
+    proposals.set(NUMBER, torch.tensor([1, 0, 1]))
+    expected = torch.tensor([[1.0, 0, 1], [0, 1, 1], [1, 0, 1]])
+    assert torch.equal(weigh_instances(proposals, 3), expected)
+    none = Instances((9, 9), gt_classes=torch.zeros(0))
+    assert weigh_instances(none, 0).shape == (0, 0)
+
+
+def test_detections_compete_by_score_and_not_with_their_doubles():
+    seeds = torch.tensor([[0.0, 0.0], [0.0, 0.01], [50.0, 0.0]])
+    weights = weigh_detections(seeds, torch.tensor([0.9, 0.8, 0.5]), 2.0, "laplacian")
+    assert not weights.diagonal().any()
+    assert weights[0, 1] < 0.01
+    assert weights[1, 0] < 0.01
+    assert weights[0, 2].item() == pytest.approx(0.25)
+    assert weights[2, 0].item() == pytest.approx(0.81)
+    same = weigh_detections(seeds, None, 2.0, "laplacian")
+    assert same[2, 0].item() == pytest.approx(1.0)
+
+
+def test_rivals_are_those_that_reach_into_the_region(monkeypatch):
+    monkeypatch.setattr(competition, "MAX_RIVALS", 2)
+    boxes = Boxes(torch.tensor([[0.0, 0, 10, 10], [100.0, 0, 110, 10]]))
+    others = Boxes(
+        torch.tensor([[0.0, 0, 10, 10], [5.0, 0, 15, 10], [8.0, 0, 18, 10], [9.0, 0, 30, 10]])
+    )
+    seeds = Seeds(torch.arange(8.0).view(4, 2), others)
+    origins = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    weights = torch.tensor([[0.0, 1.0, 0.1, 0.9], [1.0, 1.0, 1.0, 1.0]])
+    rivals = choose_rivals(boxes, origins, seeds, weights)
+    # Overlaps of 50, 20 and 10, by weight 50, 2 and 9; none reaches into the second region.
+    assert torch.equal(rivals.weights, torch.tensor([[1.0, 0.9], [0.0, 0.0]]))
+    assert torch.equal(rivals.seeds[0], torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
+    few = choose_rivals(boxes, origins, Seeds(torch.zeros(0, 2), others[:0]), weights[:, :0])
+    joined = join_rivals([rivals, few])
+    assert joined.seeds.shape == (4, 2, 2)
+    assert torch.equal(joined.weights[:2], rivals.weights)
+    assert not joined.weights[2:].any()
+
+
+def test_numbers_are_given_to_copies():
+    target = Instances((9, 9), gt_boxes=Boxes(torch.rand(3, 4)))
+    empty = Instances((9, 9), gt_boxes=Boxes(torch.rand(0, 4)))
+    numbered, none = number_instances([target, empty])
+    assert numbered.get(NUMBER).tolist() == [0, 1, 2]
+    assert not target.has(NUMBER)
+    assert not none.has(NUMBER)
+
+
+# --- In a model.
+
+
+@pytest.mark.parametrize("counts", [(3, 1), (2, 0), (0,)])
+@pytest.mark.parametrize("masks", ["bitmask", "polygon"])
+def test_every_parameter_learns(make_model, make_batch, losses_of, counts, masks):
+    model = make_model(*COMPETITION, "INPUT.MASK_FORMAT", masks)
+    losses = losses_of(model, make_batch(*counts, masks=masks))
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    own = [p for n, p in model.named_parameters() if "embedding_head" in n or "seed_kernel" in n]
+    assert len(own) == 7
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
+    if sum(counts) > 1:
+        assert model.roi_heads.seed_kernel.log_background_ratio.grad != 0
+
+
+def test_regions_have_their_own_instances_as_no_rivals(make_model, make_batch, losses_of):
+    """What each sampled proposal competes with, through the losses."""
+    model = make_model(*COMPETITION)
+    seen = []
+    original = model.roi_heads.seed_kernel.forward
+
+    def spy(logits, embedding, find_rivals):
+        weights = find_rivals(torch.zeros(len(logits), embedding.shape[1])).weights
+        seen.append(weights)
+        return original(logits, embedding, find_rivals)
+
+    model.roi_heads.seed_kernel.forward = spy
+    losses_of(model, make_batch(3))
+    [weights] = seen
+    # Three squares along the diagonal that overlap each other: two rivals of every one.
+    assert weights.shape[1] == 3
+    assert (weights.sum(dim=1) == 2).all()
+    seen.clear()
+    losses_of(model, make_batch(1))
+    assert not seen[0].any()
+
+
+def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
+    make_model, make_batch, predict
+):
+    stock = make_model("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
+    model, batch = make_model(*COMPETITION, like=stock), make_batch(2)
+    expected, found = predict(stock, batch), predict(model, batch)
+    assert torch.equal(found[0].pred_masks, expected[0].pred_masks)
+
+    torch.nn.init.constant_(model.roi_heads.seed_kernel.gain, 1.0)
+    batch_image = model.preprocess_image(batch)
+    with torch.no_grad():
+        features = model.backbone(batch_image.tensor)
+        boxes = torch.tensor([[10.0, 10, 60, 60], [30.0, 30, 80, 80]])
+        regions = Instances(
+            (96, 96),
+            pred_boxes=Boxes(boxes),
+            pred_classes=torch.zeros(2, dtype=torch.long),
+            scores=torch.tensor([0.9, 0.9]),
+        )
+        together = model.roi_heads.rescore_masks(features, [regions])
+        alone = model.roi_heads.rescore_masks(features, [regions[:1]])
+    torch.testing.assert_close(together.logits[:1], alone.logits)
+    change = together.rescored[0] - alone.rescored[0]
+    assert (change < 0).all(), "a rival takes its share of every pixel"
+    assert change[-1, -1] < change[0, 0], "and most of it where it is near"
+
+
+def test_levels_of_their_own_are_refused(make_cfg):
+    from detectron2.modeling import build_model
+
+    with pytest.raises(ValueError, match=r"COMPETITION compares.*EMBEDDING_LEVELS to 'finest'"):
+        build_model(make_cfg("MODEL.SEMICONV.COMPETITION", True))
