@@ -1,7 +1,7 @@
 """Trains the variants of a plan beside each other, and prints how they compare.
 
-    python tools/experiments.py configs/experiments/bbbc010_screening.yaml
-    python tools/experiments.py configs/experiments/bbbc010_screening.yaml --json results.json
+    python tools/experiments.py configs/experiments/bbbc010_ablation.yaml
+    python tools/experiments.py configs/experiments/bbbc010_ablation.yaml --json results.json
 
 Each variant starts from the same checkpoint, for each seed. What is complete is not trained again,
 so that the command may be stopped and given once more. --opts KEY VALUE … hold for all runs.

@@ -26,7 +26,7 @@ from .setup import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 OWNERSHIP = "ownership.json"
 
-_KEYS = {"config", "about", "against", "seeds", "keys", "variants"}
+_KEYS = {"config", "about", "against", "seeds", "repeated", "keys", "variants"}
 _MEASURES = {  # columns of the table: the row of evaluation.json, the value in it
     "AP": ("segm", "AP"),
     "AP50": ("segm", "AP50"),
@@ -49,10 +49,20 @@ class Plan:
     against: str
     """Name of the variant that the others are compared with, seed by seed."""
     seeds: Sequence[int]
+    repeated: Sequence[str]
+    """Names of the variants that are trained with all seeds; the others with the first one."""
     keys: Mapping[str, object]
     """Of the config, for all variants."""
     variants: Mapping[str, Mapping[str, object]]
     """Keys by the name of the variant."""
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Variant and seed of everything that is to be trained, in this order."""
+        first, *others = self.seeds
+        return [(name, first) for name in self.variants] + [
+            (name, seed) for seed in others for name in self.repeated
+        ]
 
 
 def read_plan(path: Path) -> Plan:
@@ -68,8 +78,11 @@ def read_plan(path: Path) -> Plan:
     if not isinstance(content, dict) or set(content) != _KEYS:
         found = sorted(content) if isinstance(content, dict) else "no mapping"
         raise ConfigError(f"{path} needs the keys {', '.join(sorted(_KEYS))}; it has {found}")
-    if content["against"] not in content["variants"]:
-        raise ConfigError(f"{path}: against is {content['against']!r}, which is no variant")
+    if not content["seeds"]:
+        raise ConfigError(f"{path}: seeds is empty")
+    for name in (content["against"], *content["repeated"]):
+        if name not in content["variants"]:
+            raise ConfigError(f"{path}: {name!r} is no variant")
     variants = {name: keys or {} for name, keys in content["variants"].items()}
     return Plan(path.stem, **content | {"variants": variants, "keys": content["keys"] or {}})
 
@@ -87,12 +100,7 @@ def run_plan(
     Returns:
         What failed, a line each.
     """
-    runs = [
-        (name, seed)
-        for seed in plan.seeds
-        for name in plan.variants
-        if not _is_complete(_folder(output, name, seed))
-    ]
+    runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
     threads = max(1, torch.get_num_threads() // processes)
     failures = []
     with (
@@ -118,13 +126,11 @@ def collect(plan: Plan, output: Path) -> dict:
         ConfigError: no run is complete.
     """
     runs = []
-    for name in plan.variants:
-        for seed in plan.seeds:
-            folder = _folder(output, name, seed)
-            if _is_complete(folder):
-                runs.append(
-                    {"variant": name, "seed": seed} | _measured(read_run(folder, name), folder)
-                )
+    for name, seed in sorted(plan.runs, key=lambda run: list(plan.variants).index(run[0])):
+        folder = _folder(output, name, seed)
+        if _is_complete(folder):
+            measured = _measured(read_run(folder, name), folder)
+            runs.append({"variant": name, "seed": seed} | measured)
     if not runs:
         raise ConfigError(f"no run of {plan.name} is complete in {output}")
     return {

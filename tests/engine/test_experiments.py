@@ -15,6 +15,7 @@ PLAN = {
     "config": "configs/demo_semiconv.yaml",
     "against": "stock",
     "seeds": [1],
+    "repeated": [],
     "keys": {"SOLVER.MAX_ITER": 1},
     "variants": {"stock": {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}, "plain": None},
 }
@@ -35,8 +36,10 @@ def test_a_plan_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"against": "nobody"}, "against is 'nobody', which is no variant"),
-        ({"more": 1}, "needs the keys about, against, config, keys, seeds, variants; it has"),
+        ({"against": "nobody"}, "'nobody' is no variant"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"repeated": ["stock", "someone"]}, "'someone' is no variant"),
+        ({"more": 1}, "about, against, config, keys, repeated, seeds, variants; it has"),
     ],
 )
 def test_broken_plans_are_said(tmp_path, change, message):
@@ -44,6 +47,11 @@ def test_broken_plans_are_said(tmp_path, change, message):
         read_plan(write_plan(tmp_path, **change))
     with pytest.raises(ConfigError, match="cannot read"):
         read_plan(tmp_path / "none.yaml")
+
+
+def test_some_variants_are_repeated_with_more_seeds(tmp_path):
+    plan = read_plan(write_plan(tmp_path, seeds=[3, 1, 2], repeated=["plain"]))
+    assert plan.runs == [("stock", 3), ("plain", 3), ("plain", 1), ("plain", 2)]
 
 
 def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
@@ -94,4 +102,4 @@ def test_changes_are_between_runs_of_the_same_seed():
 
 def test_nothing_complete_is_said(tmp_path):
     with pytest.raises(ConfigError, match="no run of a is complete"):
-        collect(Plan("a", "", "c.yaml", "stock", [1], {}, {"stock": {}}), tmp_path)
+        collect(Plan("a", "", "c.yaml", "stock", [1], [], {}, {"stock": {}}), tmp_path)
