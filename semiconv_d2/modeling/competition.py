@@ -100,13 +100,13 @@ def weigh_detections(
     weights = 1 - log_kernel(squared, sigma, kernel).exp()
     if scores is not None:
         weights = weights * scores.square()
-    itself = torch.eye(len(seeds), dtype=torch.bool, device=seeds.device)
-    return weights.masked_fill(itself, 0)
+    number = torch.arange(seeds.shape[0], device=seeds.device)
+    return weights.masked_fill(number[:, None] == number, 0)
 
 
 def choose_rivals(boxes: Boxes, origins: Tensor, seeds: Seeds, weights: Tensor) -> Rivals:
-    """The instances whose boxes reach into each region of an image, the `MAX_RIVALS` of them with
-    the largest product of weight and overlap.
+    """The instances whose boxes reach into each region of an image, J = `MAX_RIVALS` of them, those
+    with the largest product of weight and overlap.
 
     Args:
         boxes: (R,) regions.
@@ -115,17 +115,9 @@ def choose_rivals(boxes: Boxes, origins: Tensor, seeds: Seeds, weights: Tensor) 
         weights: (R, N).
     """
     overlap = pairwise_intersection(boxes, seeds.boxes)
-    reach = weights.detach() * overlap
-    chosen = reach.topk(min(MAX_RIVALS, reach.shape[1]), dim=1).indices
-    weights = (weights * (overlap > 0)).gather(1, chosen)
-    return Rivals(seeds.embedding[chosen] - origins[:, None], weights)
-
-
-def join_rivals(rivals: Sequence[Rivals]) -> Rivals:
-    """Of the regions of all images, filled up with rivals of weight 0."""
-    most = max(r.weights.shape[1] for r in rivals)
-    seeds, weights = (
-        [F.pad(x, (0, 0) * (x.dim() - 2) + (0, most - x.shape[1])) for x in parts]
-        for parts in zip(*rivals, strict=True)
-    )
-    return Rivals(torch.cat(seeds), torch.cat(weights))
+    # Filled up, so that there are as many rivals however few instances there are.
+    weights = F.pad(weights * (overlap > 0), (0, MAX_RIVALS))
+    reach = weights.detach() * F.pad(overlap, (0, MAX_RIVALS))
+    chosen = reach.topk(MAX_RIVALS, dim=1).indices
+    embedding = F.pad(seeds.embedding, (0, 0, 0, MAX_RIVALS))
+    return Rivals(embedding[chosen] - origins[:, None], weights.gather(1, chosen))

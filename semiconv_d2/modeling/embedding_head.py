@@ -29,7 +29,7 @@ class EmbeddingHead(nn.Module):
             in_channels: channels of every feature map.
             hidden_dim: channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the
                 features, as in the paper's experiment with dots.
-            hidden_layers: the 1×1 convolution, and 3×3 ones after it.
+            hidden_layers: the 1×1 convolution, and 3×3 ones after it; none where `hidden_dim` is 0.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps. The
                 gradient of the subnet's own weights is not scaled.
@@ -40,11 +40,8 @@ class EmbeddingHead(nn.Module):
                 f"EMBEDDING_DIM is {embedding_dim}; the first two channels are geometric, so it "
                 "must be at least 2."
             )
-        if hidden_layers < 1 or (hidden_layers > 1 and not hidden_dim):
-            raise ValueError(
-                f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1, and 1 where HIDDEN_DIM "
-                "is 0."
-            )
+        if hidden_layers < 1:
+            raise ValueError(f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1.")
         self.gradient_scale = gradient_scale
         if hidden_dim:
             self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
@@ -54,7 +51,8 @@ class EmbeddingHead(nn.Module):
         else:
             self.hidden = self.relu = nn.Identity()
             self.embedding = nn.Conv2d(in_channels, embedding_dim, kernel_size=1)
-        self.deeper = _deeper(hidden_dim, hidden_layers - 1) if hidden_layers > 1 else None
+        deeper = hidden_dim and hidden_layers > 1
+        self.deeper = _deeper(hidden_dim, hidden_layers - 1) if deeper else None
         nn.init.normal_(self.embedding.weight, std=0.001)
         nn.init.zeros_(self.embedding.bias)
 

@@ -91,13 +91,10 @@ class RegionEmbedding(nn.Module):
     def origins(self, boxes: Boxes, dim: int) -> Tensor:
         """Of the frame of each region in that of the image, (R, D): with it added, Ψ of regions
         that are pooled from the same level can be compared."""
-        box = boxes.tensor
-        origins = box.new_zeros(len(box), dim)
-        if self.mixing == "additive":
-            unit = self._pixels_per_unit([boxes])
-            centres = boxes.get_centers()
-            origins[:, :2] = centres / (unit[:, None] if isinstance(unit, Tensor) else unit)
-        return origins
+        unit = self._pixels_per_unit([boxes])
+        centres = boxes.get_centers() / (unit[:, None] if isinstance(unit, Tensor) else unit)
+        origins = nn.functional.pad(centres, (0, dim - 2))
+        return origins if self.mixing == "additive" else torch.zeros_like(origins)
 
     def _pixels_per_unit(self, boxes: list[Boxes]) -> Tensor | float:
         if self.coord_unit == "pixel":

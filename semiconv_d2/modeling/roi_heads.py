@@ -29,7 +29,6 @@ from .competition import (
     Rivals,
     Seeds,
     choose_rivals,
-    join_rivals,
     mean_seeds,
     number_instances,
     weigh_detections,
@@ -373,16 +372,18 @@ class SemiConvMixin:
         """
         boxes, kernel = self._boxes(instances), self.seed_kernel
         origins, rivals = self._origins(boxes), []
-        for i, own in enumerate(seeds.split([len(b) for b in boxes])):
+        # Tracing, of one image, would make constants of the numbers of boxes.
+        parts = seeds.split([len(b) for b in boxes]) if len(boxes) > 1 else [seeds]
+        for i, own in enumerate(parts):
             if self.training:
-                others = features[_SEEDS][i]
+                others = self._handed_on(features, _SEEDS)[i]
                 weights = weigh_instances(instances[i], len(others.boxes))
             else:
                 others = Seeds(own + origins[i], boxes[i])
                 scores = _class_scores(instances[i])
                 weights = weigh_detections(others.embedding, scores, kernel.sigma, kernel.kernel)
             rivals.append(choose_rivals(boxes[i], origins[i], others, weights))
-        return join_rivals(rivals)
+        return Rivals(*(torch.cat(parts) for parts in zip(*rivals, strict=True)))
 
     def _exclusive(self, found: Instances) -> Instances:
         if self.exclusive_masks and found.has("pred_masks"):
@@ -408,14 +409,18 @@ class SemiConvMixin:
     def _crop_coverage(
         self, features: dict[str, Tensor], boxes: list[Boxes], side: int
     ) -> tuple[Tensor, Tensor]:
-        if _COVERAGE not in features:
+        return crop_coverage(self._handed_on(features, _COVERAGE), boxes, side)
+
+    def _handed_on(self, features: dict, name: str):
+        """What `forward` has added to the features."""
+        if name not in features:
             raise KeyError(
                 f"{type(self).__name__}._forward_mask was called in training with other features "
                 "than forward has passed on. ROI heads under SemiConvMixin pass the dictionary "
-                "on whole; without that, set MODEL.SEMICONV.SHARED_PIXELS to 'count' and "
-                "KERNEL_PIXELS to 'region'."
+                "on whole; without that, set MODEL.SEMICONV.COMPETITION to False, SHARED_PIXELS "
+                "to 'count' and KERNEL_PIXELS to 'region'."
             )
-        return crop_coverage(features[_COVERAGE], boxes, side)
+        return features[name]
 
     def _log(
         self,

@@ -79,7 +79,7 @@ def summed_kernel(
     Returns:
         (R, H, W), float32 at least.
     """
-    total = at_least_float32(embedding).new_zeros(len(embedding), *embedding.shape[2:])
+    total = torch.zeros_like(at_least_float32(embedding[:, 0]))
     for seed, weight in zip(seeds.unbind(1), weights.unbind(1), strict=True):
         rows = weight.nonzero()[:, 0]
         log_k = seed_log_kernel(embedding[rows], seed[rows], sigma, kernel)

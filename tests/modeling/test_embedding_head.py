@@ -55,7 +55,7 @@ def test_more_hidden_layers():
     torch.testing.assert_close(head([x])[0], head.embedding(hidden))
 
 
-@pytest.mark.parametrize("options", [{"hidden_layers": 0}, {"hidden_layers": 2, "hidden_dim": 0}])
+@pytest.mark.parametrize("options", [{"hidden_layers": 0}, {"hidden_layers": 0, "hidden_dim": 0}])
 def test_wrong_numbers_of_layers_are_refused(options):
     with pytest.raises(ValueError, match=r"HIDDEN_LAYERS is \d; it must be at least 1"):
         EmbeddingHead(in_channels=4, **options)

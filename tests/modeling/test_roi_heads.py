@@ -506,10 +506,17 @@ def test_autocast_in_bfloat16(make_model, make_batch, losses_of, predict):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the tracer, about Detectron2's assertions
-def test_tracing_serves_other_sizes_and_no_boxes(make_model):
+@pytest.mark.parametrize("competition", [False, True])
+def test_tracing_serves_other_sizes_and_no_boxes(make_model, competition):
     """Mask branch alone, given boxes: what export needs of the plugin."""
-    heads = make_model("MODEL.ROI_HEADS.NUM_CLASSES", 3).roi_heads.eval().requires_grad_(False)
+    options = (
+        "MODEL.ROI_HEADS.NUM_CLASSES", 3,
+        "MODEL.SEMICONV.COMPETITION", competition,
+        "MODEL.SEMICONV.EMBEDDING_LEVELS", "finest" if competition else "assigned",
+    )  # fmt: skip
+    heads = make_model(*options).roi_heads.eval().requires_grad_(False)
     torch.nn.init.normal_(heads.mask_head.predictor.weight)
+    torch.nn.init.constant_(heads.seed_kernel.gain, 1.0)
 
     class MaskBranch(torch.nn.Module):
         def forward(self, p2, p3, p4, p5, boxes, classes):
@@ -635,8 +642,13 @@ def test_ground_truth_is_cropped_once(make_model, make_batch, losses_of, monkeyp
     assert 3 in calls
 
 
-def test_own_heads_that_drop_features_get_a_clear_error(make_model, make_batch, losses_of):
-    model = make_model()
+@pytest.mark.parametrize("competition", [False, True])
+def test_own_heads_that_drop_features_get_a_clear_error(
+    make_model, make_batch, losses_of, competition
+):
+    model = make_model(
+        "MODEL.SEMICONV.EMBEDDING_LEVELS", "finest", "MODEL.SEMICONV.COMPETITION", competition
+    )
     original = model.roi_heads._forward_mask
     model.roi_heads._forward_mask = lambda features, instances: original(
         {name: features[name] for name in ("p2", "p3", "p4", "p5")}, instances
