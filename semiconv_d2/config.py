@@ -46,7 +46,7 @@ def _add_model(node: CfgNode) -> None:
     node.HIDDEN_LAYERS = 1
     # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
     node.GRADIENT_SCALE = 0.1
-    # Learning rate of subnet, σ and gain, as a multiple of SOLVER.BASE_LR. Read by
+    # Learning rate of subnet and kernel, as a multiple of SOLVER.BASE_LR. Read by
     # `semiconv_d2.build_optimizer`, which `tools/train_net.py` uses.
     node.LR_FACTOR = 1.0
 
@@ -80,7 +80,6 @@ def _add_model(node: CfgNode) -> None:
     # "log": log K, the paper, which can only lower logits. "logit": log K − log(1 − K), which can
     # raise them as well.
     node.EVIDENCE = "log"
-
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs
     # EMBEDDING_LEVELS "finest".

@@ -28,9 +28,6 @@ class CroppedMasks:
     def __len__(self) -> int:
         return len(self.crops)
 
-    def __getitem__(self, item: Tensor) -> CroppedMasks:
-        return CroppedMasks(self.crops[item])
-
     def crop_and_resize(self, boxes: Tensor, side: int) -> Tensor:
         """The crops, whose boxes and side must be those that they were made for."""
         if (len(boxes), side) != (len(self.crops), self.crops.shape[-1]):

@@ -141,12 +141,6 @@ def test_soft_crops_of_an_image_without_masks():
     assert crop.dtype == torch.float32
 
 
-def test_cropped_masks_are_chosen_from_as_masks_are():
-    masks = CroppedMasks(torch.rand(3, 14, 14))
-    chosen = masks[torch.tensor([False, True, True])]
-    assert torch.equal(chosen.crops, masks.crops[1:])
-
-
 def test_hundreds_of_masks_over_one_pixel_are_counted():
     for num in (254, 255, 256, 257, 510, 511, 600):
         masks = torch.zeros(num, 3, 4, dtype=torch.bool)
