@@ -33,7 +33,8 @@ def test_every_config_builds(path):
     cfg = load_config(str(path), ["MODEL.ROI_HEADS.NUM_CLASSES", str(classes)])
     model = build_model(cfg)
     heads = getattr(model, "roi_heads", None)
-    assert ("semiconv" in path.stem) == hasattr(heads, "embedding_head")
+    ours = "semiconv" in path.stem or "paper" in path.stem
+    assert ours == hasattr(heads, "embedding_head")
     assert ("coloring" in path.stem) == isinstance(model, semiconv_d2.InstanceColoring)
 
 
@@ -66,17 +67,35 @@ def test_own_data_start_from_a_model_of_detectron2_s_zoo():
     assert url.endswith(weights.removeprefix("detectron2://"))
 
 
-def test_the_paper_s_configs_have_the_paper_s_gain():
-    for name in ("voc_semiconv", "voc_semiconv_R_50", "bbbc010_semiconv", "bbbc010_semiconv_R_50"):
-        assert load_config(semiconv_d2.get_config_file(name)).MODEL.SEMICONV.GAIN == "fixed"
+@pytest.mark.parametrize("data", ["voc", "bbbc010"])
+def test_the_paper_s_configs_differ_from_ours_in_the_plugin_s_keys_alone(data):
+    paper, ours = (
+        load_config(semiconv_d2.get_config_file(f"{data}_{kind}")) for kind in ("paper", "semiconv")
+    )
+    node = paper.MODEL.SEMICONV
+    assert (node.GAIN, node.EVIDENCE, node.COMPETITION) == ("fixed", "log", False)
+    assert (node.EMBEDDING_DIM, node.HIDDEN_DIM, node.HIDDEN_LAYERS) == (8, 256, 1)
+    assert (node.GRADIENT_SCALE, node.LR_FACTOR) == (0.1, 1.0)
+    assert (node.EMBEDDING_LEVELS, node.KERNEL_PIXELS) == ("assigned", "region")
+    for cfg in (paper, ours):
+        cfg.defrost()
+        del cfg.MODEL["SEMICONV"]
+        cfg.OUTPUT_DIR = ""
+    assert paper == ours
 
 
 def test_parts_have_the_defaults_of_their_keys():
     keys = load_config("").MODEL.SEMICONV
     kernel = inspect.signature(semiconv_d2.SeedKernel).parameters
     head = inspect.signature(semiconv_d2.EmbeddingHead).parameters
-    for part, names in ((kernel, ("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "SEED", "RESCORE")),
-                        (head, ("HIDDEN_DIM", "EMBEDDING_DIM", "GRADIENT_SCALE"))):  # fmt: skip
+    mixin = inspect.signature(semiconv_d2.SemiConvMixin).parameters
+    of_kernel = ("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "COMPETITION", "SEED", "RESCORE")
+    of_head = ("HIDDEN_DIM", "HIDDEN_LAYERS", "EMBEDDING_DIM", "GRADIENT_SCALE")
+    of_mixin = (
+        *("EMBEDDING_LOSS_WEIGHT", "KERNEL_LOSS_WEIGHT", "KERNEL_PIXELS", "SHARED_PIXELS"),
+        *("MASK_TARGETS", "MASK_SCORE", "EXCLUSIVE_MASKS"),
+    )
+    for part, names in ((kernel, of_kernel), (head, of_head), (mixin, of_mixin)):
         assert {n: part[n.lower()].default for n in names} == {n: keys[n] for n in names}
 
 
@@ -162,7 +181,17 @@ def test_lazy_config_is_the_same_model():
             [found] = model.roi_heads.forward_with_given_boxes(features, [instances])
         masks.append(found.pred_masks)
     assert torch.equal(*masks)
-    assert lazy.optimizer.lr == cfg.SOLVER.BASE_LR
+    lazy.optimizer.params.model = theirs
+    optimizers = semiconv_d2.build_optimizer(cfg, ours), instantiate(lazy.optimizer)
+    rates = [
+        {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for optimizer, names in zip(
+            optimizers,
+            ({id(p): n for n, p in m.named_parameters()} for m in (ours, theirs)),
+            strict=True,
+        )
+    ]
+    assert rates[0] == rates[1]
     assert lazy.train.max_iter == cfg.SOLVER.MAX_ITER
     assert lazy.train.eval_period == cfg.TEST.EVAL_PERIOD
     assert lazy.train.checkpointer.period == cfg.SOLVER.CHECKPOINT_PERIOD

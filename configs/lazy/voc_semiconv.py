@@ -6,7 +6,13 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
-from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel, SemiConvROIHeads
+from semiconv_d2 import (
+    EmbeddingHead,
+    RegionEmbedding,
+    SeedKernel,
+    SemiConvROIHeads,
+    learning_rate_factor,
+)
 
 model = get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stages.depth = 101
@@ -18,12 +24,12 @@ model.roi_heads.update(
     region_embedding=L(RegionEmbedding)(
         pooler=L(ROIPooler)(
             output_size=28,  # the side of the mask logits
-            scales="${model.roi_heads.mask_pooler.scales}",
+            scales=[1.0 / 4],  # the finest level alone
             sampling_ratio=0,
             pooler_type="ROIAlignV2",
         )
     ),
-    seed_kernel=L(SeedKernel)(gain="fixed"),
+    seed_kernel=L(SeedKernel)(),
 )
 
 dataloader = get_config("common/data/coco.py").dataloader
@@ -34,6 +40,8 @@ dataloader.test.dataset.names = "voc_2012_instance_val"
 
 optimizer = get_config("common/optim.py").SGD
 optimizer.lr = 0.0025
+optimizer.params.base_lr = "${..lr}"
+optimizer.params.lr_factor_func = learning_rate_factor
 
 train = get_config("common/train.py").train
 train.init_checkpoint = "output/voc_mask_rcnn/model_final.pth"

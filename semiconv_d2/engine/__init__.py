@@ -1,6 +1,6 @@
 """Trainer and set-up that the command-line tools share."""
 
-from .optimizer import build_optimizer
+from .optimizer import build_optimizer, learning_rate_factor
 from .predictor import Predictor
 from .setup import (
     ConfigError,
@@ -16,6 +16,7 @@ __all__ = [
     "Predictor",
     "Trainer",
     "build_optimizer",
+    "learning_rate_factor",
     "load_checked_config",
     "load_config",
     "register_own_data",

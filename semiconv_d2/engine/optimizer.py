@@ -23,6 +23,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     return optimizer
 
 
+def learning_rate_factor(name: str) -> float:
+    """MODEL.SEMICONV.LR_FACTOR's default for the plugin's parameters, 1 for all others. In a
+    LazyConfig, the `lr_factor_func` of Detectron2's `get_default_optimizer_params`.
+
+    Args:
+        name: of the parameter, in a model with `SemiConvMixin`.
+    """
+    return 10.0 if {"embedding_head", "seed_kernel"} & set(name.split(".")) else 1.0
+
+
 def _regroup(optimizer: Optimizer, module: nn.Module, *, lr_factor: float, **options) -> None:
     """Moves the parameters of `module` from each group of `optimizer` to a changed copy of it."""
     chosen = {id(p) for p in module.parameters()}

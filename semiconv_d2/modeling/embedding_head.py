@@ -8,8 +8,8 @@ from ..ops import scale_gradient
 
 
 class EmbeddingHead(nn.Module):
-    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out. More hidden
-    layers on request, 3×3 convolution → ReLU each, before the last one.
+    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out. Further
+    hidden layers, 3×3 convolution → ReLU each, come before the last one.
 
     The last layer starts near zero, so that at first Ψ ≈ u: pixels are as far apart as they are
     in the image.
@@ -19,10 +19,10 @@ class EmbeddingHead(nn.Module):
         self,
         *,
         in_channels: int,
-        hidden_dim: int = 256,
-        hidden_layers: int = 1,
+        hidden_dim: int = 64,
+        hidden_layers: int = 2,
         embedding_dim: int = 8,
-        gradient_scale: float = 0.1,
+        gradient_scale: float = 0.0,
     ):
         """
         Args:

@@ -16,7 +16,7 @@ class LearnedKernel(nn.Module):
     optimizer is used pulls σ back to σ₀ and not to 1.
     """
 
-    def __init__(self, *, kernel: str = "laplacian", sigma_init: float = 100.0):
+    def __init__(self, *, kernel: str = "laplacian", sigma_init: float = 10.0):
         """
         Args:
             kernel: "laplacian", equation (9), or "gaussian", equation (7).

@@ -135,10 +135,10 @@ class SeedKernel(LearnedKernel):
         self,
         *,
         kernel: str = "laplacian",
-        sigma_init: float = 100.0,
+        sigma_init: float = 10.0,
         gain: str = "learned",
-        evidence: str = "log",
-        competition: bool = False,
+        evidence: str = "logit",
+        competition: bool = True,
         seed: str = "soft",
         rescore: bool = True,
     ):

@@ -16,7 +16,10 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """`x` itself, bit for bit; the gradient that flows back through it is multiplied by `scale`."""
+    """`x` itself, bit for bit; the gradient that flows back through it is multiplied by `scale`.
+    With 0 none flows."""
+    if scale == 0.0:
+        return x.detach()
     if scale == 1.0 or not (torch.is_grad_enabled() and x.requires_grad):
         return x
     return _ScaleGradient.apply(x, scale)

@@ -173,7 +173,7 @@ def test_every_parameter_learns(make_model, make_batch, losses_of, counts, masks
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     own = [p for n, p in model.named_parameters() if "embedding_head" in n or "seed_kernel" in n]
-    assert len(own) == 7
+    assert len(own) == 9
     assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
     if sum(counts) > 1:
         assert model.roi_heads.seed_kernel.log_background_ratio.grad != 0
