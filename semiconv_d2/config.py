@@ -37,8 +37,8 @@ def _add_model(node: CfgNode) -> None:
     # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
     node.RESCORE = True
 
-    # What the paper fixed otherwise is in configs/voc_paper.yaml. Numbers: mask AP on held-out wells
-    # of BBBC010, a row of docs/results.md each, against 75.2 with these defaults and 72.0 of the
+    # What the paper has otherwise is in configs/voc_paper.yaml. Numbers: mask AP on held-out wells
+    # of BBBC010, each a row of docs/results.md, against 75.2 with these defaults and 72.0 of the
     # stock model.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.

@@ -25,7 +25,7 @@ def main():
         type=float,
         nargs="+",
         default=(),
-        help="evaluate the attached model at these σ too, before fine-tuning",
+        help="evaluate the attached model with the paper's rescoring at these σ too",
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     parser.set_defaults(resume=False)

@@ -37,6 +37,11 @@ STOCK_HEADS = {
     "SemiConvROIHeads": "StandardROIHeads",
     "SemiConvCascadeROIHeads": "CascadeROIHeads",
 }
+PAPER = (
+    *("MODEL.SEMICONV.COMPETITION", False),
+    *("MODEL.SEMICONV.EVIDENCE", "log"),
+    *("MODEL.SEMICONV.GAIN", "fixed"),
+)
 SEED = 1  # where the config has none: both models see the same images in the same order
 
 
@@ -59,8 +64,8 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     Args:
         cfg: of the semi-convolutional model; MODEL.WEIGHTS is the stock model to attach to.
         output: folder to write to.
-        sigmas: evaluates the attached model before fine-tuning also with the fixed gain at each
-            of these σ, and with the learned gain.
+        sigmas: evaluates the attached model before fine-tuning also as the paper rescores, by
+            ŝ = s + log K, at each of these σ.
 
     Returns:
         One row for each model.
@@ -75,14 +80,9 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
     stock_cfg = _changed(cfg, "MODEL.ROI_HEADS.NAME", STOCK_HEADS[cfg.MODEL.ROI_HEADS.NAME])
     untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]
-    if sigmas:
-        for sigma in sigmas:
-            attached = _changed(
-                cfg, "MODEL.SEMICONV.GAIN", "fixed", "MODEL.SEMICONV.SIGMA_INIT", float(sigma)
-            )
-            untrained.append((f"just attached, g = 1, σ = {sigma:g}", attached))
-        learned = _changed(cfg, "MODEL.SEMICONV.GAIN", "learned")
-        untrained.append(("just attached, learned g", learned))
+    for sigma in sigmas:
+        attached = _changed(cfg, *PAPER, "MODEL.SEMICONV.SIGMA_INIT", float(sigma))
+        untrained.append((f"just attached, s + log K, σ = {sigma:g}", attached))
 
     steps = iter(range(1, len(untrained) + 6))
 

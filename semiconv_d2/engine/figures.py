@@ -115,13 +115,13 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
 
 def _draw_attaching(results: Path, path: Path) -> None:
     rows = {r["model"]: r for r in _read(results / "demo_drop_in.json")["rows"]}
-    attached = {r["sigma"]: r["ap"] for name, r in rows.items() if "g = 1" in name}
+    attached = {r["sigma"]: r["ap"] for name, r in rows.items() if "log K" in name}
     fixed = _read(results / "demo_fixed_gain.json")["rows"]
     tuned = {float(r["model"].partition("σ = ")[2].split()[0]): r["ap"] for r in fixed}
     levels = {
         label: rows[name]["ap"]
         for label, name in (
-            ("learned gain, just attached (the stock model)", "just attached, learned g"),
+            ("learned gain, just attached (the stock model)", "SemiConv, just attached"),
             ("learned gain, fine-tuned", "SemiConv, fine-tuned"),
             ("stock model, fine-tuned", "stock Mask R-CNN, fine-tuned"),
         )

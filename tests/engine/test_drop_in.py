@@ -35,16 +35,16 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
     assert [r.model for r in rows] == [
         "stage 1: stock Mask R-CNN",
         "SemiConv, just attached",
-        "just attached, g = 1, σ = 5",
-        "just attached, g = 1, σ = 20",
-        "just attached, learned g",
+        "just attached, s + log K, σ = 5",
+        "just attached, s + log K, σ = 20",
         "stock Mask R-CNN, fine-tuned",
         "SemiConv, fine-tuned",
     ]
-    stock, *_, fixed_5, fixed_20, learned, _, tuned = rows
-    assert (fixed_5.sigma, fixed_20.sigma) == (pytest.approx(5), pytest.approx(20))
-    assert learned.ap == stock.ap  # exactly the stock model at the moment of attaching
-    assert learned.gain == 0
+    stock, attached, paper_5, paper_20, _, tuned = rows
+    assert (paper_5.sigma, paper_20.sigma) == (pytest.approx(5), pytest.approx(20))
+    assert (paper_5.gain, paper_20.gain) == (1, 1)
+    assert attached.ap == stock.ap  # exactly the stock model at the moment of attaching
+    assert attached.gain == 0
     assert tuned.parameters > stock.parameters
     assert rows[-1].seconds_per_image > 0
     table = (output / "table.txt").read_text()
@@ -54,7 +54,7 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
     assert len({len(line) for line in table.splitlines()}) == 1  # aligned
     picture = np.asarray(Image.open(output / "comparison.png"))
     assert picture.std() > 10
-    assert "[5/10]" in err
+    assert "[5/9]" in err
 
 
 def test_a_stock_config_is_refused(run_tool, stock_checkpoint, tmp_path):
