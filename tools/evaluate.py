@@ -25,6 +25,7 @@ from semiconv_d2.evaluation import (
     check_measures,
     choose_threshold,
     compare,
+    cut_to_foreground,
     evaluate,
     find_truth,
     format_differences,
@@ -75,6 +76,11 @@ def parse_arguments():
     parser.add_argument(
         "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
     )
+    parser.add_argument(
+        "--within-foreground",
+        action="store_true",
+        help="cut all masks to the bright pixels of the images, where these are binary foregrounds",
+    )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
     parser.add_argument("--most", type=int, default=12, help="pictures at most (default: 12)")
@@ -110,25 +116,32 @@ def choose_measures(wanted):
     return wanted
 
 
-def find_threshold(arguments, number, path):
+def find_threshold(arguments, number, path, read):
     if path.is_dir():
         return Threshold(0.0, "masks without scores")
     if not arguments.threshold_from:
         return Threshold(arguments.score_threshold, "given")
     name, *results = arguments.threshold_from
     truth = find_truth(name)
-    return choose_threshold(Detections(truth, read_results(Path(results[number]), truth)), name)
+    return choose_threshold(Detections(truth, read(Path(results[number]), name, truth)), name)
 
 
 def main():
     arguments, models = parse_arguments()
     measures = choose_measures(arguments.measures)
     truth = find_truth(arguments.truth)
-    root = find_images(arguments) if arguments.pictures else None
+    root = find_images(arguments, arguments.truth) if arguments.pictures else None
+
+    def read(path, name, truth):
+        results = read_results(path, truth, arguments.label_suffix)
+        if arguments.within_foreground:
+            results = cut_to_foreground(results, truth, find_images(arguments, name))
+        return results
+
     evaluations, detections = [], []
     for number, path in enumerate(models):
-        results = read_results(path, truth, arguments.label_suffix)
-        threshold = find_threshold(arguments, number, path)
+        results = read(path, arguments.truth, truth)
+        threshold = find_threshold(arguments, number, path, read)
         found = Detections(truth, results, threshold, arguments.max_detections)
         detections.append(found)
         evaluations.append(evaluate(found, measures, arguments.truth, str(path)))
@@ -150,13 +163,16 @@ def main():
         draw(arguments, detections, root)
 
 
-def find_images(arguments):
-    """The folder of the images that pictures need."""
+def find_images(arguments, truth):
+    """The folder of the images of a ground truth, which pictures and foregrounds need."""
     from detectron2.data import MetadataCatalog
 
-    root = arguments.image_root or MetadataCatalog.get(arguments.truth).get("image_root")
+    root = arguments.image_root or MetadataCatalog.get(truth).get("image_root")
     if root is None or not Path(root).is_dir():
-        sys.exit(f"error: --pictures: no folder of images{f' {root}' * bool(root)}: --image-root")
+        sys.exit(
+            f"error: there is no folder of images of {truth}{f', {root}' * bool(root)}: "
+            "give --image-root"
+        )
     return root
 
 

@@ -19,7 +19,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase, hooks
 from detectron2.evaluation import inference_on_dataset
-from detectron2.modeling import build_model
+from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
@@ -27,16 +27,20 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.coco_json import write_json
+from ..modeling import SemiConvMixin
 from ..visualization.comparison import draw_comparison
 from .records import record_masks
 from .region_view import view_crowded_region
 from .setup import ConfigError
 from .trainer import Trainer
 
-STOCK_HEADS = {
-    "SemiConvROIHeads": "StandardROIHeads",
-    "SemiConvCascadeROIHeads": "CascadeROIHeads",
-}
+# Without subnet and kernel this is the stock model; what counts for both, MASK_SCORE and its like,
+# stays.
+STOCK = (
+    *("MODEL.SEMICONV.RESCORE", False),
+    *("MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 0.0),
+    *("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0),
+)
 PAPER = (
     *("MODEL.SEMICONV.COMPETITION", False),
     *("MODEL.SEMICONV.EVIDENCE", "log"),
@@ -70,15 +74,16 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     Returns:
         One row for each model.
     """
-    if cfg.MODEL.ROI_HEADS.NAME not in STOCK_HEADS:
+    heads = cfg.MODEL.ROI_HEADS.NAME
+    if not issubclass(ROI_HEADS_REGISTRY.get(heads), SemiConvMixin):
         raise ConfigError(
-            f"MODEL.ROI_HEADS.NAME is {cfg.MODEL.ROI_HEADS.NAME}; the comparison starts from one "
-            f"of {', '.join(STOCK_HEADS)}."
+            f"MODEL.ROI_HEADS.NAME is {heads}; the comparison starts from semi-convolutional ones, "
+            "such as SemiConvROIHeads."
         )
     output.mkdir(parents=True, exist_ok=True)
     for name in ("detectron2", "fvcore", "semiconv_d2"):
         setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
-    stock_cfg = _changed(cfg, "MODEL.ROI_HEADS.NAME", STOCK_HEADS[cfg.MODEL.ROI_HEADS.NAME])
+    stock_cfg = _changed(cfg, *STOCK)
     untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]
     for sigma in sigmas:
         attached = _changed(cfg, *PAPER, "MODEL.SEMICONV.SIGMA_INIT", float(sigma))
@@ -117,7 +122,7 @@ def redraw_comparison(cfg: CfgNode, folder: Path, path: Path) -> None:
     Args:
         cfg: of the semi-convolutional model.
     """
-    stock = _changed(cfg, "MODEL.ROI_HEADS.NAME", STOCK_HEADS[cfg.MODEL.ROI_HEADS.NAME])
+    stock = _changed(cfg, *STOCK)
     models = {}
     for name, one, part in (("stock Mask R-CNN", stock, "stock"), ("SemiConv", cfg, "semiconv")):
         weights = str(folder / part / "model_final.pth")

@@ -11,7 +11,7 @@ from .measures import (
     choose_threshold,
     lacks,
 )
-from .reading import find_truth, load_truth, read_results
+from .reading import cut_to_foreground, find_truth, load_truth, read_results
 from .tables import format_differences, format_evaluation
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "check_measures",
     "choose_threshold",
     "compare",
+    "cut_to_foreground",
     "evaluate",
     "find_truth",
     "format_differences",

@@ -122,7 +122,8 @@ def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
     compare = [TOOL, files["val"], "--compare", files["poor_val"], files["good_val"]]
     status, _, err = run_tool(*compare, "--pictures", tmp_path)
     assert status == 1
-    assert "no folder of images: --image-root" in err
+    assert "no folder of images" in err
+    assert "give --image-root" in err
     status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--pictures", tmp_path)
     assert status == 2
     assert "--compare" in err
@@ -132,3 +133,29 @@ def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
     assert status == 1
     assert "4 images cannot be drawn, the first: " in err.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+def test_within_the_foreground(run_tool, files, tmp_path):
+    """Whole boxes for masks: cut to the foreground of a worm that lies alone they are right."""
+    truth = load_truth(files["val"])
+    height, width = (truth.imgs[1][k] for k in ("height", "width"))
+    results = []
+    for a in truth.dataset["annotations"]:
+        left, top, w, h = a["bbox"]
+        polygon = [left, top, left + w, top, left + w, top + h, left, top + h]
+        results.append({**a, "segmentation": [polygon], "score": 0.9})
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps(results))
+    assert (height, width) == (192, 192)
+    images = files["val"].parent / "images"
+    values = []
+    for option in ([], ["--within-foreground", "--image-root", images]):
+        folder = tmp_path / f"out{len(option)}"
+        status, _, err = run_tool(
+            TOOL, files["val"], boxes, "--measures", "coco", "--output", folder, *option
+        )
+        assert status == 0, err
+        rows = json.loads((folder / "evaluation.json").read_text())["rows"]
+        [segm] = [row["values"] for row in rows if row["key"] == "segm"]
+        values.append(segm["AP50"])
+    assert values[1] > values[0] + 10
