@@ -9,23 +9,12 @@ from tabulate import tabulate
 
 from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
 from semiconv_d2.engine.decoder_benchmark import format_decoders
-from semiconv_d2.engine.drop_in import Row, format_rows
 from semiconv_d2.evaluation.benchmark import format_times
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 COLORING = (ROOT / "docs" / "instance_coloring.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-
-
-DEMO = sorted((ROOT / "results").glob("demo*.json"))
-
-
-@pytest.mark.parametrize("path", DEMO, ids=lambda p: p.stem)
-def test_tables_are_those_of_the_results(path):
-    rows = [Row(**r) for r in json.loads(path.read_text())["rows"]]
-    assert format_rows(rows) in (README if path.stem == "demo" else RESULTS)
 
 
 def test_what_it_links_to_is_there():

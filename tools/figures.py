@@ -14,7 +14,7 @@ from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, show_messages
 from semiconv_d2.engine.figures import documented_figures, draw_figures, update_tables
 
-TABLES = Path("docs/results.md")
+TABLES = (Path("README.md"), Path("docs/results.md"))
 
 
 def main():
@@ -34,7 +34,8 @@ def main():
         for name, status in draw_figures(arguments.output, chosen):
             print(f"{name:<20} {status}")
         if not arguments.only:
-            print(f"{TABLES.name:<20} {update_tables(TABLES)}")
+            for document in TABLES:
+                print(f"{document.name:<20} {update_tables(document)}")
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,8 +1,10 @@
 """Keeps the weights of a training checkpoint and drops optimizer, scheduler and iteration.
 
 python tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo.pth
+python tools/strip_checkpoint.py --half output/demo_mask_rcnn/model_final.pth checkpoints/demo.pth
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -10,12 +12,21 @@ import torch
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    source, target = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="checkpoint")
+    parser.add_argument("target", type=Path, help="file to write")
+    parser.add_argument(
+        "--half", action="store_true", help="in half precision: half the size, and rounded"
+    )
+    arguments = parser.parse_args()
+    source, target = arguments.source, arguments.target
     if not source.is_file():
         sys.exit(f"error: there is no checkpoint {source}")
     weights = torch.load(source, map_location="cpu", weights_only=True)["model"]
+    if arguments.half:
+        weights = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": weights}, target)
     size = target.stat().st_size / 1e6

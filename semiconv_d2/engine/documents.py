@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from .cost import format_costs
+from .drop_in import Row, format_rows
 from .experiments import format_experiments
 from .ownership import Ownership, format_ownership
 
@@ -28,10 +30,23 @@ def _format_ownership(content: Mapping) -> str:
     return format_ownership(Ownership(*values))
 
 
+def _format_drop_in(content: Mapping) -> str:
+    return format_rows([Row(**row) for row in content["rows"]])
+
+
+def _format_table(content: Mapping) -> str:
+    """One that was put together from several results."""
+    headers = content["headers"]
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(content["rows"], headers, floatfmt=".1f", colalign=align, missingval="–")
+
+
 FORMATS: dict[str, Callable[[Mapping], str]] = {
     "cost": format_costs,
+    "drop_in": _format_drop_in,
     "experiments": format_experiments,
     "ownership": _format_ownership,
+    "table": _format_table,
 }
 """By the "kind" of a JSON."""
 

@@ -110,7 +110,8 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     announce("timing both, and drawing")
     seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
     rows[-2:] = [r._replace(seconds_per_image=s) for r, s in zip(rows[-2:], seconds, strict=True)]
-    write_json({"rows": [r._asdict() for r in rows], "config": cfg.dump()}, output / "drop_in.json")
+    content = {"kind": "drop_in", "rows": [r._asdict() for r in rows], "config": cfg.dump()}
+    write_json(content, output / "drop_in.json")
     (output / "table.txt").write_text(f"{format_rows(rows)}\n", encoding="utf-8")
     _draw(cfg, models, output / "comparison.png")
     return rows

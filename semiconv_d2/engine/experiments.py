@@ -27,14 +27,20 @@ ROOT = Path(__file__).resolve().parents[2]
 OWNERSHIP = "ownership.json"
 
 _KEYS = {"config", "about", "against", "seeds", "repeated", "keys", "variants"}
-_MEASURES = {  # columns of the table: the row of evaluation.json, the value in it
+# Columns of the tables: the row of evaluation.json, and the value in it.
+_OVERALL = {
     "AP": ("segm", "AP"),
     "AP50": ("segm", "AP50"),
     "AP75": ("segm", "AP75"),
+    "boundary": ("boundary", "AP"),
     "box": ("bbox", "AP"),
+}
+_IN_DETAIL = {
     **{f"contact {label}": (f"contact_{i}", "AP") for i, label in enumerate(CONTACT.labels)},
+    **{f"S {iou}": ("S", iou) for iou in ("0.5", "0.6", "0.7", "0.8", "0.9")},
     "avS": ("S", "mean"),
 }
+_MEASURES = _OVERALL | _IN_DETAIL
 _LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
 
 
@@ -150,9 +156,12 @@ def format_experiments(content: dict) -> str:
     for run in content["runs"]:
         by_variant.setdefault(run["variant"], []).append(run)
     stock = {run["seed"]: run["values"] for run in by_variant.get(content["against"], [])}
-    columns = [c for c in _MEASURES if any(c in r["values"] for r in content["runs"])]
+    overall, in_detail = (
+        [c for c in columns if any(c in r["values"] for r in content["runs"])]
+        for columns in (_OVERALL, _IN_DETAIL)
+    )
     owned = [k for k in LABELS if any(r["ownership"].get(k) for r in content["runs"])]
-    measures, insights = [], []
+    measures, details, insights = [], [], []
     for name, runs in by_variant.items():
         pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
         changes = [a["AP"] - b["AP"] for a, b in pairs]
@@ -161,10 +170,11 @@ def format_experiments(content: dict) -> str:
             [
                 name,
                 str(len(runs)),
-                *(_spread([r["values"].get(c) for r in runs]) for c in columns),
+                *(_spread([r["values"].get(c) for r in runs]) for c in overall),
                 "" if own else _spread(changes, "+.1f"),
             ]
         )
+        details.append([name, *(_spread([r["values"].get(c) for r in runs]) for c in in_detail)])
         insights.append(
             [
                 name,
@@ -173,7 +183,8 @@ def format_experiments(content: dict) -> str:
             ]
         )
     tables = (
-        (measures, ["variant", "seeds", *columns, f"AP over {content['against']}"]),
+        (measures, ["variant", "seeds", *overall, f"AP over {content['against']}"]),
+        (details, ["variant", *in_detail]),
         (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
     )
     return "\n\n".join(
@@ -248,7 +259,7 @@ def _measured(run: Run, folder: Path) -> dict:
         "sigma": _last(run, "semiconv/sigma"),
         "gain": _last(run, "semiconv/gain"),
         "seconds_per_iteration": round(statistics.median(seconds), 3) if seconds else None,
-        "command": run.record.get("command"),
+        "command": (run.record.get("command") or "").replace(f"{ROOT}{os.sep}", ""),
     }
 
 

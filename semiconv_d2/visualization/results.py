@@ -17,7 +17,7 @@ _MARKERS = "os^Dv*"
 def draw_attaching(
     attached: Mapping[float, float], tuned: Mapping[float, float], levels: Mapping[str, float]
 ) -> Figure:
-    """What attaching a kernel of fixed gain costs, by the σ that it starts from.
+    """What attaching costs where log K is added as it is, by the σ that it starts from.
 
     Args:
         attached: mask AP right after attaching, by σ.
@@ -26,7 +26,7 @@ def draw_attaching(
     """
     figure, ax = _axes("σ of the kernel at the start, in cells", "mask AP")
     for (label, points), colour, marker in zip(
-        (("just attached, fixed gain", attached), ("the same, fine-tuned", tuned)),
+        (("just attached, s + log K", attached), ("the same, fine-tuned", tuned)),
         PALETTE,
         _MARKERS,
         strict=False,

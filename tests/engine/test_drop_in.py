@@ -99,6 +99,12 @@ def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
     stripped = torch.load(tmp_path / "o.pth", weights_only=True)
     assert set(stripped) == {"model"}
     assert torch.equal(stripped["model"]["a"], weights["a"])
+    status, _, err = run_tool(
+        "tools/strip_checkpoint.py", "--half", tmp_path / "in.pth", tmp_path / "o.pth"
+    )
+    assert status == 0, err
+    halved = torch.load(tmp_path / "o.pth", weights_only=True)["model"]["a"]
+    assert torch.equal(halved, weights["a"].half())
     status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "no.pth", tmp_path / "o.pth")
     assert status == 1
     assert "there is no checkpoint" in err
