@@ -24,7 +24,7 @@ def test_attaching_has_its_points_and_levels():
     figure = draw_attaching({10: 30.0, 1: 2.0, 5: 20.0}, {5: 40.0}, {"stock": 44.25})
     lines = lines_by_label(figure)
     np.testing.assert_allclose(
-        lines["just attached, fixed gain"].get_xydata(), [(1, 2), (5, 20), (10, 30)]
+        lines["just attached, s + log K"].get_xydata(), [(1, 2), (5, 20), (10, 30)]
     )
     np.testing.assert_allclose(lines["the same, fine-tuned"].get_xydata(), [(5, 40)])
     assert lines["stock: 44.2"].get_ydata() == pytest.approx([44.25, 44.25])
