@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -248,10 +249,11 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     maps = heads.embedding_head(levels)
     embedding = heads.region_embedding(maps, boxes)
     logits = torch.randn_like(embedding[:, 0])
+    find_rivals = partial(heads.find_rivals, features, [found])
     runs = (
         lambda: heads.embedding_head(levels),
         lambda: heads.region_embedding(maps, boxes),
-        lambda: heads.seed_kernel(logits, embedding),
+        lambda: heads.seed_kernel(logits, embedding, find_rivals),
     )
     return {
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))

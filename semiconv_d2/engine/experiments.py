@@ -259,7 +259,7 @@ def _measured(run: Run, folder: Path) -> dict:
         "sigma": _last(run, "semiconv/sigma"),
         "gain": _last(run, "semiconv/gain"),
         "seconds_per_iteration": round(statistics.median(seconds), 3) if seconds else None,
-        "command": (run.record.get("command") or "").replace(f"{ROOT}{os.sep}", ""),
+        "command": [p.removeprefix(f"{ROOT}{os.sep}") for p in run.record.get("command") or []],
     }
 
 

@@ -279,7 +279,7 @@ class SemiConvMixin:
         boxes = self._boxes(instances)
         logits = self._class_logits(features, instances)
         embedding = self.region_embedding(self.embedding_maps(features), boxes)
-        find_rivals = partial(self._find_rivals, features, instances)
+        find_rivals = partial(self.find_rivals, features, instances)
         masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding, find_rivals)
         return masks if self.seed_kernel.rescore else masks._replace(rescored=logits)
 
@@ -362,13 +362,17 @@ class SemiConvMixin:
         dim = self.embedding_head.embedding.out_channels
         return [self.region_embedding.origins(b, dim) for b in boxes]
 
-    def _find_rivals(
+    def find_rivals(
         self, features: dict[str, Tensor], instances: list[Instances], seeds: Tensor
     ) -> Rivals:
-        """Of the regions of all images, whose seeds are (R, D).
+        """What the seeds of regions compete with.
 
         In training the true instances are rivals: they are all there, and each once. At test they
         are the other detections.
+
+        Args:
+            features, instances: as in `rescore_masks`.
+            seeds: of the regions of all images, (R, D), each in the frame of its region.
         """
         boxes, kernel = self._boxes(instances), self.seed_kernel
         origins, rivals = self._origins(boxes), []
