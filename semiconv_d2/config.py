@@ -49,8 +49,7 @@ def _add_model(node: CfgNode) -> None:
     # Layers before the last one: the 1×1 convolution, and 3×3 ones of HIDDEN_DIM channels after it.
     # "one hidden layer": 73.2.
     node.HIDDEN_LAYERS = 2
-    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses, where
-    # there are such: the configs of InstanceColoring have 1.
+    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
     # "gradient × 0.01": 73.6, "gradient × 0.1": 72.7.
     node.GRADIENT_SCALE = 0.0
     # Learning rate of subnet and kernel, as a multiple of SOLVER.BASE_LR. Read by
@@ -116,7 +115,8 @@ def _add_model(node: CfgNode) -> None:
 
 def _add_coloring(node: CfgNode) -> None:
     # The meta-architecture InstanceColoring. The keys of MODEL.SEMICONV on embedding, kernel and
-    # losses hold for it too; those on regions, seeds and rescoring mean nothing to it.
+    # losses hold for it too, but not their defaults, which were measured with regions: see
+    # configs/own_coloring.yaml. Those on regions, seeds and rescoring mean nothing to it.
 
     # The backbone's feature map that pixels are coloured from: "p2" of an FPN, "res2" of a ResNet.
     node.IN_FEATURE = "p2"

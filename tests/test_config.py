@@ -183,15 +183,19 @@ def test_lazy_config_is_the_same_model():
     assert torch.equal(*masks)
     lazy.optimizer.params.model = theirs
     optimizers = semiconv_d2.build_optimizer(cfg, ours), instantiate(lazy.optimizer)
-    rates = [
-        {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    options = [
+        {
+            names[id(p)]: (group["lr"], group["weight_decay"])
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
         for optimizer, names in zip(
             optimizers,
             ({id(p): n for n, p in m.named_parameters()} for m in (ours, theirs)),
             strict=True,
         )
     ]
-    assert rates[0] == rates[1]
+    assert options[0] == options[1]
     assert lazy.train.max_iter == cfg.SOLVER.MAX_ITER
     assert lazy.train.eval_period == cfg.TEST.EVAL_PERIOD
     assert lazy.train.checkpointer.period == cfg.SOLVER.CHECKPOINT_PERIOD

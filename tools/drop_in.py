@@ -37,6 +37,8 @@ def main():
         sys.exit(f"error: {error}")
     print(f"\n{format_rows(rows)}\n")
     print(f"Mask AP on {cfg.DATASETS.TEST[0]}. A single seed: differences of a point mean nothing.")
+    if cfg.MODEL.SEMICONV.MASK_SCORE:
+        print("Scores are those of MASK_SCORE in all rows.")
     print("Seconds are medians, both models by turns on the same images.")
     print(f"Picture: {args.output / 'comparison.png'}")
 

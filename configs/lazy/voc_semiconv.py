@@ -42,6 +42,9 @@ optimizer = get_config("common/optim.py").SGD
 optimizer.lr = 0.0025
 optimizer.params.base_lr = "${..lr}"
 optimizer.params.lr_factor_func = learning_rate_factor
+optimizer.params.overrides = {
+    name: {"weight_decay": 0.0} for name in ("log_sigma_ratio", "gain", "log_background_ratio")
+}
 
 train = get_config("common/train.py").train
 train.init_checkpoint = "output/voc_mask_rcnn/model_final.pth"

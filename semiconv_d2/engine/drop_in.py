@@ -75,7 +75,9 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         One row for each model.
     """
     heads = cfg.MODEL.ROI_HEADS.NAME
-    if not issubclass(ROI_HEADS_REGISTRY.get(heads), SemiConvMixin):
+    if heads not in ROI_HEADS_REGISTRY or not issubclass(
+        ROI_HEADS_REGISTRY.get(heads), SemiConvMixin
+    ):
         raise ConfigError(
             f"MODEL.ROI_HEADS.NAME is {heads}; the comparison starts from semi-convolutional ones, "
             "such as SemiConvROIHeads."

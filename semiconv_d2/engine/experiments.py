@@ -184,7 +184,7 @@ def format_experiments(content: dict) -> str:
         )
     tables = (
         (measures, ["variant", "seeds", *overall, f"AP over {content['against']}"]),
-        (details, ["variant", *in_detail]),
+        *([(details, ["variant", *in_detail])] if in_detail else []),
         (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
     )
     return "\n\n".join(

@@ -121,8 +121,8 @@ def _draw_attaching(results: Path, path: Path) -> None:
     levels = {
         label: rows[name]["ap"]
         for label, name in (
-            ("learned gain, just attached (the stock model)", "SemiConv, just attached"),
-            ("learned gain, fine-tuned", "SemiConv, fine-tuned"),
+            ("the defaults, just attached (the stock model)", "SemiConv, just attached"),
+            ("the defaults, fine-tuned", "SemiConv, fine-tuned"),
             ("stock model, fine-tuned", "stock Mask R-CNN, fine-tuned"),
         )
     }

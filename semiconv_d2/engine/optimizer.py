@@ -11,7 +11,8 @@ from ..modeling import EmbeddingHead, LearnedKernel
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """Detectron2's optimizer for `cfg`, with MODEL.SEMICONV.LR_FACTOR applied.
 
-    σ and the gain also lose their weight decay, which would pull them back to their start.
+    σ, the gain and the background b also lose their weight decay, which would pull them back to
+    their start.
     """
     optimizer = build_stock_optimizer(cfg, model)
     factor = cfg.MODEL.SEMICONV.LR_FACTOR
@@ -23,14 +24,15 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     return optimizer
 
 
-def learning_rate_factor(name: str) -> float:
-    """MODEL.SEMICONV.LR_FACTOR's default for the plugin's parameters, 1 for all others. In a
-    LazyConfig, the `lr_factor_func` of Detectron2's `get_default_optimizer_params`.
+def learning_rate_factor(name: str, factor: float = 10.0) -> float:
+    """`factor` for the plugin's parameters, 1 for all others: in a LazyConfig, the `lr_factor_func`
+    of Detectron2's `get_default_optimizer_params`.
 
     Args:
         name: of the parameter, in a model with `SemiConvMixin`.
+        factor: MODEL.SEMICONV.LR_FACTOR's default; another one by `functools.partial`.
     """
-    return 10.0 if {"embedding_head", "seed_kernel"} & set(name.split(".")) else 1.0
+    return factor if {"embedding_head", "seed_kernel"} & set(name.split(".")) else 1.0
 
 
 def _regroup(optimizer: Optimizer, module: nn.Module, *, lr_factor: float, **options) -> None:

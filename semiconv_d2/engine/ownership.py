@@ -1,13 +1,14 @@
 """What knowing whose pixel it is would be worth to a Mask R-CNN, and how well it knows that.
 
 Everything is measured in the boxes of the ground truth, with the true classes: what boxes and
-scores cost is not in it.
+scores cost is not in it. With competition the rivals are the true instances too.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from ..data.geometry import CONTACT, contact
 from ..modeling import SemiConvMixin
-from ..ops import seed_embedding, seed_log_kernel
+from ..ops import seed_embedding
 from .records import record_masks
 from .setup import ConfigError
 from .trainer import Trainer
@@ -48,12 +49,12 @@ class Ownership(NamedTuple):
     """How well the mask logits s tell own pixels of the box from those of others: area under the
     ROC curve, 0.5 where they cannot."""
     by_kernel: np.ndarray
-    """The same of K."""
+    """The same of K, or with competition of P; the instances themselves are the rivals."""
     by_rescored: np.ndarray
     """The same of ŝ."""
     by_true_seed: np.ndarray
-    """The same of K if the seed were the mean embedding of the instance's own pixels: what the
-    embedding knows, whatever the seed makes of it."""
+    """The same as `by_kernel` if seeds were the mean embeddings of the instances' own pixels: what
+    the embedding knows, whatever the seeds make of it."""
 
 
 LABELS = {
@@ -61,9 +62,9 @@ LABELS = {
     "suppressed": "IoU, others' pixels taken away",
     "known": "IoU, own pixels claimed as well",
     "by_logits": "own against others': s",
-    "by_kernel": "own against others': K",
+    "by_kernel": "own against others': kernel",
     "by_rescored": "own against others': ŝ",
-    "by_true_seed": "own against others': K of the true seed",
+    "by_true_seed": "own against others': kernel of the true seed",
 }
 
 
@@ -200,13 +201,16 @@ def _logits(
 
 
 def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own: Tensor) -> Tensor:
-    """How close pixels are to the mean embedding of a region's own, (R, M, M), on the CPU."""
+    """log K, or log P, with the mean embedding of a region's own pixels for its seed, (R, M, M), on
+    the CPU."""
     heads = model.roi_heads
     embedding = heads.region_embedding(heads.embedding_maps(features), [boxes])
     weights = own.to(embedding) / own.flatten(1).sum(dim=1).clamp(min=1)[:, None, None].to(
         embedding
     )
-    return seed_log_kernel(embedding, seed_embedding(weights, embedding), 1.0).cpu()
+    find_rivals = partial(heads.find_rivals, features, [Instances((0, 0), pred_boxes=boxes)])
+    log_p, _ = heads.seed_kernel.compare(embedding, seed_embedding(weights, embedding), find_rivals)
+    return log_p.cpu()
 
 
 def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:

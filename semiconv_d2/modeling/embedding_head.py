@@ -1,4 +1,4 @@
-"""The embedding subnet of section 3.5: one set of weights for all feature levels."""
+"""The embedding subnet of section 3.5: one set of weights for all feature levels in use."""
 
 import torch
 from fvcore.nn import weight_init

@@ -180,21 +180,33 @@ class SeedKernel(LearnedKernel):
                 competition; without it the background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
-        seed = seed_embedding(weights, embedding)
-        log_k = seed_log_kernel(embedding, seed, self.sigma, self.kernel)
-        if self.competes:
-            rivals = find_rivals(seed) if find_rivals else None
-            log_k = self._share(log_k, embedding, rivals)
+        log_p, odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
         rescored = logits
         if self.rescore:
-            evidence = log_k if self.evidence == "log" else log_odds(log_k)
+            evidence = log_p if self.evidence == "log" else odds
             rescored = logits + (evidence if self.gain is None else self.gain * evidence)
-        return RescoredMasks(logits, weights, log_k, rescored)
+        return RescoredMasks(logits, weights, log_p, rescored)
 
-    def _share(self, log_k: Tensor, embedding: Tensor, rivals: Rivals | None) -> Tensor:
-        total = (LOG_BACKGROUND + self.log_background_ratio).exp() + log_k.exp()
-        if rivals is not None:
-            total = total + summed_kernel(
+    def compare(
+        self,
+        embedding: Tensor,
+        seed: Tensor,
+        find_rivals: Callable[[Tensor], Rivals] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """log P of each pixel, and the logit of P, both (R, M, M).
+
+        Args:
+            embedding, find_rivals: as in `forward`.
+            seed: of each region, (R, D).
+        """
+        log_k = seed_log_kernel(embedding, seed, self.sigma, self.kernel)
+        if not self.competes:
+            return log_k, log_odds(log_k)
+        others = (LOG_BACKGROUND + self.log_background_ratio).exp()
+        if find_rivals:
+            rivals = find_rivals(seed)
+            others = others + summed_kernel(
                 embedding, rivals.seeds, rivals.weights, self.sigma, self.kernel
             )
-        return log_k - total.log()
+        odds = log_k - others.log()
+        return nn.functional.logsigmoid(odds), odds

@@ -125,6 +125,11 @@ class SemiConvMixin:
                 "seed_kernel needs an embedding_head beside it, and something to do: with "
                 "rescore=False, a kernel_loss_weight above 0."
             )
+        if seed_kernel is not None and seed_kernel.competes and region_embedding.num_levels > 1:
+            raise ValueError(
+                "COMPETITION compares seeds of several regions, which needs one embedding map for "
+                "all: set MODEL.SEMICONV.EMBEDDING_LEVELS to 'finest', or COMPETITION to False."
+            )
         self.embedding_head = embedding_head
         self.region_embedding = region_embedding
         self.seed_kernel = seed_kernel
@@ -176,11 +181,6 @@ class SemiConvMixin:
         in_features = stock["mask_in_features"]
         if node.EMBEDDING_LEVELS == "finest":
             in_features = in_features[:1]
-        elif node.COMPETITION and len(in_features) > 1:
-            raise ValueError(
-                "COMPETITION compares seeds of several regions, which needs one embedding map for "
-                "all: set MODEL.SEMICONV.EMBEDDING_LEVELS to 'finest'."
-            )
         shapes = [input_shape[f] for f in in_features]
         resolution = node.EMBEDDING_RESOLUTION or _mask_side(
             mask_head, shapes[0].channels, mask_pooler.output_size

@@ -87,7 +87,7 @@ def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor
 
 
 def kernel_cross_entropy(log_k: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy between K itself and the ground truth, from log K.
+    """Binary cross-entropy between K itself, or a share P of it, and the ground truth, from log K.
 
     −[y·log K + (1 − y)·log(1 − K)], averaged over pixels.
 

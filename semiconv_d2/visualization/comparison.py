@@ -205,7 +205,7 @@ def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
     for ax, column, title in zip(
         row[1:],
         ("seed", "kernel", "rescored"),
-        ("seed", "log kernel", "rescored mask"),
+        ("seed", "log kernel or share", "rescored mask"),
         strict=True,
     ):
         show_grid(ax, view.instance, column, scales)

@@ -21,7 +21,7 @@ GAP = 4  # picture pixels between tiles
 _COLUMNS = (
     "box and seed",
     "weights of the seed",
-    "log kernel to the seed",
+    "log kernel or share",
     "mask logits",
     "rescored logits",
     "mask",
@@ -47,7 +47,7 @@ class InstanceView(NamedTuple):
     seed_weights: np.ndarray
     """How much each sample point contributes to the seed, (M, M); sums to 1."""
     log_kernel: np.ndarray
-    """log K between each sample point and the seed, (M, M)."""
+    """log K between each sample point and the seed, or with competition log P, (M, M)."""
     logits: np.ndarray
     """Mask logits of the stock head, (M, M)."""
     rescored: np.ndarray
@@ -133,7 +133,7 @@ def region_scales(views: Sequence[InstanceView]) -> dict[str, _Scale]:
             "of the row's largest weight",
             (0, 0.1, 0.5, 1),
         ),
-        "kernel": _Scale("cividis", Normalize(lowest, 0), "min", "0: as the seed itself"),
+        "kernel": _Scale("cividis", Normalize(lowest, 0), "min", "0: surely the seed's"),
         "logits": _Scale(
             "PuOr_r", Normalize(-largest, largest), "both", "above 0: of the instance"
         ),

@@ -26,7 +26,7 @@ def draw_attaching(
     """
     figure, ax = _axes("σ of the kernel at the start, in cells", "mask AP")
     for (label, points), colour, marker in zip(
-        (("just attached, s + log K", attached), ("the same, fine-tuned", tuned)),
+        (("just attached, s + log K", attached), ("s + log K, fine-tuned", tuned)),
         PALETTE,
         _MARKERS,
         strict=False,

@@ -57,13 +57,15 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
     assert "[5/9]" in err
 
 
-def test_a_stock_config_is_refused(run_tool, stock_checkpoint, tmp_path):
+@pytest.mark.parametrize("heads", ["StandardROIHeads", "UnheardOfROIHeads"])
+def test_heads_that_are_not_ours_are_refused(run_tool, stock_checkpoint, tmp_path, heads):
     status, _, err = run_tool(
-        "tools/drop_in.py", "--config-file", "configs/demo_mask_rcnn.yaml",
+        "tools/drop_in.py", "--config-file", "configs/demo_semiconv.yaml",
         "--output", tmp_path / "out", "--opts", "MODEL.WEIGHTS", stock_checkpoint,
+        "MODEL.ROI_HEADS.NAME", heads,
     )  # fmt: skip
     assert status == 1
-    assert "error: MODEL.ROI_HEADS.NAME is StandardROIHeads" in err
+    assert f"error: MODEL.ROI_HEADS.NAME is {heads}" in err
     assert not (tmp_path / "out").exists()
 
 

@@ -230,5 +230,17 @@ def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
 def test_levels_of_their_own_are_refused(make_cfg):
     from detectron2.modeling import build_model
 
-    with pytest.raises(ValueError, match=r"COMPETITION compares.*EMBEDDING_LEVELS to 'finest'"):
+    message = r"COMPETITION compares.*EMBEDDING_LEVELS to 'finest', or COMPETITION to False"
+    with pytest.raises(ValueError, match=message):
         build_model(make_cfg(*COMPETITION, "MODEL.SEMICONV.EMBEDDING_LEVELS", "assigned"))
+
+
+def test_a_share_stays_below_one_however_far_the_background_is():
+    kernel = SeedKernel(gain="fixed")
+    torch.nn.init.constant_(kernel.log_background_ratio, -40.0)
+    embedding = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    masks = kernel(torch.zeros(1, 3, 3), embedding)
+    assert (masks.log_kernel <= 0).all()
+    assert masks.rescored.isfinite().all()
+    masks.rescored.sum().backward()
+    assert embedding.grad.isfinite().all()

@@ -19,7 +19,10 @@ def test_processes_with_and_without_instances_stay_together(
     make_cfg, make_batch, tmp_path, architecture
 ):
     batches = [[make_batch(count) for count in counts] for counts in COUNTS]
-    cfg = make_cfg("MODEL.META_ARCHITECTURE", architecture, "MODEL.DEVICE", "cpu")
+    cfg = make_cfg(
+        "MODEL.META_ARCHITECTURE", architecture, "MODEL.DEVICE", "cpu",
+        "MODEL.SEMICONV.GRADIENT_SCALE", 1.0,
+    )  # fmt: skip
     torch.multiprocessing.spawn(_train, (cfg, batches, str(tmp_path)), nprocs=2)
     weights = [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)]
     assert torch.isfinite(weights[0]).all()

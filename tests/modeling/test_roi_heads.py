@@ -23,6 +23,16 @@ OFF = (
 LEARNED = ("MODEL.SEMICONV.GAIN", "learned")
 ALONE = ("MODEL.SEMICONV.COMPETITION", False)
 ASSIGNED = (*ALONE, "MODEL.SEMICONV.EMBEDDING_LEVELS", "assigned")
+PAPER = (
+    *ASSIGNED,
+    "MODEL.SEMICONV.HIDDEN_DIM", 256,
+    "MODEL.SEMICONV.HIDDEN_LAYERS", 1,
+    "MODEL.SEMICONV.GRADIENT_SCALE", 0.1,
+    "MODEL.SEMICONV.SIGMA_INIT", 100.0,
+    "MODEL.SEMICONV.EVIDENCE", "log",
+    "MODEL.SEMICONV.GAIN", "fixed",
+    "MODEL.SEMICONV.KERNEL_PIXELS", "region",
+)  # fmt: skip
 LOG_K = (*ALONE, "MODEL.SEMICONV.EVIDENCE", "log", "MODEL.SEMICONV.GAIN", "fixed")
 STOCK_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"}
 LOSSES = STOCK_LOSSES | {"loss_embedding", "loss_kernel"}
@@ -212,10 +222,11 @@ def fpn_gradients(model, batch, losses_of, names):
     return {name: x.grad for name, x in features.items() if x.grad is not None}, losses
 
 
+@pytest.mark.parametrize("levels", [(), ASSIGNED])
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0])
-def test_gradient_into_the_fpn_is_scaled_exactly(make_model, make_batch, losses_of, scale):
-    one = make_model("MODEL.SEMICONV.GRADIENT_SCALE", 1.0)
-    scaled = make_model("MODEL.SEMICONV.GRADIENT_SCALE", scale, like=one)
+def test_gradient_into_the_fpn_is_scaled_exactly(make_model, make_batch, losses_of, scale, levels):
+    one = make_model(*levels, "MODEL.SEMICONV.GRADIENT_SCALE", 1.0)
+    scaled = make_model(*levels, "MODEL.SEMICONV.GRADIENT_SCALE", scale, like=one)
     for name in ("embedding_head.embedding.weight",):
         for model in (one, scaled):
             torch.manual_seed(4)
@@ -295,21 +306,24 @@ def test_mask_resolutions(make_model, make_batch, losses_of, predict, pooled, si
 @pytest.mark.parametrize(
     "options",
     [
-        ("MIXING", "none"),
-        ("COORD_UNIT", "pixel"),
-        ("KERNEL", "gaussian"),
-        ("EVIDENCE", "logit"),
-        ("SEED", "hard"),
-        ("EMBEDDING_LEVELS", "finest"),
-        ("KERNEL_PIXELS", "instances"),
-        ("SHARED_PIXELS", "count"),
-        ("EMBEDDING_DIM", 2),
-        ("GAIN", "fixed"),
+        PAPER,
+        ALONE,
+        ASSIGNED,
+        ("MODEL.SEMICONV.MIXING", "none"),
+        ("MODEL.SEMICONV.COORD_UNIT", "pixel"),
+        ("MODEL.SEMICONV.KERNEL", "gaussian"),
+        ("MODEL.SEMICONV.EVIDENCE", "log"),
+        ("MODEL.SEMICONV.SEED", "hard"),
+        ("MODEL.SEMICONV.KERNEL_PIXELS", "region"),
+        ("MODEL.SEMICONV.SHARED_PIXELS", "count"),
+        ("MODEL.SEMICONV.EMBEDDING_DIM", 2),
+        ("MODEL.SEMICONV.GAIN", "fixed"),
+        ("MODEL.SEMICONV.GRADIENT_SCALE", 0.1),
+        ("MODEL.SEMICONV.HIDDEN_LAYERS", 1),
     ],
 )
 def test_every_option_trains_and_predicts(make_model, make_batch, losses_of, predict, options):
-    key, value = options
-    model = make_model(f"MODEL.SEMICONV.{key}", value)
+    model = make_model(*options)
     batch = make_batch(3, 0)
     losses = losses_of(model, batch)
     assert set(losses) == LOSSES
@@ -349,9 +363,10 @@ def test_a_wrong_number_names_its_key(make_model, key, value):
     "options",
     [
         (),
+        PAPER,
         LOG_K,
-        ("MODEL.SEMICONV.KERNEL_PIXELS", "instances"),
-        ("MODEL.SEMICONV.EMBEDDING_LEVELS", "finest"),
+        ("MODEL.SEMICONV.KERNEL_PIXELS", "region"),
+        ASSIGNED,
         ("MODEL.SEMICONV.RESCORE", False),
     ],
 )

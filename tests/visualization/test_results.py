@@ -26,7 +26,7 @@ def test_attaching_has_its_points_and_levels():
     np.testing.assert_allclose(
         lines["just attached, s + log K"].get_xydata(), [(1, 2), (5, 20), (10, 30)]
     )
-    np.testing.assert_allclose(lines["the same, fine-tuned"].get_xydata(), [(5, 40)])
+    np.testing.assert_allclose(lines["s + log K, fine-tuned"].get_xydata(), [(5, 40)])
     assert lines["stock: 44.2"].get_ydata() == pytest.approx([44.25, 44.25])
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "5", "10"]
 
