@@ -23,6 +23,7 @@ from .drop_in import redraw_comparison
 from .setup import load_config
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
+BBBC010_TWINS = Path("output/bbbc010_small")
 DEMO = Path("output/demo")
 DEMO_DATA = DEMO / "datasets" / "synthetic_worms"
 
@@ -78,6 +79,12 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
             [*(DEMO / m / "model_final.pth" for m in ("stock", "semiconv")), DEMO_DATA],
             "make demo",
             _draw_demo,
+        ),
+        FigureFile(
+            ["bbbc010.png"],
+            [*(BBBC010_TWINS / m / "model_final.pth" for m in ("stock", "semiconv")), data],
+            "make bbbc010 BBBC010=PATH/TO/BBBC010",
+            _draw_bbbc010_twins,
         ),
         FigureFile(
             ["attaching.svg"],
@@ -154,6 +161,11 @@ def _draw_demo(output: Path) -> None:
     own = ["OWN_DATA.TEST_JSON", str(json_path(DEMO_DATA, "val"))]
     own += ["OWN_DATA.TEST_IMAGES", str(images_path(DEMO_DATA))]
     redraw_comparison(load_config(get_config_file("demo_semiconv"), own), DEMO, output / "demo.png")
+
+
+def _draw_bbbc010_twins(output: Path) -> None:
+    cfg = load_config(get_config_file("bbbc010_small_semiconv"))
+    redraw_comparison(cfg, BBBC010_TWINS, output / "bbbc010.png")
 
 
 def _draw_bbbc010(output: Path) -> None:
