@@ -38,8 +38,8 @@ def _add_model(node: CfgNode) -> None:
     node.RESCORE = True
 
     # What the paper has otherwise is in configs/voc_paper.yaml. What is said to cost AP does so on
-    # held-out wells of BBBC010, with one seed, where these defaults are 2.9 AP above the stock model:
-    # rows of docs/results.md.
+    # held-out wells of BBBC010, with one seed each, where these defaults are 3 to 4 AP above the
+    # stock model: rows of docs/results.md.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
     # D, channels of the embedding; the first two are geometric.
