@@ -62,13 +62,13 @@ demo-checkpoint:
 	"$$python" tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
 	"$$python" tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
 
-# Stage 2 on BBBC010 from the shipped stage 1, beside the stock model: about 25 minutes on two cores.
+# Stage 2 on BBBC010 from the shipped stage 1, beside the stock model.
 bbbc010:
 	@test -d "$(BBBC010)" || { echo "error: make bbbc010 BBBC010=FOLDER, see datasets/README.md" >&2; exit 1; }
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_bbbc010.py "$(BBBC010)" && \
 	"$$python" tools/drop_in.py --config-file configs/bbbc010_small_semiconv.yaml --output output/bbbc010_small
 
-# Trains the shipped stage 1 of BBBC010: about an hour on two cores.
+# Trains the shipped stage 1 of BBBC010: an hour and a half on one core.
 bbbc010-checkpoint:
 	@test -d "$(BBBC010)" || { echo "error: make $@ BBBC010=FOLDER, see datasets/README.md" >&2; exit 1; }
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_bbbc010.py "$(BBBC010)" && \
