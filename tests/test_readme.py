@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 from tabulate import tabulate
@@ -15,6 +16,25 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLORING = (ROOT / "docs" / "instance_coloring.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_what_it_is_worth_is_what_was_measured():
+    runs = json.loads((ROOT / "results" / "bbbc010.json").read_text())["runs"]
+    by_variant = {
+        name: [run["values"] for run in runs if run["variant"] == name]
+        for name in ("stock", "ours")
+    }
+    for title, key in (
+        ("mask AP", "AP"),
+        ("AP75", "AP75"),
+        ("AP, worms whose outline others touch", "contact up to 10 %"),
+        ("AP, 10 to 30 %", "contact 10 to 30 %"),
+    ):
+        [line] = [row for row in README.splitlines() if row.startswith(f"| {title}")]
+        for values in by_variant.values():
+            measured = [v[key] for v in values]
+            assert len(measured) == 3
+            assert f"{mean(measured):.1f} ± {stdev(measured):.1f}" in line
 
 
 def test_what_it_links_to_is_there():
