@@ -37,6 +37,16 @@ def test_what_it_is_worth_is_what_was_measured():
             assert f"{mean(measured):.1f} ± {stdev(measured):.1f}" in line
 
 
+def test_what_it_costs_is_what_was_measured():
+    cases = json.loads((ROOT / "results" / "cost_cpu.json").read_text())["cases"]
+    for phase, words in (
+        ("inference", "inference takes"),
+        ("training step", "a training step"),
+    ):
+        ratios = [case["costs"][phase]["SemiConv"]["ratio"] for case in cases]
+        assert f"{words} {min(ratios):.2f} to {max(ratios):.2f} times" in " ".join(README.split())
+
+
 def test_what_it_links_to_is_there():
     links = re.findall(r"\]\(([^)]+)\)", README)
     local = [link.partition("#")[0] for link in links if "://" not in link]

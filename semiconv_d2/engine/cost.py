@@ -65,7 +65,8 @@ class Setting(NamedTuple):
     instances: int
     """Masks of an image at inference, and instances of one in training."""
     resolution: int
-    """Side of the mask head's logits."""
+    """Side of the mask head's logits; of PointRend's, twice that of the features that its coarse
+    head sees, since it refines its masks to the same size always."""
 
     def __str__(self) -> str:
         return f"{self.size} px, {self.instances} instances, masks {self.resolution}²"
@@ -94,7 +95,8 @@ def benchmark_models(
             "inference": _measure_inference(models, setting, device, repeats),
             "training step": _measure_training(models, cfgs, setting, device, repeats),
         }
-        case = setting._asdict() | {"costs": costs}
+        parameters = {name: _count_parameters(model) for name, model in models.items()}
+        case = setting._asdict() | {"parameters": parameters, "costs": costs}
         if SEMICONV in models:
             case["parts"] = _measure_parts(models[SEMICONV], setting, device, repeats)
         cases.append(case)
@@ -105,9 +107,6 @@ def benchmark_models(
         "repeats": repeats,
         "config": Path(config_file).name,
         "overrides": list(overrides),
-        "parameters": {
-            name: sum(p.numel() for p in model.parameters()) for name, model in models.items()
-        },
         "cases": cases,
     }
 
@@ -128,7 +127,7 @@ def format_costs(content: dict) -> str:
                         cost["ratio"],
                         cost["mebibytes"],
                         cost["memory_ratio"],
-                        content["parameters"][name],
+                        case["parameters"][name],
                     )
                 )
         headers = ("", "model", "seconds", "ratio", "MiB", "ratio", "parameters")
@@ -235,6 +234,10 @@ def _by_turns(
             "memory_ratio": own / stock if known else None,
         }
     return costs
+
+
+def _count_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
 
 
 @torch.no_grad()

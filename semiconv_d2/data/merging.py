@@ -1,0 +1,28 @@
+"""One class in the place of many: for few images, or where it is the masks that matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from semiconv_d2.data.checking import read_coco
+from semiconv_d2.data.coco_json import write_json
+
+
+def merge_classes(json_file: Path, output: Path, name: str = "object") -> dict:
+    """Writes `output`, a dataset in COCO's format in which all instances are of one class, of id 1.
+    Everything else stays as it is.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DatasetError: `json_file` is broken.
+    """
+    content = read_coco(json_file)
+    merged = content | {
+        "annotations": [a | {"category_id": 1} for a in content["annotations"]],
+        "categories": [{"id": 1, "name": name}],
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(merged, output)
+    return merged
