@@ -77,6 +77,7 @@ def test_the_paper_s_configs_differ_from_ours_in_the_plugin_s_keys_alone(data):
     assert (node.EMBEDDING_DIM, node.HIDDEN_DIM, node.HIDDEN_LAYERS) == (8, 256, 1)
     assert (node.GRADIENT_SCALE, node.LR_FACTOR) == (0.1, 1.0)
     assert (node.EMBEDDING_LEVELS, node.KERNEL_PIXELS) == ("assigned", "region")
+    assert (node.EMBEDDING_LOSS_WEIGHT, node.KERNEL_LOSS_WEIGHT) == (1.0, 1.0)
     for cfg in (paper, ours):
         cfg.defrost()
         del cfg.MODEL["SEMICONV"]

@@ -22,7 +22,7 @@ class EmbeddingHead(nn.Module):
         hidden_dim: int = 64,
         hidden_layers: int = 2,
         embedding_dim: int = 8,
-        gradient_scale: float = 0.0,
+        gradient_scale: float = 0.1,
     ):
         """
         Args:

@@ -85,7 +85,7 @@ class SemiConvMixin:
         embedding_head: EmbeddingHead | None = None,
         region_embedding: RegionEmbedding | None = None,
         seed_kernel: SeedKernel | None = None,
-        embedding_loss_weight: float = 1.0,
+        embedding_loss_weight: float = 0.0,
         kernel_loss_weight: float = 1.0,
         kernel_pixels: str = "instances",
         shared_pixels: str = "ignore",

@@ -22,7 +22,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
     assert (tmp_path / "inference" / "coco_instances_results.json").is_file()
     assert list(tmp_path.glob("events.out.tfevents.*"))
     written = set().union(*lines_of(tmp_path / "metrics.json"))
-    assert {"loss_mask", "loss_embedding", "loss_kernel", "segm/AP"} <= written
+    assert {"loss_mask", "loss_kernel", "segm/AP"} <= written
 
     status, out, err = run_tool(
         "tools/train_net.py", *base, "--resume", *keys, "SOLVER.MAX_ITER", 20

@@ -209,7 +209,7 @@ def test_the_trainer_logs_to_both(runs, quick, datasets_folder, tmp_path):
     json.dumps(first.options["config"])
     losses = {r["iteration"]: r for r in first.records if "loss_mask" in r}
     assert set(losses) == {1}  # written once, after the last iteration
-    assert {"loss_embedding", "loss_kernel"} <= set(losses[1])
+    assert {"loss_mask", "loss_kernel"} <= set(losses[1])
     pictures = {r["iteration"] for r in first.records if any("embedding of" in key for key in r)}
     assert pictures == {0, 1}
     assert any("segm/AP" in r for r in first.records)

@@ -17,7 +17,7 @@ SIZE = 96
 
 @pytest.fixture
 def make_cfg():
-    """The demo's config made smaller still, with overrides: KEY VALUE KEY VALUE …"""
+    """The demo's config, smaller still and with all losses; overrides: KEY VALUE KEY VALUE …"""
 
     def make(*overrides) -> CfgNode:
         smaller = (
@@ -30,6 +30,7 @@ def make_cfg():
             "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0,
             "TEST.DETECTIONS_PER_IMAGE", 5,
             "INPUT.MIN_SIZE_TEST", SIZE,
+            "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 1.0,
         )  # fmt: skip
         return load_config(semiconv_d2.get_config_file("demo_semiconv"), [*smaller, *overrides])
 

@@ -27,7 +27,6 @@ PAPER = (
     *ASSIGNED,
     "MODEL.SEMICONV.HIDDEN_DIM", 256,
     "MODEL.SEMICONV.HIDDEN_LAYERS", 1,
-    "MODEL.SEMICONV.GRADIENT_SCALE", 0.1,
     "MODEL.SEMICONV.SIGMA_INIT", 100.0,
     "MODEL.SEMICONV.EVIDENCE", "log",
     "MODEL.SEMICONV.GAIN", "fixed",
@@ -318,7 +317,7 @@ def test_mask_resolutions(make_model, make_batch, losses_of, predict, pooled, si
         ("MODEL.SEMICONV.SHARED_PIXELS", "count"),
         ("MODEL.SEMICONV.EMBEDDING_DIM", 2),
         ("MODEL.SEMICONV.GAIN", "fixed"),
-        ("MODEL.SEMICONV.GRADIENT_SCALE", 0.1),
+        ("MODEL.SEMICONV.GRADIENT_SCALE", 0.0),
         ("MODEL.SEMICONV.HIDDEN_LAYERS", 1),
     ],
 )
