@@ -72,6 +72,9 @@ def _add_model(node: CfgNode) -> None:
     # Seed at test: "soft", the expectation under the softmax of the mask logits, or "hard", the
     # embedding at the largest logit. Training always uses the soft one.
     node.SEED = "soft"
+    # How often seeds are found. 1: from the mask logits, as in the paper. 2 or more: again, as the
+    # means over the masks that the last seeds have made.
+    node.SEED_ROUNDS = 1
     # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
     # σ at the start, in coordinate units; learned.

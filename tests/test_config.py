@@ -90,7 +90,10 @@ def test_parts_have_the_defaults_of_their_keys():
     kernel = inspect.signature(semiconv_d2.SeedKernel).parameters
     head = inspect.signature(semiconv_d2.EmbeddingHead).parameters
     mixin = inspect.signature(semiconv_d2.SemiConvMixin).parameters
-    of_kernel = ("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "COMPETITION", "SEED", "RESCORE")
+    of_kernel = (
+        *("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "COMPETITION"),
+        *("SEED", "SEED_ROUNDS", "RESCORE"),
+    )
     of_head = ("HIDDEN_DIM", "HIDDEN_LAYERS", "EMBEDDING_DIM", "GRADIENT_SCALE")
     of_mixin = (
         *("EMBEDDING_LOSS_WEIGHT", "KERNEL_LOSS_WEIGHT", "KERNEL_PIXELS", "SHARED_PIXELS"),

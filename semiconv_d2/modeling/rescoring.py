@@ -17,6 +17,7 @@ from ..ops import (
     SEEDS,
     log_odds,
     map_coordinates,
+    mask_weights,
     mix,
     region_coordinates,
     seed_embedding,
@@ -140,6 +141,7 @@ class SeedKernel(LearnedKernel):
         evidence: str = "logit",
         competition: bool = True,
         seed: str = "soft",
+        seed_rounds: int = 1,
         rescore: bool = True,
     ):
         """
@@ -150,11 +152,16 @@ class SeedKernel(LearnedKernel):
             evidence: "log" or "logit".
             competition: whether a seed has to share pixels out with those of other instances.
             seed: "soft" or "hard", at test; training always takes the soft one.
+            seed_rounds: 1, or more to find seeds anew as the means over the masks that the last
+                ones have made.
             rescore: False leaves logits as they are: the kernel is there for its own loss.
         """
         super().__init__(kernel=kernel, sigma_init=sigma_init)
         self.evidence = check_choice("EVIDENCE", evidence, EVIDENCES)
         self.seed = check_choice("SEED", seed, SEEDS)
+        if seed_rounds < 1:
+            raise ValueError(f"SEED_ROUNDS is {seed_rounds}; it must be at least 1.")
+        self.seed_rounds = seed_rounds
         self.rescore = rescore
         learned = check_choice("GAIN", gain, GAINS) == "learned"
         self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
@@ -180,6 +187,20 @@ class SeedKernel(LearnedKernel):
                 competition; without it the background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
+        masks = self._rescore(logits, weights, embedding, find_rivals)
+        for _ in range(self.seed_rounds - 1):
+            weights = mask_weights(masks.rescored)
+            masks = self._rescore(logits, weights, embedding, find_rivals)
+        return masks
+
+    def _rescore(
+        self,
+        logits: Tensor,
+        weights: Tensor,
+        embedding: Tensor,
+        find_rivals: Callable[[Tensor], Rivals] | None,
+    ) -> RescoredMasks:
+        """With the seeds that these weights make."""
         log_p, odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
         rescored = logits
         if self.rescore:

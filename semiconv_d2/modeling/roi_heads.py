@@ -209,6 +209,7 @@ class SemiConvMixin:
                 evidence=node.EVIDENCE,
                 competition=node.COMPETITION,
                 seed=node.SEED,
+                seed_rounds=node.SEED_ROUNDS,
                 rescore=node.RESCORE,
             )
             if use_kernel

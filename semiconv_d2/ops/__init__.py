@@ -29,7 +29,7 @@ from .losses import (
 from .mixing import MIXINGS, mix
 from .sampling import sample_map
 from .scores import expected_iou
-from .seeds import SEEDS, seed_embedding, seed_weights
+from .seeds import SEEDS, mask_weights, seed_embedding, seed_weights
 
 __all__ = [
     "EPSILON",
@@ -47,6 +47,7 @@ __all__ = [
     "log_one_minus_exp",
     "map_coordinates",
     "margin_loss",
+    "mask_weights",
     "mix",
     "pixel_embedding_loss",
     "pixel_kernel_loss",

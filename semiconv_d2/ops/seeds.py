@@ -30,8 +30,22 @@ def seed_weights(logits: Tensor, seed: str = "soft") -> Tensor:
     return weights.view_as(logits)
 
 
+def mask_weights(logits: Tensor) -> Tensor:
+    """The weights with which the seed is the mean over a mask: its probabilities, normalised.
+
+    Args:
+        logits: mask logits, (R, H, W).
+
+    Returns:
+        (R, H, W), float32 at least; sums to 1 in each region, however unlikely its pixels are.
+    """
+    flat = at_least_float32(logits).flatten(1)
+    return torch.nn.functional.logsigmoid(flat).softmax(dim=1).view_as(logits)
+
+
 def seed_embedding(weights: Tensor, embedding: Tensor) -> Tensor:
-    """Expectation of the embedding under the weights of `seed_weights`, Σ_u p(u) Ψ_u.
+    """Expectation of the embedding under the weights of `seed_weights` or `mask_weights`,
+    Σ_u p(u) Ψ_u.
 
     Args:
         weights: p, (R, H, W).

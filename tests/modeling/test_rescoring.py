@@ -57,6 +57,24 @@ def test_hard_seed_at_test_soft_seed_in_training():
     assert torch.equal(weights.unique(), torch.tensor([0.0, 1.0]))
 
 
+@pytest.mark.parametrize("rounds", [2, 3])
+def test_later_seeds_are_the_means_over_the_last_masks(rounds):
+    """Gain 1 and no rivals: each round rescores the same logits from another seed."""
+    options = {"sigma_init": 2.0, "gain": "fixed", "competition": False}
+    logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
+    last = SeedKernel(**options)(logits, embedding)
+    for _ in range(rounds - 1):
+        mask = last.rescored.sigmoid()
+        mean = (embedding * mask[:, None]).sum((2, 3)) / mask.sum((1, 2))[:, None]
+        log_k, odds = SeedKernel(**options).compare(embedding, mean)
+        last = last._replace(log_kernel=log_k, rescored=logits + odds)
+    masks = SeedKernel(seed_rounds=rounds, **options)(logits, embedding)
+    assert torch.equal(masks.logits, logits)
+    torch.testing.assert_close(masks.rescored, last.rescored)
+    torch.testing.assert_close(masks.log_kernel, last.log_kernel)
+    torch.testing.assert_close(masks.seed_weights.sum(dim=(1, 2)), torch.ones(2))
+
+
 def test_sigma_starts_where_it_is_told():
     assert SeedKernel(sigma_init=12.5).sigma.item() == pytest.approx(12.5)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from semiconv_d2.ops import seed_embedding, seed_weights
+from semiconv_d2.ops import mask_weights, seed_embedding, seed_weights
 
 
 def test_soft_seed_against_loops():
@@ -38,11 +38,32 @@ def test_soft_seed_of_sure_logits_is_the_hard_one():
     torch.testing.assert_close(soft, hard)
 
 
-def test_gradcheck():
+def test_mean_over_a_mask_against_loops():
+    logits = 3 * torch.randn(2, 3, 4, dtype=torch.float64)
+    weights = mask_weights(logits)
+    for r in range(2):
+        probabilities = [1 / (1 + math.exp(-s)) for s in logits[r].flatten().tolist()]
+        expected = [p / sum(probabilities) for p in probabilities]
+        assert weights[r].flatten().tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_mean_over_a_mask_that_is_empty_or_full():
+    logits = torch.full((3, 4, 4), -500.0)
+    logits[1] = 500.0
+    logits[2, 0, 0] = -400.0
+    weights = mask_weights(logits.requires_grad_())
+    torch.testing.assert_close(weights[:2], torch.full((2, 4, 4), 1 / 16))
+    assert weights[2, 0, 0] == 1
+    weights.square().sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("weights", [seed_weights, mask_weights])
+def test_gradcheck(weights):
     logits = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     embedding = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda s, psi: seed_embedding(seed_weights(s), psi), (logits, embedding)
+        lambda s, psi: seed_embedding(weights(s), psi), (logits, embedding)
     )
 
 
