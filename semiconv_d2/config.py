@@ -56,7 +56,8 @@ def _add_model(node: CfgNode) -> None:
     node.LR_FACTOR = 10.0
 
     # --- The region's embedding Ψ = f(Φ, u).
-    # "additive", equations (3) and (6), or "none", the purely convolutional ablation.
+    # "additive", equations (3) and (6), or "none", the purely convolutional ablation, which costs
+    # 6.7 AP.
     node.MIXING = "additive"
     # Unit of coordinates, distances and σ: "stride", that of the level a region is pooled from, or
     # "pixel".
@@ -81,7 +82,7 @@ def _add_model(node: CfgNode) -> None:
     node.SIGMA_INIT = 10.0
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs
-    # EMBEDDING_LEVELS "finest". False costs 2.9 AP.
+    # EMBEDDING_LEVELS "finest". False costs 4.9 AP.
     node.COMPETITION = True
     # "logit": log P − log(1 − P), which can lower logits and raise them. "log": log P, which can
     # only lower them; with K for P the paper's.
