@@ -39,7 +39,7 @@ def _add_model(node: CfgNode) -> None:
 
     # What the paper has otherwise is in configs/voc_paper.yaml. What is said to cost AP does so on
     # held-out wells of BBBC010, with one seed each, where these defaults are 5 AP above the stock
-    # model: rows of docs/results.md.
+    # model: rows of docs/results.md. Those of HIDDEN_LAYERS and LR_FACTOR had the embedding loss.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
     # D, channels of the embedding; the first two are geometric.
