@@ -75,7 +75,7 @@ def _add_model(node: CfgNode) -> None:
     node.SEED = "soft"
     # How often seeds are found. 1: from the mask logits, as in the paper. 2 or more: again, as the
     # means over the masks that the last seeds have made.
-    node.SEED_ROUNDS = 1
+    node.SEED_ROUNDS = 2
     # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
     # σ at the start, in coordinate units; learned.

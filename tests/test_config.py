@@ -74,6 +74,7 @@ def test_the_paper_s_configs_differ_from_ours_in_the_plugin_s_keys_alone(data):
     )
     node = paper.MODEL.SEMICONV
     assert (node.GAIN, node.EVIDENCE, node.COMPETITION) == ("fixed", "log", False)
+    assert (node.SEED, node.SEED_ROUNDS) == ("soft", 1)
     assert (node.EMBEDDING_DIM, node.HIDDEN_DIM, node.HIDDEN_LAYERS) == (8, 256, 1)
     assert (node.GRADIENT_SCALE, node.LR_FACTOR) == (0.1, 1.0)
     assert (node.EMBEDDING_LEVELS, node.KERNEL_PIXELS) == ("assigned", "region")

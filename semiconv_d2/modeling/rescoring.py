@@ -141,7 +141,7 @@ class SeedKernel(LearnedKernel):
         evidence: str = "logit",
         competition: bool = True,
         seed: str = "soft",
-        seed_rounds: int = 1,
+        seed_rounds: int = 2,
         rescore: bool = True,
     ):
         """

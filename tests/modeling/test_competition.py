@@ -33,35 +33,41 @@ def distance(a, b) -> float:
     return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) + 1e-4)
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
 @pytest.mark.parametrize("evidence", ["log", "logit"])
-def test_shares_against_loops(evidence):
-    kernel = SeedKernel(sigma_init=2.0, gain="fixed", evidence=evidence, competition=True)
+def test_shares_against_loops(evidence, rounds):
+    kernel = SeedKernel(sigma_init=2.0, gain="fixed", evidence=evidence, seed_rounds=rounds)
     torch.nn.init.constant_(kernel.log_background_ratio, 0.4)
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
     rivals = Rivals(torch.randn(2, 3, 4), torch.tensor([[1.0, 0.5, 0.0], [0.25, 0.0, 0.0]]))
     masks = kernel(logits, embedding, lambda seed: rivals)
     for r in range(2):
-        p = logits[r].flatten().softmax(0)
-        seed = (embedding[r].flatten(1) * p).sum(dim=1).tolist()
-        for i in range(3):
-            for j in range(3):
-                psi = embedding[r, :, i, j].tolist()
-                own = math.exp(-distance(psi, seed) / 2)
-                total = own + math.exp(-1 + 0.4)
+        psi = embedding[r].flatten(1).t().tolist()
+        s = logits[r].flatten().tolist()
+        weights = logits[r].flatten().softmax(0).tolist()
+        for _ in range(rounds):
+            total = sum(weights)
+            seed = [
+                sum(w * x[d] for w, x in zip(weights, psi, strict=True)) / total for d in range(4)
+            ]
+            shares, rescored = [], []
+            for pixel, logit in zip(psi, s, strict=True):
+                own = math.exp(-distance(pixel, seed) / 2)
+                rest = math.exp(-1 + 0.4)
                 for weight, other in zip(
                     rivals.weights[r].tolist(), rivals.seeds[r].tolist(), strict=True
                 ):
-                    total += weight * math.exp(-distance(psi, other) / 2)
-                share = own / total
-                assert masks.log_kernel[r, i, j].item() == pytest.approx(math.log(share), abs=1e-4)
-                term = math.log(share) if evidence == "log" else math.log(share / (1 - share))
-                expected = logits[r, i, j].item() + term
-                assert masks.rescored[r, i, j].item() == pytest.approx(expected, abs=1e-4)
+                    rest += weight * math.exp(-distance(pixel, other) / 2)
+                shares.append(own / (own + rest))
+                rescored.append(logit + math.log(shares[-1] if evidence == "log" else own / rest))
+            weights = [1 / (1 + math.exp(-x)) for x in rescored]
+        assert masks.log_kernel[r].exp().flatten().tolist() == pytest.approx(shares, abs=1e-4)
+        assert masks.rescored[r].flatten().tolist() == pytest.approx(rescored, abs=1e-4)
 
 
 def test_a_pixel_goes_to_the_nearer_seed():
     """Two seeds on a line of pixels: the logit of the share changes its sign half-way."""
-    kernel = SeedKernel(sigma_init=1.0, gain="fixed", evidence="logit", competition=True)
+    kernel = SeedKernel(sigma_init=1.0, gain="fixed", seed_rounds=1)
     torch.nn.init.constant_(kernel.log_background_ratio, -20.0)
     x = torch.arange(11.0)
     embedding = torch.stack([x, torch.zeros(11)])[None, :, None].expand(1, 2, 11, 11)
@@ -204,7 +210,8 @@ def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
     make_model, make_batch, predict
 ):
     stock = make_model("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
-    model, batch = make_model(*COMPETITION, like=stock), make_batch(2)
+    model = make_model(*COMPETITION, "MODEL.SEMICONV.SEED_ROUNDS", 1, like=stock)
+    batch = make_batch(2)
     expected, found = predict(stock, batch), predict(model, batch)
     assert torch.equal(found[0].pred_masks, expected[0].pred_masks)
 

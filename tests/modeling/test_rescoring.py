@@ -17,7 +17,8 @@ def region_embedding(**options) -> RegionEmbedding:
 @pytest.mark.parametrize("evidence", ["log", "logit"])
 @pytest.mark.parametrize("gain", ["fixed", "learned"])
 def test_rescored_logits_against_loops(evidence, gain):
-    kernel = SeedKernel(sigma_init=2.0, gain=gain, evidence=evidence, competition=False)
+    options = {"gain": gain, "evidence": evidence, "competition": False, "seed_rounds": 1}
+    kernel = SeedKernel(sigma_init=2.0, **options)
     factor = 1.0
     if gain == "learned":
         factor = 0.7
@@ -49,7 +50,7 @@ def test_log_evidence_only_lowers_and_the_logit_raises_near_the_seed():
 
 
 def test_hard_seed_at_test_soft_seed_in_training():
-    kernel = SeedKernel(seed="hard")
+    kernel = SeedKernel(seed="hard", seed_rounds=1)
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
     assert kernel.train()(logits, embedding).seed_weights.max() < 1
     weights = kernel.eval()(logits, embedding).seed_weights
@@ -62,7 +63,7 @@ def test_later_seeds_are_the_means_over_the_last_masks(rounds):
     """Gain 1 and no rivals: each round rescores the same logits from another seed."""
     options = {"sigma_init": 2.0, "gain": "fixed", "competition": False}
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
-    last = SeedKernel(**options)(logits, embedding)
+    last = SeedKernel(seed_rounds=1, **options)(logits, embedding)
     for _ in range(rounds - 1):
         mask = last.rescored.sigmoid()
         mean = (embedding * mask[:, None]).sum((2, 3)) / mask.sum((1, 2))[:, None]
