@@ -70,8 +70,8 @@ def _add_model(node: CfgNode) -> None:
     node.EMBEDDING_RESOLUTION = 0
 
     # --- Seed and kernel.
-    # Seed at test: "soft", the expectation under the softmax of the mask logits, or "hard", the
-    # embedding at the largest logit. Training always uses the soft one.
+    # Seed of the first round at test: "soft", the expectation under the softmax of the mask logits,
+    # or "hard", the embedding at the largest logit. Training always uses the soft one.
     node.SEED = "soft"
     # How often seeds are found. 1: from the mask logits, as in the paper. 2 or more: again, as the
     # means over the masks that the last seeds have made.
@@ -103,7 +103,8 @@ def _add_model(node: CfgNode) -> None:
     # "count" takes them as its own.
     node.SHARED_PIXELS = "ignore"
 
-    # --- Masks; all three work with RESCORE False and without losses too, on a stock model.
+    # --- Masks; all three are options of SemiConvROIHeads, and work with RESCORE False and without
+    # losses too, on a stock model. Test-time augmentation leaves out the last two.
     # What mask logits are trained towards: "hard", whether most of a cell is covered, which is
     # Detectron2's, or "soft", how much of it.
     node.MASK_TARGETS = "hard"
@@ -112,7 +113,7 @@ def _add_model(node: CfgNode) -> None:
     # worth 4 AP to every model; off, so that attaching changes nothing.
     node.MASK_SCORE = False
     # Whether a pixel that several detections claim is left to the one whose score times probability
-    # is largest there, at test.
+    # is largest there, at test. A traced model leaves it out.
     node.EXCLUSIVE_MASKS = False
 
 
@@ -146,7 +147,8 @@ def _add_coloring(node: CfgNode) -> None:
 
 
 def _add_timm(node: CfgNode) -> None:
-    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN.
+    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN. All of it
+    # is trained; MODEL.BACKBONE.FREEZE_AT is for ResNets.
 
     # Of timm's architecture.
     node.NAME = "tf_efficientnet_lite0"

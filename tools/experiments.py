@@ -4,7 +4,7 @@
     python tools/experiments.py configs/experiments/bbbc010_ablation.yaml --json results.json
 
 Each variant starts from the same checkpoint, for each seed. What is complete is not trained again,
-so that the command may be stopped and given once more. --opts KEY VALUE … hold for all runs.
+so that the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
 """
 
 import argparse

@@ -45,6 +45,7 @@ PAPER = (
     *("MODEL.SEMICONV.COMPETITION", False),
     *("MODEL.SEMICONV.EVIDENCE", "log"),
     *("MODEL.SEMICONV.GAIN", "fixed"),
+    *("MODEL.SEMICONV.SEED_ROUNDS", 1),
 )
 SEED = 1  # where the config has none: both models see the same images in the same order
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..data.geometry import CONTACT
 from .ownership import LABELS
 from .runs import EVALUATION, Run, read_run
-from .setup import ConfigError
+from .setup import ConfigError, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNERSHIP = "ownership.json"
@@ -105,8 +105,15 @@ def run_plan(
 
     Returns:
         What failed, a line each.
+
+    Raises:
+        ConfigError: a complete run has been trained with other values of the plugin's or the
+            solver's keys than the plan has now.
     """
     runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
+    for name, seed in plan.runs:
+        if (name, seed) not in runs:
+            _check_same_keys(plan, _folder(output, name, seed), name, overrides)
     threads = max(1, torch.get_num_threads() // processes)
     failures = []
     with (
@@ -216,16 +223,36 @@ def _is_complete(folder: Path) -> bool:
     return (folder / "inference" / EVALUATION).is_file() and (folder / OWNERSHIP).is_file()
 
 
+def _keys(plan: Plan, name: str) -> list[str]:
+    """KEY VALUE … of a variant."""
+    return [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
+
+
+def _check_same_keys(plan: Plan, folder: Path, name: str, overrides: Sequence[str]) -> None:
+    wanted = load_config(plan.config, [*overrides, *_keys(plan, name)])
+    trained = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    sections = (
+        (wanted.MODEL.SEMICONV, trained["MODEL"].get("SEMICONV", {})),
+        (wanted.SOLVER, trained["SOLVER"]),
+    )
+    for now, then in sections:
+        for key, value in yaml.safe_load(now.dump()).items():
+            if then.get(key) != value:
+                raise ConfigError(
+                    f"{folder} has been trained with {key} {then.get(key)}, and the plan says "
+                    f"{value}: remove it, or give another --output."
+                )
+
+
 def _run(
     plan: Plan, output: Path, name: str, seed: int, overrides: Sequence[str], threads: int
 ) -> str:
     """One training and what is measured after it; returns what went wrong."""
     folder = _folder(output, name, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    keys = [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
     train = [
-        "tools/train_net.py", "--config-file", plan.config, "--resume", *overrides, *keys,
-        "SEED", str(seed), "OUTPUT_DIR", str(folder),
+        "tools/train_net.py", "--config-file", plan.config, "--resume",
+        *overrides, *_keys(plan, name), "SEED", str(seed), "OUTPUT_DIR", str(folder),
     ]  # fmt: skip
     measure = [
         "tools/ownership.py", "--config-file", str(folder / "config.yaml"),

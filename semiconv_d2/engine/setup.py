@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
@@ -19,6 +20,7 @@ from ..data.checking import check_before_training, read_coco
 from ..data.own import register
 from ..data.registration import PREPARED_DATASETS
 from ..evaluation import MeasureError, check_measures
+from ..modeling import SemiConvMixin
 from .writers import has_wandb
 
 logger = logging.getLogger(__name__)
@@ -105,8 +107,9 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
 
 
 def check_architecture(cfg: CfgNode) -> None:
-    """Raises `ConfigError` where InstanceColoring is asked for what it cannot do with a dataset."""
+    """Raises `ConfigError` where a model is asked for what it cannot do, or would not."""
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
+        check_mask_options(cfg)
         return
     if cfg.TEST.AUG.ENABLED:
         raise ConfigError(
@@ -118,6 +121,24 @@ def check_architecture(cfg: CfgNode) -> None:
             "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
             "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
         )
+
+
+def check_mask_options(cfg: CfgNode) -> None:
+    """Raises `ConfigError` where options of masks are set for ROI heads that do not know them: a
+    stock model without them is not to be compared with one that has them."""
+    name = cfg.MODEL.ROI_HEADS.NAME
+    if name in ROI_HEADS_REGISTRY and issubclass(ROI_HEADS_REGISTRY.get(name), SemiConvMixin):
+        return
+    defaults = get_cfg()
+    add_semiconv_config(defaults)
+    for key in ("MASK_TARGETS", "MASK_SCORE", "EXCLUSIVE_MASKS"):
+        value = cfg.MODEL.SEMICONV[key]
+        if value != defaults.MODEL.SEMICONV[key]:
+            raise ConfigError(
+                f"MODEL.SEMICONV.{key} is {value}, and {name} does not know it. The stock model "
+                "with it is MODEL.ROI_HEADS.NAME 'SemiConvROIHeads' with RESCORE False and both "
+                "loss weights 0."
+            )
 
 
 def check_writers(cfg: CfgNode) -> None:

@@ -32,6 +32,8 @@ class Seeds(NamedTuple):
     """(N, D), in the frame of the image."""
     boxes: Boxes
     """(N,), in its pixels."""
+    known: Tensor
+    """(N,), 1, or 0 for an instance without a pixel to make a seed of."""
 
 
 class Rivals(NamedTuple):
@@ -61,15 +63,16 @@ def mean_seeds(
 
     Args:
         embedding: Ψ around each instance, (N, D, M, M), of one image after the other.
-        masks: pixels of the instance, (N, M, M) boolean. Where there is none the seed is the
-            origin of the region.
+        masks: pixels of the instance, (N, M, M) boolean.
         origins: of these regions, (N_i, D) for each image.
         boxes: of the instances of each image.
     """
+    counts = [len(b) for b in boxes]
     weights = masks.to(embedding.dtype)
-    weights = weights / weights.sum(dim=(1, 2), keepdim=True).clamp(min=1)
-    means = seed_embedding(weights, embedding).split([len(b) for b in boxes])
-    return [Seeds(m + o, b) for m, o, b in zip(means, origins, boxes, strict=True)]
+    pixels = weights.sum(dim=(1, 2), keepdim=True)
+    means = seed_embedding(weights / pixels.clamp(min=1), embedding).split(counts)
+    known = pixels[:, 0, 0].clamp(max=1).split(counts)
+    return [Seeds(m + o, b, k) for m, o, b, k in zip(means, origins, boxes, known, strict=True)]
 
 
 def weigh_instances(proposals: Instances, num_instances: int) -> Tensor:
@@ -106,7 +109,7 @@ def weigh_detections(
 
 def choose_rivals(boxes: Boxes, origins: Tensor, seeds: Seeds, weights: Tensor) -> Rivals:
     """The instances whose boxes reach into each region of an image, J = `MAX_RIVALS` of them, those
-    with the largest product of weight and overlap.
+    with the largest product of weight and overlap. Those whose seed is not known have weight 0.
 
     Args:
         boxes: (R,) regions.
@@ -116,7 +119,7 @@ def choose_rivals(boxes: Boxes, origins: Tensor, seeds: Seeds, weights: Tensor) 
     """
     overlap = pairwise_intersection(boxes, seeds.boxes)
     # Filled up, so that there are as many rivals however few instances there are.
-    weights = F.pad(weights * (overlap > 0), (0, MAX_RIVALS))
+    weights = F.pad(weights * seeds.known * (overlap > 0), (0, MAX_RIVALS))
     reach = weights.detach() * F.pad(overlap, (0, MAX_RIVALS))
     chosen = reach.topk(MAX_RIVALS, dim=1).indices
     embedding = F.pad(seeds.embedding, (0, 0, 0, MAX_RIVALS))

@@ -7,6 +7,8 @@ from detectron2.structures import BitMasks, Boxes, ROIMasks
 from torch import Tensor
 from torch.nn import functional as F
 
+_BLOCK = 16384  # contested pixels that are looked at together, which bounds the memory
+
 
 class ExclusiveMasks(ROIMasks):
     """Masks of regions that are exclusive once they are pasted into the image: a pixel that several
@@ -35,19 +37,23 @@ class ExclusiveMasks(ROIMasks):
     ) -> BitMasks:
         """As in `ROIMasks`; boxes (R,), in pixels of an image of this height and width."""
         masks = super().to_bitmasks(boxes, height, width, threshold).tensor
-        y, x = (masks.sum(dim=0) > 1).nonzero(as_tuple=True)
-        if len(y):
-            claimed = masks[:, y, x]
-            claims = self._claims_at(boxes, torch.stack([x, y], dim=1) + 0.5)
-            winner = claims.masked_fill(~claimed, -torch.inf).argmax(dim=0)
-            masks[:, y, x] = F.one_hot(winner, len(masks)).T.bool()
+        # Short of memory, Detectron2 pastes on the CPU.
+        boxes, claims = boxes.to(masks.device), self.claims.to(masks.device)
+        numbers = torch.arange(len(masks), device=masks.device)[:, None]
+        contested = (masks.sum(dim=0) > 1).nonzero()
+        for start in range(0, len(contested), _BLOCK):
+            y, x = contested[start : start + _BLOCK].unbind(dim=1)
+            claimed = _sample(claims, boxes, torch.stack([x, y], dim=1) + 0.5)
+            winner = claimed.masked_fill(~masks[:, y, x], -torch.inf).argmax(dim=0)
+            masks[:, y, x] = numbers == winner
         return BitMasks(masks)
 
-    def _claims_at(self, boxes: Boxes, points: Tensor) -> Tensor:
-        """Bilinear claims of all regions at points (P, 2) of the image: (R, P)."""
-        first, last = boxes.tensor[:, None].split(2, dim=2)
-        grid = 2 * (points - first) / (last - first) - 1
-        sampled = F.grid_sample(
-            self.claims[:, None].float(), grid[:, None], padding_mode="border", align_corners=False
-        )
-        return sampled[:, 0, 0]
+
+def _sample(claims: Tensor, boxes: Boxes, points: Tensor) -> Tensor:
+    """Bilinear claims of all regions at points (P, 2) of the image: (R, P)."""
+    first, last = boxes.tensor[:, None].split(2, dim=2)
+    grid = 2 * (points - first) / (last - first) - 1
+    sampled = F.grid_sample(
+        claims[:, None].float(), grid[:, None], padding_mode="border", align_corners=False
+    )
+    return sampled[:, 0, 0]

@@ -122,6 +122,17 @@ def crop_coverage(maps: Tensor, boxes: list[Boxes], side: int) -> tuple[Tensor, 
     return covered, shared
 
 
+def leave_out_shared(own: Tensor, shared: Tensor) -> Tensor:
+    """Own pixels that no other instance has. All of them where there are none: an instance that
+    lies within another one, as a tie on a person, has still to be told from it.
+
+    Args:
+        own, shared: pixels of the instance, and of several instances, (R, M, M) boolean.
+    """
+    alone = own & ~shared
+    return torch.where(alone.flatten(1).any(dim=1)[:, None, None], alone, own)
+
+
 def _count(targets: Instances) -> Tensor:
     """How many instances cover each pixel, (H, W): 0, 1, or 2 and more."""
     height, width = targets.image_size

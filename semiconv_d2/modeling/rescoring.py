@@ -151,9 +151,9 @@ class SeedKernel(LearnedKernel):
             gain: "learned", from 0, or "fixed", g = 1.
             evidence: "log" or "logit".
             competition: whether a seed has to share pixels out with those of other instances.
-            seed: "soft" or "hard", at test; training always takes the soft one.
+            seed: "soft" or "hard", of the first round at test; training always takes the soft one.
             seed_rounds: 1, or more to find seeds anew as the means over the masks that the last
-                ones have made.
+                ones have made. Without rescoring they make none, and 1 it is.
             rescore: False leaves logits as they are: the kernel is there for its own loss.
         """
         super().__init__(kernel=kernel, sigma_init=sigma_init)
@@ -188,7 +188,7 @@ class SeedKernel(LearnedKernel):
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
         masks = self._rescore(logits, weights, embedding, find_rivals)
-        for _ in range(self.seed_rounds - 1):
+        for _ in range(self.seed_rounds - 1 if self.rescore else 0):
             weights = mask_weights(masks.rescored)
             masks = self._rescore(logits, weights, embedding, find_rivals)
         return masks

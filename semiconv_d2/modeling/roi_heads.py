@@ -36,7 +36,13 @@ from .competition import (
 )
 from .embedding_head import EmbeddingHead
 from .exclusive import ExclusiveMasks
-from .ground_truth import CroppedMasks, coverage_maps, crop_coverage, crop_masks
+from .ground_truth import (
+    CroppedMasks,
+    coverage_maps,
+    crop_coverage,
+    crop_masks,
+    leave_out_shared,
+)
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
 
 EMBEDDING_LEVELS = ("assigned", "finest")
@@ -230,7 +236,7 @@ class SemiConvMixin:
         """As the ROI heads that this extends; in training with the losses of the embedding."""
         if not self.training:
             found, losses = super().forward(images, features, proposals, targets)
-            return [self._exclusive(x) for x in found], losses
+            return [self._finish(x) for x in found], losses
         if not self.mask_on or self.embedding_head is None:
             return super().forward(images, features, proposals, targets)
 
@@ -263,8 +269,10 @@ class SemiConvMixin:
             mask_rcnn_inference(masks.rescored[:, None], instances)
         if self.mask_score:
             for x in instances:
-                x.set(_CLASS_SCORES, x.scores)
-                x.scores = x.scores * expected_iou(x.pred_masks[:, 0])
+                scores = _class_scores(x)
+                if scores is not None:
+                    x.set(_CLASS_SCORES, scores)
+                    x.scores = scores * expected_iou(x.pred_masks[:, 0])
         return instances
 
     def rescore_masks(
@@ -340,7 +348,7 @@ class SemiConvMixin:
             if self.kernel_pixels == "instances":
                 pixels = covered | own
             if self.shared_pixels == "ignore":
-                pixels = pixels & ~(own & shared)
+                pixels = pixels & (~own | leave_out_shared(own, shared))
         return pixels
 
     def _embed_instances(
@@ -352,7 +360,7 @@ class SemiConvMixin:
         own = cat(crop_masks(targets, boxes, embedding.shape[-1]))
         if self.shared_pixels == "ignore":
             _, shared = self._crop_coverage(features, boxes, embedding.shape[-1])
-            own = own & ~shared
+            own = leave_out_shared(own, shared)
         return embedding, own
 
     @property
@@ -384,14 +392,17 @@ class SemiConvMixin:
                 others = self._handed_on(features, _SEEDS)[i]
                 weights = weigh_instances(instances[i], len(others.boxes))
             else:
-                others = Seeds(own + origins[i], boxes[i])
+                others = Seeds(own + origins[i], boxes[i], own.new_ones(own.shape[0]))
                 scores = _class_scores(instances[i])
                 weights = weigh_detections(others.embedding, scores, kernel.sigma, kernel.kernel)
             rivals.append(choose_rivals(boxes[i], origins[i], others, weights))
         return Rivals(*(torch.cat(parts) for parts in zip(*rivals, strict=True)))
 
-    def _exclusive(self, found: Instances) -> Instances:
-        if self.exclusive_masks and found.has("pred_masks"):
+    def _finish(self, found: Instances) -> Instances:
+        if found.has(_CLASS_SCORES):
+            found = found[found.scores.argsort(descending=True)]
+        # They are made while pasting, which a traced model leaves to who uses it.
+        if self.exclusive_masks and found.has("pred_masks") and not torch.jit.is_tracing():
             probabilities = found.pred_masks[:, 0]
             claims = probabilities * found.scores[:, None, None]
             found.pred_masks = ExclusiveMasks(probabilities, claims)

@@ -69,7 +69,7 @@ def summed_kernel(
     sigma: Tensor | float,
     kernel: str = "laplacian",
 ) -> Tensor:
-    """Σ_j w_j K_σ between the pixels of each region and several seeds, one after the other.
+    """Σ_j w_j K_σ between the pixels of each region and several seeds.
 
     Args:
         embedding: Ψ, (R, D, H, W).
@@ -80,11 +80,10 @@ def summed_kernel(
         (R, H, W), float32 at least.
     """
     total = torch.zeros_like(at_least_float32(embedding[:, 0]))
-    for seed, weight in zip(seeds.unbind(1), weights.unbind(1), strict=True):
-        rows = weight.nonzero()[:, 0]
-        log_k = seed_log_kernel(embedding[rows], seed[rows], sigma, kernel)
-        total = total.index_add(0, rows, weight[rows, None, None] * log_k.exp())
-    return total
+    # All pairs at once: on a GPU each search for those that count waits for it.
+    rows, which = weights.nonzero(as_tuple=True)
+    log_k = seed_log_kernel(embedding[rows], seeds[rows, which], sigma, kernel)
+    return total.index_add(0, rows, weights[rows, which, None, None] * log_k.exp())
 
 
 def bilateral_embedding(

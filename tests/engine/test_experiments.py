@@ -75,6 +75,11 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
     assert status == 1
     assert (output / "plain" / "seed_1" / "model_final.pth").stat().st_mtime_ns == before
 
+    write_plan(tmp_path, variants=variants | {"plain": {"MODEL.SEMICONV.SIGMA_INIT": 7.0}})
+    status, _, err = run_tool(*command, "--opts", *quick)
+    assert status == 1
+    assert "plain/seed_1 has been trained with SIGMA_INIT 10.0, and the plan says 7.0" in err
+
 
 def run(variant, seed, ap, **more):
     ownership = {"as_it_is": 80.0, "suppressed": 85.0, "known": 95.0}

@@ -8,8 +8,9 @@ from detectron2.engine import default_argument_parser
 import semiconv_d2
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config, load_config
-from semiconv_d2.engine.setup import check_datasets, check_weights
+from semiconv_d2.engine.setup import check_architecture, check_datasets, check_weights
 
+STOCK_HEADS = ["MODEL.ROI_HEADS.NAME", "StandardROIHeads"]
 VOC = semiconv_d2.get_config_file("voc_semiconv")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -118,3 +119,12 @@ def test_what_instance_coloring_cannot_do_is_refused_before_training(overrides, 
     arguments = default_argument_parser().parse_args(["--config-file", config, *overrides])
     with pytest.raises(ConfigError, match=message):
         load_checked_config(arguments)
+
+
+def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them():
+    cfg = load_config(VOC, ["MODEL.SEMICONV.MASK_SCORE", "True"])
+    check_architecture(cfg)
+    cfg = load_config(VOC, [*STOCK_HEADS, "MODEL.SEMICONV.MASK_SCORE", "True"])
+    with pytest.raises(ConfigError, match="MASK_SCORE is True, and StandardROIHeads"):
+        check_architecture(cfg)
+    check_architecture(load_config(VOC, STOCK_HEADS))

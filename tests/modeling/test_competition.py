@@ -116,8 +116,9 @@ def test_mean_seeds_are_those_of_own_pixels_in_the_image():
     for i in range(2):
         mean = embedding[i][:, masks[i]].mean(dim=1)
         torch.testing.assert_close(first.embedding[i], mean + origins[0][i])
-    assert torch.equal(second.embedding, origins[1])
     assert second.boxes is boxes[1]
+    assert torch.equal(first.known, torch.ones(2))
+    assert torch.equal(second.known, torch.zeros(1)), "no pixel to make a seed of"
 
 
 def test_instances_compete_with_all_but_themselves():
@@ -147,14 +148,17 @@ def test_rivals_are_those_that_reach_into_the_region(monkeypatch):
     others = Boxes(
         torch.tensor([[0.0, 0, 10, 10], [5.0, 0, 15, 10], [8.0, 0, 18, 10], [9.0, 0, 30, 10]])
     )
-    seeds = Seeds(torch.arange(8.0).view(4, 2), others)
+    seeds = Seeds(torch.arange(8.0).view(4, 2), others, torch.ones(4))
     origins = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     weights = torch.tensor([[0.0, 1.0, 0.1, 0.9], [1.0, 1.0, 1.0, 1.0]])
     rivals = choose_rivals(boxes, origins, seeds, weights)
     # Overlaps of 50, 20 and 10, by weight 50, 2 and 9; and into the second region none reaches.
     assert torch.equal(rivals.weights, torch.tensor([[1.0, 0.9], [0.0, 0.0]]))
     assert torch.equal(rivals.seeds[0], torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
-    few = choose_rivals(boxes, origins, Seeds(torch.zeros(0, 2), others[:0]), weights[:, :0])
+    unknown = choose_rivals(boxes, origins, seeds._replace(known=torch.zeros(4)), weights)
+    assert not unknown.weights.any()
+    none = Seeds(torch.zeros(0, 2), others[:0], torch.zeros(0))
+    few = choose_rivals(boxes, origins, none, weights[:, :0])
     assert few.seeds.shape == (2, 2, 2)
     assert torch.equal(few.weights, torch.zeros(2, 2))
 

@@ -6,6 +6,7 @@ import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances, ROIMasks
 
+from semiconv_d2.modeling import exclusive
 from semiconv_d2.modeling.exclusive import ExclusiveMasks
 
 BOXES = torch.tensor([[2.0, 3.0, 30.0, 25.0], [14.0, 8.0, 44.0, 36.0], [10.0, 1.0, 25.0, 39.0]])
@@ -28,6 +29,13 @@ def test_contested_pixels_go_to_the_largest_claim_and_no_others_change():
     for rank, number in enumerate(order):
         stronger = stock[order[:rank]].any(dim=0)
         assert torch.equal(own[number], stock[number] & ~stronger)
+
+
+def test_pixels_are_looked_at_in_blocks(monkeypatch):
+    masks = ExclusiveMasks(torch.rand(3, 14, 14).sqrt(), torch.rand(3, 14, 14))
+    whole = paste(masks)
+    monkeypatch.setattr(exclusive, "_BLOCK", 7)
+    assert torch.equal(paste(masks), whole)
 
 
 def test_claims_are_compared_where_the_pixels_are():

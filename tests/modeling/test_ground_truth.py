@@ -7,6 +7,7 @@ from semiconv_d2.modeling.ground_truth import (
     coverage_maps,
     crop_coverage,
     crop_masks,
+    leave_out_shared,
 )
 
 
@@ -69,6 +70,17 @@ def test_cropped_coverage_is_cropped_as_the_masks_themselves():
     assert torch.equal(covered, union)
     assert torch.equal(shared, both)
     assert both.any()
+
+
+def test_shared_pixels_are_left_out_unless_an_instance_has_no_others():
+    own = torch.zeros(3, 4, 4, dtype=torch.bool)
+    own[0, :2] = own[1, 1:3] = True  # the third has no pixel at all
+    shared = torch.zeros_like(own)
+    shared[:, 1:] = True
+    kept = leave_out_shared(own, shared)
+    assert torch.equal(kept[0], own[0] & ~shared[0])
+    assert torch.equal(kept[1], own[1])
+    assert not kept[2].any()
 
 
 def test_other_masks_are_refused_with_the_way_out():

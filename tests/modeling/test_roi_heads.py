@@ -1,8 +1,11 @@
 """What the ROI heads promise, through Detectron2's public interfaces."""
 
+import copy
+
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.export import TracingAdapter
 from detectron2.export.torchscript_patch import patch_builtin_len
 from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
@@ -782,13 +785,30 @@ def test_mask_score_is_the_expected_iou_of_the_mask(make_model, make_batch, pred
     scored = make_model(*off, "MODEL.SEMICONV.MASK_SCORE", True, like=plain)
     batch = make_batch(2)
     [expected], [found] = predict(plain, batch), predict(scored, batch)
-    assert torch.equal(found.pred_masks, expected.pred_masks)
-    assert torch.equal(found.get("class_scores"), expected.scores)
     with torch.no_grad():
-        [raw] = scored.inference(batch, do_postprocess=False)
+        [raw] = plain.inference(batch, do_postprocess=False)
     factor = semiconv_d2.ops.expected_iou(raw.pred_masks[:, 0])
-    torch.testing.assert_close(found.scores, expected.scores * factor)
     assert (factor < 1).any()
+    scores, order = (expected.scores * factor).sort(descending=True)
+    assert torch.equal(found.scores, scores)
+    assert torch.equal(found.get("class_scores"), expected.scores[order])
+    assert torch.equal(found.pred_masks, expected.pred_masks[order])
+
+
+def test_mask_scores_are_made_once_and_boxes_may_come_without_scores(make_model, make_batch):
+    model = make_model("MODEL.SEMICONV.MASK_SCORE", True).eval()
+    torch.nn.init.constant_(model.roi_heads.seed_kernel.gain, 1.0)
+    with torch.no_grad():
+        [found] = model.inference(make_batch(2), do_postprocess=False)
+        features = model.backbone(model.preprocess_image(make_batch(2)).tensor)
+        [again] = model.roi_heads.forward_with_given_boxes(features, [copy.deepcopy(found)])
+        bare = Instances(found.image_size)
+        bare.pred_boxes, bare.pred_classes = found.pred_boxes, found.pred_classes
+        [bare] = model.roi_heads.forward_with_given_boxes(features, [bare])
+    torch.testing.assert_close(again.scores, found.scores)
+    assert torch.equal(again.get("class_scores"), found.get("class_scores"))
+    assert bare.has("pred_masks")
+    assert not bare.has("scores")
 
 
 def test_exclusive_masks_have_no_pixel_in_common(make_model, make_batch, predict):
@@ -801,6 +821,26 @@ def test_exclusive_masks_have_no_pixel_in_common(make_model, make_batch, predict
     assert torch.equal(found.pred_masks.sum(dim=0), expected.pred_masks.any(dim=0).long())
     assert not (found.pred_masks & ~expected.pred_masks).any()
     assert torch.equal(found.scores, expected.scores)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer, about Detectron2's assertions
+def test_a_traced_model_has_plain_masks_and_mask_scores(make_model, make_batch):
+    """Exclusive masks are made while pasting, which is left to who uses it."""
+    options = ("MODEL.SEMICONV.MASK_SCORE", True, "MODEL.SEMICONV.EXCLUSIVE_MASKS", True)
+    model = make_model(*options).eval().requires_grad_(False)
+    inputs = [{"image": x["image"]} for x in make_batch(2)]
+
+    def infer(model, inputs):
+        return [{"instances": x} for x in model.inference(inputs, do_postprocess=False)]
+
+    adapter = TracingAdapter(model, inputs, infer)
+    with patch_builtin_len():
+        traced = torch.jit.trace(adapter, adapter.flattened_inputs, check_trace=False)
+    [found] = adapter.outputs_schema(traced(*adapter.flattened_inputs))
+    [expected] = infer(model, inputs)
+    found, expected = found["instances"], expected["instances"]
+    torch.testing.assert_close(found.scores, expected.scores)
+    torch.testing.assert_close(found.pred_masks[:, 0], expected.pred_masks.tensor)
 
 
 def test_test_time_augmentation_with_all_options_of_masks(make_cfg, make_model, make_batch):
