@@ -57,6 +57,11 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
     add_semiconv_config(cfg)
     if config_file and not Path(config_file).is_file():
         raise ConfigError(f"There is no config file {config_file}.")
+    if config_file.endswith(".py"):
+        raise ConfigError(
+            f"{config_file} is a LazyConfig, which Detectron2's own tools/lazyconfig_train_net.py "
+            "trains; the tools here take YAML."
+        )
     try:
         if config_file:
             cfg.merge_from_file(config_file)

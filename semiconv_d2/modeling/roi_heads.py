@@ -73,7 +73,8 @@ class SemiConvMixin:
 
     The mask head is any that has `layers` and the `forward` of `BaseMaskRCNNHead`.
 
-    Losses: `loss_mask`, on the rescored logits; `loss_embedding`, equation (5); `loss_kernel`.
+    Losses: `loss_mask`, on the rescored logits; `loss_kernel`; and on request `loss_embedding`,
+    equation (5).
     """
 
     def __init_subclass__(cls, **kwargs):

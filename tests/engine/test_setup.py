@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +33,12 @@ def test_config_is_frozen_and_has_the_plugin_s_keys():
 def test_wrong_overrides_are_named(overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(VOC, overrides)
+
+
+def test_lazy_configs_are_sent_to_detectron2_s_tool():
+    config = Path(VOC).parent / "lazy" / "voc_semiconv.py"
+    with pytest.raises(ConfigError, match=r"is a LazyConfig.*lazyconfig_train_net\.py"):
+        load_config(str(config))
 
 
 def test_missing_config_file():
