@@ -96,9 +96,9 @@ def _add_model(node: CfgNode) -> None:
     node.EMBEDDING_LOSS_WEIGHT = 0.0
     # Cross-entropy between K, or P, and the ground-truth mask of the region.
     node.KERNEL_LOSS_WEIGHT = 1.0
-    # Pixels the kernel loss runs over: those of "instances" only, the region's own against all
-    # others', or all of the "region".
-    node.KERNEL_PIXELS = "instances"
+    # Pixels the kernel loss runs over: all of the "region", or those of "instances" only, the
+    # region's own against all others'.
+    node.KERNEL_PIXELS = "region"
     # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
     # "count" takes them as its own.
     node.SHARED_PIXELS = "ignore"

@@ -94,7 +94,7 @@ class SemiConvMixin:
         seed_kernel: SeedKernel | None = None,
         embedding_loss_weight: float = 0.0,
         kernel_loss_weight: float = 1.0,
-        kernel_pixels: str = "instances",
+        kernel_pixels: str = "region",
         shared_pixels: str = "ignore",
         mask_targets: str = "hard",
         mask_score: bool = False,
