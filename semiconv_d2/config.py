@@ -39,7 +39,7 @@ def _add_model(node: CfgNode) -> None:
 
     # What the paper does differently is in configs/voc_paper.yaml. What is said to cost AP does so
     # on held-out wells of BBBC010, where these defaults are 8 AP above the stock model; below 2 AP
-    # it may be chance. Sources are in docs/results.md: MIXING, COMPETITION and SEED_ROUNDS were
+    # it may be chance. Sources are in docs/results.md: MIXING and SEED_ROUNDS were
     # measured with KERNEL_PIXELS "instances", HIDDEN_LAYERS and LR_FACTOR with the embedding loss.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
@@ -84,7 +84,7 @@ def _add_model(node: CfgNode) -> None:
     node.SIGMA_INIT = 10.0
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs
-    # EMBEDDING_LEVELS "finest". False costs 6.9 AP.
+    # EMBEDDING_LEVELS "finest". False costs 7.5 AP.
     node.COMPETITION = True
     # "logit": log P − log(1 − P), which can lower logits and raise them. "log": log P, which can
     # only lower them; with K for P the paper's. "log" costs 2.2 AP.
