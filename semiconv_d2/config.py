@@ -39,8 +39,8 @@ def _add_model(node: CfgNode) -> None:
 
     # What the paper does differently is in configs/voc_paper.yaml. What is said to cost AP does so
     # on held-out wells of BBBC010, where these defaults are 8 AP above the stock model; below 2 AP
-    # it may be chance. Sources are in docs/results.md: MIXING and SEED_ROUNDS were
-    # measured with KERNEL_PIXELS "instances", HIDDEN_LAYERS and LR_FACTOR with the embedding loss.
+    # it may be chance. Sources are in docs/results.md: MIXING and SEED_ROUNDS were measured with
+    # KERNEL_PIXELS "instances", HIDDEN_LAYERS and LR_FACTOR with the embedding loss as well.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
     # D, channels of the embedding; the first two are geometric.
@@ -112,7 +112,7 @@ def _add_model(node: CfgNode) -> None:
     node.MASK_TARGETS = "hard"
     # Whether scores are multiplied by the IoU that masks can be expected to have, by their own
     # probabilities, at test. Scores become smaller, and those of doubtful masks most. On BBBC010
-    # worth 4 AP to every model; off, so that attaching changes nothing.
+    # worth 4 AP to both models tried; off, so that attaching changes nothing.
     node.MASK_SCORE = False
     # Whether a pixel that several detections claim is left to the one whose score times probability
     # is largest there, at test. A traced model leaves it out.
