@@ -400,9 +400,10 @@ class SemiConvMixin:
         return Rivals(*(torch.cat(parts) for parts in zip(*rivals, strict=True)))
 
     def _finish(self, found: Instances) -> Instances:
+        """Detections by falling score, as Detectron2 has them, and with exclusive masks on request.
+        These are made while pasting, which a traced model leaves to whoever uses it."""
         if found.has(_CLASS_SCORES):
             found = found[found.scores.argsort(descending=True)]
-        # They are made while pasting, which a traced model leaves to who uses it.
         if self.exclusive_masks and found.has("pred_masks") and not torch.jit.is_tracing():
             probabilities = found.pred_masks[:, 0]
             claims = probabilities * found.scores[:, None, None]
