@@ -10,7 +10,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -252,11 +251,10 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     maps = heads.embedding_head(levels)
     embedding = heads.region_embedding(maps, boxes)
     logits = torch.randn_like(embedding[:, 0])
-    find_rivals = partial(heads.find_rivals, features, [found])
     runs = (
         lambda: heads.embedding_head(levels),
         lambda: heads.region_embedding(maps, boxes),
-        lambda: heads.seed_kernel(logits, embedding, find_rivals),
+        lambda: heads.seed_kernel(logits, embedding, heads.rival_finder(features, [found])),
     )
     return {
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))

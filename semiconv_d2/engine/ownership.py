@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -208,9 +207,10 @@ def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own:
     weights = own.to(embedding) / own.flatten(1).sum(dim=1).clamp(min=1)[:, None, None].to(
         embedding
     )
-    find_rivals = partial(heads.find_rivals, features, [Instances((0, 0), pred_boxes=boxes)])
-    log_p, _ = heads.seed_kernel.compare(embedding, seed_embedding(weights, embedding), find_rivals)
-    return log_p.cpu()
+    seed, kernel = seed_embedding(weights, embedding), heads.seed_kernel
+    regions = [Instances((0, 0), pred_boxes=boxes)]
+    find_rivals = heads.rival_finder(features, regions) if kernel.competes else None
+    return nn.functional.logsigmoid(kernel.compare(embedding, seed, find_rivals)).cpu()
 
 
 def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:

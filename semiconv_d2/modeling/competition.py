@@ -1,7 +1,10 @@
 """Competition between the seeds of an image: which instances a region shares its pixels out with.
 
-Shapes: R regions, N instances of an image, J rivals of a region, D embedding channels, M side of a
-region's grid.
+All images of a batch go together: on a GPU every operation on such small tensors costs as much as
+one on large ones.
+
+Shapes: R regions and N instances of all images, J rivals of a region, D embedding channels, M side
+of a region's grid.
 """
 
 from __future__ import annotations
@@ -22,18 +25,19 @@ MAX_RIVALS = 8
 
 NUMBER = "gt_number"
 """Field of targets, and of the proposals that they are assigned to: the number of an instance in
-its image. Detectron2 hands on all fields that are called gt_ something."""
+its batch. Detectron2 hands on all fields that are called gt_ something."""
 
 
 class Seeds(NamedTuple):
-    """Of N instances of an image."""
+    """Of the N true instances of a batch, filled up with `MAX_RIVALS` that no region competes with,
+    so that there are as many rivals however few instances there are."""
 
     embedding: Tensor
-    """(N, D), in the frame of the image."""
-    boxes: Boxes
-    """(N,), in its pixels."""
+    """(N + J, D), in the frame of the image."""
+    regions: Tensor
+    """(N + J, 5), as `index_boxes` gives them."""
     known: Tensor
-    """(N,), 1, or 0 for an instance without a pixel to make a seed of."""
+    """(N + J,), 1, or 0 for an instance without a pixel to make a seed of."""
 
 
 class Rivals(NamedTuple):
@@ -47,80 +51,104 @@ class Rivals(NamedTuple):
 
 def number_instances(targets: Sequence[Instances]) -> list[Instances]:
     """Targets with their `NUMBER`; those that are given are left as they are."""
-    numbered = []
+    numbered, first = [], 0
     for x in targets:
-        fields = x.get_fields()
+        fields, last = x.get_fields(), first + len(x)
         if len(x):
-            fields = fields | {NUMBER: torch.arange(len(x), device=x.gt_boxes.device)}
+            fields = fields | {NUMBER: torch.arange(first, last, device=x.gt_boxes.device)}
         numbered.append(Instances(x.image_size, **fields))
+        first = last
     return numbered
 
 
-def mean_seeds(
-    embedding: Tensor, masks: Tensor, origins: Sequence[Tensor], boxes: Sequence[Boxes]
-) -> list[Seeds]:
-    """Of the true instances of all images: the mean embedding of their own pixels.
+def mean_seeds(embedding: Tensor, masks: Tensor, origins: Tensor, regions: Tensor) -> Seeds:
+    """The mean embedding of the own pixels of each true instance.
 
     Args:
-        embedding: Ψ around each instance, (N, D, M, M), of one image after the other.
+        embedding: Ψ around each instance, (N, D, M, M).
         masks: pixels of the instance, (N, M, M) boolean.
-        origins: of these regions, (N_i, D) for each image.
-        boxes: of the instances of each image.
+        origins: of these regions in the frame of the image, (N, D).
+        regions: boxes of the instances, (N, 5).
     """
-    counts = [len(b) for b in boxes]
     weights = masks.to(embedding.dtype)
     pixels = weights.sum(dim=(1, 2), keepdim=True)
-    means = seed_embedding(weights / pixels.clamp(min=1), embedding).split(counts)
-    known = pixels[:, 0, 0].clamp(max=1).split(counts)
-    return [Seeds(m + o, b, k) for m, o, b, k in zip(means, origins, boxes, known, strict=True)]
+    means = seed_embedding(weights / pixels.clamp(min=1), embedding)
+    return Seeds(
+        _fill_up(means + origins), _fill_up(regions, -1.0), _fill_up(pixels[:, 0, 0].clamp(max=1))
+    )
 
 
-def weigh_instances(proposals: Instances, num_instances: int) -> Tensor:
-    """In training all instances but a region's own compete: (R, N) of 0 and 1.
+def true_rivals(regions: Tensor, origins: Tensor, numbers: Tensor, seeds: Seeds) -> Rivals:
+    """In training all instances compete but a region's own.
 
     Args:
-        proposals: R regions with `NUMBER`, which those of an image without instances lack.
+        regions: proposals, (R, 5).
+        origins: of their frames in that of the image, (R, D).
+        numbers: of the instance that each is assigned to, (R,).
+        seeds: of the true instances.
     """
-    if not proposals.has(NUMBER):
-        return torch.zeros(len(proposals), num_instances, device=proposals.gt_classes.device)
-    return 1 - F.one_hot(proposals.get(NUMBER), num_instances).float()
+    overlap = overlaps(regions, seeds.regions)
+    others = numbers[:, None] != torch.arange(len(seeds.known), device=numbers.device)
+    weights = (others & (overlap > 0)) * seeds.known
+    return choose_rivals(seeds.embedding, origins, weights, overlap)
 
 
-def weigh_detections(
-    seeds: Tensor, scores: Tensor | None, sigma: Tensor | float, kernel: str
-) -> Tensor:
-    """At test detections compete, those of high score most, and those least that are the same
-    instance once more, as far as the kernel can tell: score² · (1 − K) between the seeds.
+class Contest:
+    """The detections of a batch, which compete with each other at test: those of high score most,
+    and those least that are the same instance once more, as far as the kernel can tell. A rival's
+    weight is score² · (1 − K) between the seeds."""
+
+    def __init__(
+        self, regions: Tensor, origins: Tensor, scores: Tensor | None, sigma: Tensor, kernel: str
+    ):
+        """
+        Args:
+            regions: detections, (R, 5).
+            origins: of their frames in that of the image, (R, D).
+            scores: (R,); None for 1.
+            sigma, kernel: as in `ops.log_kernel`.
+        """
+        self.origins, self.sigma, self.kernel = origins, sigma, kernel
+        self.overlap = overlaps(regions, _fill_up(regions, -1.0)).fill_diagonal_(0.0)
+        self.claims = (self.overlap > 0).to(regions.dtype)
+        if scores is not None:
+            self.claims = self.claims * _fill_up(scores.square())
+
+    def rivals(self, seeds: Tensor) -> Rivals:
+        """Of seeds, (R, D) each in the frame of its region."""
+        seeds = seeds + self.origins
+        others = _fill_up(seeds)
+        squared = softened_squared_distance(seeds[:, None], others[None], dim=2)
+        apart = 1 - log_kernel(squared, self.sigma, self.kernel).exp()
+        return choose_rivals(others, self.origins, self.claims * apart, self.overlap)
+
+
+def overlaps(regions: Tensor, others: Tensor) -> Tensor:
+    """What boxes have in common, in square pixels, (R, N): 0 in different images.
 
     Args:
-        seeds: (R, D), in one frame.
-        scores: (R,); None for 1.
-
-    Returns:
-        (R, R); 0 on the diagonal.
+        regions, others: (R, 5) and (N, 5), as `index_boxes` gives them.
     """
-    squared = softened_squared_distance(seeds[:, None], seeds[None], dim=2)
-    weights = 1 - log_kernel(squared, sigma, kernel).exp()
-    if scores is not None:
-        weights = weights * scores.square()
-    number = torch.arange(seeds.shape[0], device=seeds.device)
-    return weights.masked_fill(number[:, None] == number, 0)
+    area = pairwise_intersection(Boxes(regions[:, 1:]), Boxes(others[:, 1:]))
+    return area * (regions[:, :1] == others[:, 0])
 
 
-def choose_rivals(boxes: Boxes, origins: Tensor, seeds: Seeds, weights: Tensor) -> Rivals:
-    """The instances whose boxes reach into each region of an image, J = `MAX_RIVALS` of them, those
-    with the largest product of weight and overlap. Those whose seed is not known have weight 0.
+def choose_rivals(seeds: Tensor, origins: Tensor, weights: Tensor, overlap: Tensor) -> Rivals:
+    """J = `MAX_RIVALS` instances for each region: those with the largest product of weight and
+    overlap.
 
     Args:
-        boxes: (R,) regions.
+        seeds: of N ≥ J instances, in the frame of the image, (N, D).
         origins: of the frame of each region in that of the image, (R, D).
-        seeds: of N instances.
-        weights: (R, N).
+        weights: (R, N); 0 where there is no overlap.
+        overlap: (R, N).
     """
-    overlap = pairwise_intersection(boxes, seeds.boxes)
-    # Filled up, so that there are as many rivals however few instances there are.
-    weights = F.pad(weights * seeds.known * (overlap > 0), (0, MAX_RIVALS))
-    reach = weights.detach() * F.pad(overlap, (0, MAX_RIVALS))
-    chosen = reach.topk(MAX_RIVALS, dim=1).indices
-    embedding = F.pad(seeds.embedding, (0, 0, 0, MAX_RIVALS))
-    return Rivals(embedding[chosen] - origins[:, None], weights.gather(1, chosen))
+    chosen = (weights.detach() * overlap).topk(MAX_RIVALS, dim=1).indices
+    # On a GPU the gradient of `index_select` is one operation, and that of `[]` is ten.
+    taken = seeds.index_select(0, chosen.flatten()).view(-1, MAX_RIVALS, seeds.shape[1])
+    return Rivals(taken - origins[:, None], weights.gather(1, chosen))
+
+
+def _fill_up(rows: Tensor, value: float = 0.0) -> Tensor:
+    """`MAX_RIVALS` rows more."""
+    return F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, MAX_RIVALS), value=value)

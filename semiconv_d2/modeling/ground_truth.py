@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from detectron2.layers import ROIAlign
-from detectron2.modeling.poolers import convert_boxes_to_pooler_format
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
 from torch import Tensor, nn
+
+from .regions import index_boxes
 
 _BYTE = 255  # the largest number that it holds
 _SUBSAMPLES = 4  # along a side of a cell, where masks are polygons
@@ -64,7 +65,7 @@ def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int, soft: bool) 
     if not soft:
         return masks.crop_and_resize(boxes, side)
     if isinstance(masks, BitMasks):
-        rois = convert_boxes_to_pooler_format([Boxes(box[None]) for box in boxes])
+        rois = index_boxes([Boxes(box[None]) for box in boxes])
         return _bit_pool(side)(masks.tensor[:, None].float(), rois)[:, 0]
     fine = masks.crop_and_resize(boxes, side * _SUBSAMPLES).float()
     return nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
@@ -116,9 +117,7 @@ def crop_coverage(maps: Tensor, boxes: list[Boxes], side: int) -> tuple[Tensor, 
     Returns:
         covered, shared: (R, M, M) boolean.
     """
-    covered, shared = (_bit_pool(side)(maps, convert_boxes_to_pooler_format(boxes)) >= 0.5).unbind(
-        dim=1
-    )
+    covered, shared = (_bit_pool(side)(maps, index_boxes(boxes)) >= 0.5).unbind(dim=1)
     return covered, shared
 
 

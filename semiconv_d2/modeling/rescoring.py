@@ -29,6 +29,7 @@ from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
 from .competition import Rivals
 from .learned_kernel import LearnedKernel
+from .regions import index_boxes
 
 COORD_UNITS = ("stride", "pixel")
 GAINS = ("fixed", "learned")
@@ -74,10 +75,13 @@ class RegionEmbedding(nn.Module):
             differences within a region mean anything.
         """
         # ROIAlign rounds boxes to the precision of its input; the coordinates' are not rounded.
-        pooled = self.pooler([at_least_float32(x) for x in maps], boxes)
-        coordinates = region_coordinates(
-            Boxes.cat(boxes).tensor, pooled.shape[-1], self._pixels_per_unit(boxes)
-        )
+        maps, regions = [at_least_float32(x) for x in maps], index_boxes(boxes)
+        if self.num_levels > 1:
+            pooled = self.pooler(maps, boxes)
+        else:  # the same, without asking for the level of each box
+            pooled = self.pooler.level_poolers[0](maps[0], regions)
+        unit = self._pixels_per_unit(boxes)
+        coordinates = region_coordinates(regions[:, 1:], pooled.shape[-1], unit)
         return mix(pooled, coordinates, self.mixing)
 
     def embed_map(self, phi: Tensor) -> Tensor:
@@ -89,18 +93,22 @@ class RegionEmbedding(nn.Module):
         coordinates = map_coordinates(height, width, stride=stride, unit=unit, device=phi.device)
         return mix(at_least_float32(phi), coordinates, self.mixing)
 
-    def origins(self, boxes: Boxes, dim: int) -> Tensor:
-        """Of the frame of each region in that of the image, (R, D): with it added, Ψ of regions
+    def origins(self, boxes: list[Boxes], dim: int) -> Tensor:
+        """Of the frame of each region in that of its image, (R, D): with it added, Ψ of regions
         that are pooled from the same level can be compared."""
-        unit = self._pixels_per_unit([boxes])
-        centres = boxes.get_centers() / (unit[:, None] if isinstance(unit, Tensor) else unit)
-        origins = nn.functional.pad(centres, (0, dim - 2))
-        return origins if self.mixing == "additive" else torch.zeros_like(origins)
+        corners, unit = Boxes.cat(boxes).tensor, self._pixels_per_unit(boxes)
+        if self.mixing == "none":
+            return corners.new_zeros(corners.shape[0], dim)
+        centres = (corners[:, :2] + corners[:, 2:]) / 2
+        scaled = centres / (unit[:, None] if isinstance(unit, Tensor) else unit)
+        return nn.functional.pad(scaled, (0, dim - 2))
 
     def _pixels_per_unit(self, boxes: list[Boxes]) -> Tensor | float:
+        pooler = self.pooler
         if self.coord_unit == "pixel":
             return 1.0
-        pooler = self.pooler
+        if self.num_levels == 1:
+            return 2.0**pooler.min_level
         levels = assign_boxes_to_levels(
             boxes,
             pooler.min_level,
@@ -118,10 +126,16 @@ class RescoredMasks(NamedTuple):
     """s, the mask logits of the stock head, at the resolution of the embedding."""
     seed_weights: Tensor
     """p, how much each pixel contributes to the seed; sums to 1."""
-    log_kernel: Tensor
-    """log K_σ between each pixel and the seed; with competition, log of the seed's share in it."""
+    odds: Tensor
+    """The logit of P: of K_σ between each pixel and the seed, or with competition of the share that
+    the seed has in the pixel."""
     rescored: Tensor
     """ŝ, the mask logits after rescoring; where that is off, s as the stock head gives it."""
+
+    @property
+    def log_kernel(self) -> Tensor:
+        """log P."""
+        return nn.functional.logsigmoid(self.odds)
 
 
 class SeedKernel(LearnedKernel):
@@ -187,47 +201,40 @@ class SeedKernel(LearnedKernel):
                 competition; without it the background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
-        masks = self._rescore(logits, weights, embedding, find_rivals)
-        for _ in range(self.seed_rounds - 1 if self.rescore else 0):
-            weights = mask_weights(masks.rescored)
-            masks = self._rescore(logits, weights, embedding, find_rivals)
-        return masks
+        odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
+        if not self.rescore:
+            return RescoredMasks(logits, weights, odds, logits)
+        for _ in range(self.seed_rounds - 1):
+            weights = mask_weights(self._rescore(logits, odds))
+            odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
+        return RescoredMasks(logits, weights, odds, self._rescore(logits, odds))
 
-    def _rescore(
-        self,
-        logits: Tensor,
-        weights: Tensor,
-        embedding: Tensor,
-        find_rivals: Callable[[Tensor], Rivals] | None,
-    ) -> RescoredMasks:
-        """With the seeds that these weights make."""
-        log_p, odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
-        rescored = logits
-        if self.rescore:
-            evidence = log_p if self.evidence == "log" else odds
-            rescored = logits + (evidence if self.gain is None else self.gain * evidence)
-        return RescoredMasks(logits, weights, log_p, rescored)
+    def _rescore(self, logits: Tensor, odds: Tensor) -> Tensor:
+        evidence = nn.functional.logsigmoid(odds) if self.evidence == "log" else odds
+        if self.gain is None:
+            return logits + evidence
+        return torch.addcmul(at_least_float32(logits), self.gain, evidence)
 
     def compare(
         self,
         embedding: Tensor,
         seed: Tensor,
         find_rivals: Callable[[Tensor], Rivals] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """log P of each pixel, and the logit of P, both (R, M, M).
+    ) -> Tensor:
+        """The logit of P of each pixel, (R, M, M).
 
         Args:
             embedding, find_rivals: as in `forward`.
             seed: of each region, (R, D).
         """
-        log_k = seed_log_kernel(embedding, seed, self.sigma, self.kernel)
+        sigma = self.sigma
+        log_k = seed_log_kernel(embedding, seed, sigma, self.kernel)
         if not self.competes:
-            return log_k, log_odds(log_k)
+            return log_odds(log_k)
         others = (LOG_BACKGROUND + self.log_background_ratio).exp()
         if find_rivals:
             rivals = find_rivals(seed)
             others = others + summed_kernel(
-                embedding, rivals.seeds, rivals.weights, self.sigma, self.kernel
+                embedding, rivals.seeds, rivals.weights, sigma, self.kernel
             )
-        odds = log_k - others.log()
-        return nn.functional.logsigmoid(odds), odds
+        return log_k - others.log()

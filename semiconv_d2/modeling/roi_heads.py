@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -25,15 +25,7 @@ from ..ops import expected_iou, kernel_cross_entropy, segment_embedding_loss
 from ..ops.choices import check_choice
 from ..visualization.embedding import draw_map
 from ..visualization.regions import draw_regions, place_beside
-from .competition import (
-    Rivals,
-    Seeds,
-    choose_rivals,
-    mean_seeds,
-    number_instances,
-    weigh_detections,
-    weigh_instances,
-)
+from .competition import NUMBER, Contest, Rivals, mean_seeds, number_instances, true_rivals
 from .embedding_head import EmbeddingHead
 from .exclusive import ExclusiveMasks
 from .ground_truth import (
@@ -43,6 +35,7 @@ from .ground_truth import (
     crop_masks,
     leave_out_shared,
 )
+from .regions import index_boxes
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
 
 EMBEDDING_LEVELS = ("assigned", "finest")
@@ -249,7 +242,7 @@ class SemiConvMixin:
             embedding, own = self._embed_instances(maps, features, targets)
         if self._competes:
             boxes = [x.gt_boxes for x in targets]
-            features[_SEEDS] = mean_seeds(embedding, own, self._origins(boxes), boxes)
+            features[_SEEDS] = mean_seeds(embedding, own, self._origins(boxes), index_boxes(boxes))
             targets = number_instances(targets)
         proposals, losses = super().forward(images, features, proposals, targets)
         if self.embedding_loss_weight > 0:
@@ -289,7 +282,7 @@ class SemiConvMixin:
         boxes = self._boxes(instances)
         logits = self._class_logits(features, instances)
         embedding = self.region_embedding(self.embedding_maps(features), boxes)
-        find_rivals = partial(self.find_rivals, features, instances)
+        find_rivals = self.rival_finder(features, instances) if self._competes else None
         masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding, find_rivals)
         return masks if self.seed_kernel.rescore else masks._replace(rescored=logits)
 
@@ -316,13 +309,13 @@ class SemiConvMixin:
 
         masks = self.rescore_masks(features, instances)
         # One crop for all losses, unless kernel and mask differ in resolution.
-        mask_side, kernel_side = masks.rescored.shape[-1], masks.log_kernel.shape[-1]
+        mask_side, kernel_side = masks.rescored.shape[-1], masks.odds.shape[-1]
         crops = {side: self._crop_targets(instances, side) for side in {mask_side, kernel_side}}
         own = cat(crops[kernel_side]) >= 0.5
         losses = {"loss_mask": self._mask_loss(masks.rescored, instances, crops[mask_side])}
         if self.kernel_loss_weight > 0:
             pixels = self._kernel_pixels(features, self._boxes(instances), own)
-            loss = kernel_cross_entropy(masks.log_kernel, own, pixels)
+            loss = kernel_cross_entropy(masks.odds, own, pixels)
             losses["loss_kernel"] = loss * self.kernel_loss_weight
         self._log(masks, own, features, instances)
         return losses
@@ -368,36 +361,31 @@ class SemiConvMixin:
     def _competes(self) -> bool:
         return self.seed_kernel is not None and self.seed_kernel.competes
 
-    def _origins(self, boxes: list[Boxes]) -> list[Tensor]:
-        dim = self.embedding_head.embedding.out_channels
-        return [self.region_embedding.origins(b, dim) for b in boxes]
+    def _origins(self, boxes: list[Boxes]) -> Tensor:
+        return self.region_embedding.origins(boxes, self.embedding_head.embedding.out_channels)
 
-    def find_rivals(
-        self, features: dict[str, Tensor], instances: list[Instances], seeds: Tensor
-    ) -> Rivals:
-        """What the seeds of regions compete with.
+    def rival_finder(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> Callable[[Tensor], Rivals]:
+        """What gives the rivals of the regions' seeds, (R, D) each in the frame of its region.
 
         In training the true instances are rivals: they are all there, and each once. At test they
         are the other detections.
 
         Args:
             features, instances: as in `rescore_masks`.
-            seeds: of the regions of all images, (R, D), each in the frame of its region.
         """
         boxes, kernel = self._boxes(instances), self.seed_kernel
-        origins, rivals = self._origins(boxes), []
-        # Tracing, of one image, would make constants of the numbers of boxes.
-        parts = seeds.split([len(b) for b in boxes]) if len(boxes) > 1 else [seeds]
-        for i, own in enumerate(parts):
-            if self.training:
-                others = self._handed_on(features, _SEEDS)[i]
-                weights = weigh_instances(instances[i], len(others.boxes))
-            else:
-                others = Seeds(own + origins[i], boxes[i], own.new_ones(own.shape[0]))
-                scores = _class_scores(instances[i])
-                weights = weigh_detections(others.embedding, scores, kernel.sigma, kernel.kernel)
-            rivals.append(choose_rivals(boxes[i], origins[i], others, weights))
-        return Rivals(*(torch.cat(parts) for parts in zip(*rivals, strict=True)))
+        regions, origins = index_boxes(boxes), self._origins(boxes)
+        if not self.training:
+            scores = [_class_scores(x) for x in instances]
+            scores = None if any(x is None for x in scores) else cat(scores)
+            return Contest(regions, origins, scores, kernel.sigma, kernel.kernel).rivals
+        # Proposals of an image without instances have no number. None of them is foreground.
+        numbers = [x.get(NUMBER) for x in instances if x.has(NUMBER)]
+        numbers = cat(numbers) if numbers else regions.new_zeros(0)
+        rivals = true_rivals(regions, origins, numbers, self._handed_on(features, _SEEDS))
+        return lambda seeds: rivals
 
     def _finish(self, found: Instances) -> Instances:
         """Detections by falling score, as Detectron2 has them, and with exclusive masks on request.

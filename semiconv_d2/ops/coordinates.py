@@ -41,7 +41,8 @@ def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> 
     Returns:
         (R, 2, M, M)
     """
-    ticks = (torch.arange(side, device=boxes.device, dtype=boxes.dtype) + 0.5) / side - 0.5
+    numbers = torch.arange(side, device=boxes.device, dtype=boxes.dtype)
+    ticks = (numbers - (side - 1) / 2) / side
     if isinstance(unit, Tensor):
         unit = unit[:, None]
     sizes = (boxes[:, 2:] - boxes[:, :2]) / unit

@@ -80,10 +80,15 @@ def summed_kernel(
         (R, H, W), float32 at least.
     """
     total = torch.zeros_like(at_least_float32(embedding[:, 0]))
-    # All pairs at once: on a GPU each search for those that count waits for it.
-    rows, which = weights.nonzero(as_tuple=True)
-    log_k = seed_log_kernel(embedding[rows], seeds[rows, which], sigma, kernel)
-    return total.index_add(0, rows, weights[rows, which, None, None] * log_k.exp())
+    # All pairs at once: on a GPU each search for those that count waits for it. The gradient of
+    # `index_select` is one operation there, and that of `[]` is ten.
+    pairs = weights.flatten().nonzero()[:, 0]
+    rows = pairs // weights.shape[1]
+    log_k = seed_log_kernel(
+        embedding.index_select(0, rows), seeds.flatten(0, 1).index_select(0, pairs), sigma, kernel
+    )
+    counts = weights.flatten().index_select(0, pairs)[:, None, None]
+    return total.index_add(0, rows, counts * log_k.exp())
 
 
 def bilateral_embedding(

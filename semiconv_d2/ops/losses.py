@@ -9,9 +9,10 @@ Shapes: N segments, R regions, D embedding channels, P pixels.
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .choices import check_choice
-from .kernels import EPSILON, log_one_minus_exp, softened_squared_distance
+from .kernels import EPSILON, log_odds, softened_squared_distance
 from .precision import at_least_float32
 
 REDUCTIONS = ("mean", "sum")
@@ -86,20 +87,21 @@ def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor
     return total / sizes[:, None]
 
 
-def kernel_cross_entropy(log_k: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy between K itself, or a share P of it, and the ground truth, from log K.
+def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy between K itself, or a share P of it, and the ground truth.
 
     −[y·log K + (1 − y)·log(1 − K)], averaged over pixels.
 
     Args:
-        log_k: (R, H, W), below 0.
+        odds: the logit of K, which `log_odds` makes of log K, (R, H, W).
         target: y, (R, H, W), boolean or in [0, 1].
         weights: (R, H, W), boolean or non-negative: the pixels that count. All when left out.
 
     Returns:
         A scalar, float32 at least; 0 with a graph where no pixel counts.
     """
-    loss = _cross_entropy(log_k, target)
+    odds = at_least_float32(odds)
+    loss = F.binary_cross_entropy_with_logits(odds, target.to(odds.dtype), reduction="none")
     if weights is None:
         weights = torch.ones_like(loss)
     return (_normalised(weights.to(loss.dtype), dim=(0, 1, 2)) * loss).sum()
@@ -119,8 +121,11 @@ def pixel_kernel_loss(log_k: Tensor, members: Tensor) -> Tensor:
     Returns:
         A scalar, float32 at least; 0 with a graph where there is no pixel.
     """
-    sizes = members.sum(dim=1)
-    per_segment = _cross_entropy(log_k, members).sum(dim=1) / sizes.clamp(min=1)
+    sizes, log_k = members.sum(dim=1), at_least_float32(log_k)
+    loss = F.binary_cross_entropy_with_logits(
+        log_odds(log_k), members.to(log_k.dtype), reduction="none"
+    )
+    per_segment = loss.sum(dim=1) / sizes.clamp(min=1)
     return _reduced(per_segment * (sizes > 0), sizes > 0, "mean")
 
 
@@ -145,13 +150,6 @@ def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
     apart = belongs.T @ belongs < 0.5
     loss = (1 + margin - distance).clamp(min=0) * apart
     return loss.sum() / apart.sum().clamp(min=1)
-
-
-def _cross_entropy(log_k: Tensor, target: Tensor) -> Tensor:
-    """−[y·log K + (1 − y)·log(1 − K)] of each element."""
-    log_k = at_least_float32(log_k)
-    target = target.to(log_k.dtype)
-    return -(target * log_k + (1 - target) * log_one_minus_exp(log_k))
 
 
 def _reduced(per_segment: Tensor, counts: Tensor, reduction: str) -> Tensor:

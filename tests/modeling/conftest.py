@@ -21,6 +21,7 @@ def make_cfg():
 
     def make(*overrides) -> CfgNode:
         smaller = (
+            "MODEL.DEVICE", "cpu",
             "MODEL.WEIGHTS", "",
             "MODEL.RESNETS.DEPTH", 50,
             "MODEL.RPN.POST_NMS_TOPK_TRAIN", 20,

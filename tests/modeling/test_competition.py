@@ -12,15 +12,18 @@ from test_rescoring import region_embedding
 from semiconv_d2 import SeedKernel
 from semiconv_d2.modeling import competition
 from semiconv_d2.modeling.competition import (
+    MAX_RIVALS,
     NUMBER,
+    Contest,
     Rivals,
     Seeds,
     choose_rivals,
     mean_seeds,
     number_instances,
-    weigh_detections,
-    weigh_instances,
+    overlaps,
+    true_rivals,
 )
+from semiconv_d2.modeling.regions import index_boxes
 
 COMPETITION = (
     "MODEL.SEMICONV.COMPETITION", True,
@@ -100,75 +103,114 @@ def test_origins_put_all_regions_into_one_frame():
     region = region_embedding(coord_unit="pixel")
     maps = [torch.zeros(1, 8, 256 // s, 256 // s) for s in (4, 8, 16, 32)]
     boxes = Boxes(torch.tensor([[8.0, 16, 64, 44], [-20.0, 0, 8, 28]]))
-    psi = region(maps, [boxes]) + region.origins(boxes, 8)[:, :, None, None]
+    psi = region(maps, [boxes]) + region.origins([boxes], 8)[:, :, None, None]
     assert psi[0, 0, 0].tolist() == pytest.approx([8 + 8 * (j + 0.5) for j in range(7)])
     assert psi[1, 1, :, 0].tolist() == pytest.approx([4 * (i + 0.5) for i in range(7)])
-    assert not region_embedding(mixing="none").origins(boxes, 8).any()
+    assert not region_embedding(mixing="none").origins([boxes], 8).any()
 
 
 def test_mean_seeds_are_those_of_own_pixels_in_the_image():
     embedding = torch.randn(3, 4, 5, 5)
     masks = torch.rand(3, 5, 5) > 0.5
     masks[2] = False
-    boxes = [Boxes(torch.rand(2, 4)), Boxes(torch.rand(1, 4))]
-    origins = [torch.randn(2, 4), torch.randn(1, 4)]
-    first, second = mean_seeds(embedding, masks, origins, boxes)
+    regions = index_boxes([Boxes(torch.rand(2, 4)), Boxes(torch.rand(1, 4))])
+    origins = torch.randn(3, 4)
+    seeds = mean_seeds(embedding, masks, origins, regions)
     for i in range(2):
         mean = embedding[i][:, masks[i]].mean(dim=1)
-        torch.testing.assert_close(first.embedding[i], mean + origins[0][i])
-    assert second.boxes is boxes[1]
-    assert torch.equal(first.known, torch.ones(2))
-    assert torch.equal(second.known, torch.zeros(1)), "no pixel to make a seed of"
+        torch.testing.assert_close(seeds.embedding[i], mean + origins[i])
+    assert torch.equal(seeds.regions[:3], regions)
+    assert seeds.known[:3].tolist() == [1, 1, 0], "the last has no pixel to make a seed of"
+    assert all(len(x) == 3 + MAX_RIVALS for x in seeds)
+    assert not seeds.known[3:].any()
+
+
+def boxes_in_a_row(*starts: float, length: float = 10.0) -> Boxes:
+    return Boxes(torch.tensor([[x, 0.0, x + length, 10.0] for x in starts]))
+
+
+def test_overlaps_are_within_an_image():
+    first, second = boxes_in_a_row(0, 100), boxes_in_a_row(4)
+    regions = index_boxes([first, second])
+    expected = torch.tensor([[100.0, 0, 0], [0, 100, 0], [0, 0, 100]])
+    assert torch.equal(overlaps(regions, regions), expected)
+    together = index_boxes([boxes_in_a_row(0, 100, 4)])
+    assert overlaps(together, together)[0].tolist() == [100, 0, 60]
 
 
 def test_instances_compete_with_all_but_themselves():
-    proposals = Instances((9, 9), gt_classes=torch.zeros(3))
-    proposals.set(NUMBER, torch.tensor([1, 0, 1]))
-    expected = torch.tensor([[1.0, 0, 1], [0, 1, 1], [1, 0, 1]])
-    assert torch.equal(weigh_instances(proposals, 3), expected)
-    none = Instances((9, 9), gt_classes=torch.zeros(0))
-    assert weigh_instances(none, 0).shape == (0, 0)
+    """Three instances of one image on each other, and one of another image in the same place."""
+    instances = index_boxes([boxes_in_a_row(0, 1, 2), boxes_in_a_row(0)])
+    masks = torch.ones(4, 3, 3, dtype=torch.bool)
+    masks[2] = False
+    embedding = torch.randn(4, 2, 3, 3)
+    seeds = mean_seeds(embedding, masks, torch.zeros(4, 2), instances)
+    proposals = index_boxes([boxes_in_a_row(0, 0), boxes_in_a_row(0)])
+    rivals = true_rivals(proposals, torch.ones(3, 2), torch.tensor([1, 0, 3]), seeds)
+    assert rivals.seeds.shape == (3, MAX_RIVALS, 2)
+    assert rivals.weights.sum(dim=1).tolist() == [1, 1, 0], "one has no pixels, one is alone"
+    means = embedding.mean(dim=(2, 3))
+    torch.testing.assert_close(rivals.seeds[0][rivals.weights[0] > 0][0], means[0] - 1)
+    torch.testing.assert_close(rivals.seeds[1][rivals.weights[1] > 0][0], means[1] - 1)
 
 
 def test_detections_compete_by_score_and_not_with_their_doubles():
-    seeds = torch.tensor([[0.0, 0.0], [0.0, 0.01], [50.0, 0.0]])
-    weights = weigh_detections(seeds, torch.tensor([0.9, 0.8, 0.5]), 2.0, "laplacian")
-    assert not weights.diagonal().any()
-    assert weights[0, 1] < 0.01
-    assert weights[1, 0] < 0.01
-    assert weights[0, 2].item() == pytest.approx(0.25)
-    assert weights[2, 0].item() == pytest.approx(0.81)
-    same = weigh_detections(seeds, None, 2.0, "laplacian")
-    assert same[2, 0].item() == pytest.approx(1.0)
+    seeds = torch.tensor([[0.0, 0.0], [0.0, 0.01], [50.0, 0.0], [50.0, 0.0]])
+    regions = index_boxes([boxes_in_a_row(0, 1, 2), boxes_in_a_row(0)])
+    origins, sigma = torch.zeros(4, 2), torch.tensor(2.0)
+
+    def weights(scores):
+        """(4, 4), by which rival it is."""
+        contest = Contest(regions, origins, scores, sigma, "laplacian")
+        found, matrix = contest.rivals(seeds), torch.zeros(4, 4)
+        for i in range(4):
+            for seed, weight in zip(found.seeds[i], found.weights[i].tolist(), strict=True):
+                if weight:
+                    [same] = (seeds[:3] == seed).all(dim=1).nonzero()[0].tolist()
+                    matrix[i, same] = weight
+        return matrix
+
+    by_score = weights(torch.tensor([0.9, 0.8, 0.5, 0.7]))
+    assert not by_score.diagonal().any()
+    assert by_score[0, 1] < 0.01
+    assert by_score[1, 0] < 0.01
+    assert by_score[0, 2].item() == pytest.approx(0.25)
+    assert by_score[2, 0].item() == pytest.approx(0.81)
+    assert not by_score[3].any(), "it is alone in its image"
+    assert weights(None)[2, 0].item() == pytest.approx(1.0)
 
 
 def test_rivals_are_those_that_reach_into_the_region(monkeypatch):
     monkeypatch.setattr(competition, "MAX_RIVALS", 2)
-    boxes = Boxes(torch.tensor([[0.0, 0, 10, 10], [100.0, 0, 110, 10]]))
-    others = Boxes(
-        torch.tensor([[0.0, 0, 10, 10], [5.0, 0, 15, 10], [8.0, 0, 18, 10], [9.0, 0, 30, 10]])
-    )
-    seeds = Seeds(torch.arange(8.0).view(4, 2), others, torch.ones(4))
+    seeds = torch.arange(8.0).view(4, 2)
+    overlap = torch.tensor([[100.0, 50.0, 20.0, 10.0], [0.0, 0.0, 0.0, 0.0]])
     origins = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
-    weights = torch.tensor([[0.0, 1.0, 0.1, 0.9], [1.0, 1.0, 1.0, 1.0]])
-    rivals = choose_rivals(boxes, origins, seeds, weights)
-    # Overlaps of 50, 20 and 10, by weight 50, 2 and 9; and into the second region none reaches.
+    weights = torch.tensor([[0.0, 1.0, 0.1, 0.9], [0.0, 0.0, 0.0, 0.0]])
+    rivals = choose_rivals(seeds, origins, weights, overlap)
+    # By weight 50, 2 and 9; and into the second region none reaches.
     assert torch.equal(rivals.weights, torch.tensor([[1.0, 0.9], [0.0, 0.0]]))
     assert torch.equal(rivals.seeds[0], torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
-    unknown = choose_rivals(boxes, origins, seeds._replace(known=torch.zeros(4)), weights)
-    assert not unknown.weights.any()
-    none = Seeds(torch.zeros(0, 2), others[:0], torch.zeros(0))
-    few = choose_rivals(boxes, origins, none, weights[:, :0])
-    assert few.seeds.shape == (2, 2, 2)
-    assert torch.equal(few.weights, torch.zeros(2, 2))
+
+
+def test_no_instances_have_rivals_without_weight():
+    none = mean_seeds(
+        torch.zeros(0, 2, 3, 3), torch.zeros(0, 3, 3), torch.zeros(0, 2), torch.zeros(0, 5)
+    )
+    assert isinstance(none, Seeds)
+    regions, numbers = torch.zeros(0, 5), torch.zeros(0)
+    rivals = true_rivals(regions, torch.zeros(0, 2), numbers, none)
+    assert rivals.seeds.shape == (0, MAX_RIVALS, 2)
+    contest = Contest(regions, torch.zeros(0, 2), None, torch.tensor(1.0), "laplacian")
+    assert contest.rivals(torch.zeros(0, 2)).weights.shape == (0, MAX_RIVALS)
 
 
 def test_numbers_are_given_to_copies():
-    target = Instances((9, 9), gt_boxes=Boxes(torch.rand(3, 4)))
+    first = Instances((9, 9), gt_boxes=Boxes(torch.rand(3, 4)))
     empty = Instances((9, 9), gt_boxes=Boxes(torch.rand(0, 4)))
-    numbered, none = number_instances([target, empty])
+    numbered, none, last = number_instances([first, empty, first[:1]])
     assert numbered.get(NUMBER).tolist() == [0, 1, 2]
-    assert not target.has(NUMBER)
+    assert last.get(NUMBER).tolist() == [3]
+    assert not first.has(NUMBER)
     assert not none.has(NUMBER)
 
 

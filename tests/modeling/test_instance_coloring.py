@@ -10,7 +10,7 @@ from torch import nn
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, InstanceColoring, LearnedKernel
 from semiconv_d2.engine import build_optimizer, load_config
-from semiconv_d2.ops import kernel_cross_entropy, segment_embedding_loss
+from semiconv_d2.ops import kernel_cross_entropy, log_odds, segment_embedding_loss
 
 LOSSES = {"loss_embedding", "loss_kernel"}
 LEARNED = ("MODEL.COLORING.FOREGROUND", "learned")
@@ -65,7 +65,9 @@ def make_coloring():
     def make(*overrides) -> InstanceColoring:
         config = semiconv_d2.get_config_file("demo_coloring")
         torch.manual_seed(1)
-        return build_model(load_config(config, ["MODEL.WEIGHTS", "", *overrides]))
+        return build_model(
+            load_config(config, ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *overrides])
+        )
 
     return make
 
@@ -236,7 +238,7 @@ def test_the_kernel_loss_compares_pixels_with_the_mean_of_each_instance(
         mean = coloring.embedding[:, mask].mean(dim=1)[:, None, None]
         distance = ((coloring.embedding - mean).square().sum(dim=0) + 1e-4).sqrt()
         log_k = -distance / model.kernel.sigma
-        mean_loss = kernel_cross_entropy(log_k[None], mask[None], anyone[None])
+        mean_loss = kernel_cross_entropy(log_odds(log_k[None]), mask[None], anyone[None])
         expected.append(mean_loss * anyone.sum() / mask.sum())
     torch.testing.assert_close(found, sum(expected) / 2)
 

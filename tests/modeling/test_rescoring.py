@@ -67,12 +67,12 @@ def test_later_seeds_are_the_means_over_the_last_masks(rounds):
     for _ in range(rounds - 1):
         mask = last.rescored.sigmoid()
         mean = (embedding * mask[:, None]).sum((2, 3)) / mask.sum((1, 2))[:, None]
-        log_k, odds = SeedKernel(**options).compare(embedding, mean)
-        last = last._replace(log_kernel=log_k, rescored=logits + odds)
+        odds = SeedKernel(**options).compare(embedding, mean)
+        last = last._replace(odds=odds, rescored=logits + odds)
     masks = SeedKernel(seed_rounds=rounds, **options)(logits, embedding)
     assert torch.equal(masks.logits, logits)
     torch.testing.assert_close(masks.rescored, last.rescored)
-    torch.testing.assert_close(masks.log_kernel, last.log_kernel)
+    torch.testing.assert_close(masks.odds, last.odds)
     torch.testing.assert_close(masks.seed_weights.sum(dim=(1, 2)), torch.ones(2))
 
 

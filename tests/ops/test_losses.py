@@ -6,6 +6,7 @@ import torch
 from semiconv_d2.ops import (
     EPSILON,
     kernel_cross_entropy,
+    log_odds,
     margin_loss,
     pixel_embedding_loss,
     pixel_kernel_loss,
@@ -81,7 +82,7 @@ def test_losses_without_regions_keep_a_graph():
     assert loss == 0
     assert loss.requires_grad
     log_k = torch.zeros(0, 5, 5, requires_grad=True)
-    loss = kernel_cross_entropy(log_k, torch.zeros(0, 5, 5, dtype=torch.bool))
+    loss = kernel_cross_entropy(log_odds(log_k), torch.zeros(0, 5, 5, dtype=torch.bool))
     assert loss == 0
     assert loss.requires_grad
 
@@ -98,7 +99,7 @@ def test_kernel_cross_entropy_against_loops():
             k = math.exp(value)
             total -= math.log(k) if y else math.log(1 - k)
             count += 1
-    loss = kernel_cross_entropy(log_k, target, weights)
+    loss = kernel_cross_entropy(log_odds(log_k), target, weights)
     assert math.isclose(loss.item(), total / count, rel_tol=1e-9)
 
 
@@ -106,20 +107,20 @@ def test_kernel_cross_entropy_equals_the_library_s_where_that_is_accurate():
     log_k = -torch.rand(2, 3, 4) * 3 - 0.1
     target = torch.rand(2, 3, 4)  # soft targets too
     expected = torch.nn.functional.binary_cross_entropy(log_k.exp(), target)
-    torch.testing.assert_close(kernel_cross_entropy(log_k, target), expected)
+    torch.testing.assert_close(kernel_cross_entropy(log_odds(log_k), target), expected)
 
 
 def test_kernel_cross_entropy_gradcheck():
     log_k = (-torch.rand(2, 3, 3, dtype=torch.float64) - 0.1).requires_grad_()
     target = torch.rand(2, 3, 3) > 0.5
-    assert torch.autograd.gradcheck(lambda x: kernel_cross_entropy(x, target), log_k)
+    assert torch.autograd.gradcheck(lambda x: kernel_cross_entropy(log_odds(x), target), log_k)
 
 
 @pytest.mark.parametrize("value", [-1e-7, -1e-3, -1.0, -50.0, -1e6, -1e30])
 def test_kernel_cross_entropy_is_finite(value):
     log_k = torch.full((1, 2, 2), value, requires_grad=True)
     target = torch.tensor([[[True, False], [True, False]]])
-    loss = kernel_cross_entropy(log_k, target)
+    loss = kernel_cross_entropy(log_odds(log_k), target)
     [gradient] = torch.autograd.grad(loss, log_k)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
@@ -127,20 +128,32 @@ def test_kernel_cross_entropy_is_finite(value):
 
 def test_no_pixel_counts():
     log_k = torch.full((1, 2, 2), -1.0, requires_grad=True)
-    loss = kernel_cross_entropy(log_k, torch.ones(1, 2, 2), torch.zeros(1, 2, 2))
+    loss = kernel_cross_entropy(log_odds(log_k), torch.ones(1, 2, 2), torch.zeros(1, 2, 2))
     assert loss == 0
     assert torch.autograd.grad(loss, log_k)[0].eq(0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_kernel_cross_entropy_of_half_precision(dtype):
-    log_k = torch.tensor([[[-0.001, -1.0], [-20.0, -1000.0]]]).to(dtype).requires_grad_()
+    odds = torch.tensor([[[7.0, -0.5], [-20.0, -1000.0]]]).to(dtype).requires_grad_()
     target = torch.tensor([[[False, True], [False, True]]])
     with torch.autocast("cpu", dtype=dtype):
-        loss = kernel_cross_entropy(log_k, target)
+        loss = kernel_cross_entropy(odds, target)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, kernel_cross_entropy(log_k.detach().float(), target))
-    assert torch.isfinite(torch.autograd.grad(loss, log_k)[0]).all()
+    torch.testing.assert_close(loss, kernel_cross_entropy(odds.detach().float(), target))
+    assert torch.isfinite(torch.autograd.grad(loss, odds)[0]).all()
+
+
+def test_kernel_cross_entropy_keeps_its_precision_where_k_is_almost_one():
+    """As close as ε lets a pixel come to the seed, for σ = 100."""
+    log_k = torch.tensor([[[-1e-4, -1e-3]]])
+    target = torch.tensor([[[True, False]]])
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        x = log_k.to(dtype).requires_grad_()
+        loss = kernel_cross_entropy(log_odds(x), target)
+        results.append((loss.float(), torch.autograd.grad(loss, x)[0].float()))
+    torch.testing.assert_close(results[0], results[1], rtol=2e-3, atol=0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
