@@ -11,6 +11,7 @@ from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, SeedKernel, SemiConvMixin, SemiConvROIHeads
@@ -856,3 +857,29 @@ def test_test_time_augmentation_with_all_options_of_masks(make_cfg, make_model, 
     masks = found["instances"].pred_masks
     assert len(masks)
     assert masks.shape[1:] == (96, 96)
+
+
+class Operations(TorchDispatchMode):
+    """Counts what PyTorch does, without views: on a GPU, kernels that it launches."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        returns = getattr(operation, "_schema", None)
+        views = returns and any(r.alias_info and not r.alias_info.is_write for r in returns.returns)
+        self.count += not views
+        return operation(*args, **(kwargs or {}))
+
+
+def test_prediction_takes_few_operations_more(make_model, make_batch, predict):
+    """A fast GPU waits for the next kernel most of the time, so that their number is what counts;
+    the stock model has about a thousand."""
+    stock = make_model(*STOCK)
+    counts = []
+    for model in (stock, make_model(like=stock)):
+        batch = make_batch(3)
+        predict(model, batch)
+        with Operations() as operations:
+            predict(model, batch)
+        counts.append(operations.count)
+    assert counts[1] - counts[0] < 180, counts
