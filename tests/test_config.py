@@ -1,8 +1,10 @@
 """Configs: every file builds, every key is read, and what is shared with Detectron2 is equal."""
 
 import inspect
+import json
 import re
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -210,3 +212,40 @@ def test_lazy_config_is_the_same_model():
 def test_unknown_config_names_those_that_there_are():
     with pytest.raises(ValueError, match=r"no config 'voc'.*voc_semiconv\.yaml"):
         semiconv_d2.get_config_file("voc")
+
+
+@pytest.mark.parametrize(
+    ("key", "words", "variant", "base"),
+    [
+        ("EMBEDDING_DIM", "2 costs", "D = 2", "ours"),
+        ("EMBEDDING_DIM", "4 costs", "D = 4", "ours"),
+        ("HIDDEN_LAYERS", "1 costs", "one hidden layer", "ours"),
+        ("MIXING", "costs", "no mixing", "ours"),
+        ("COORD_UNIT", "costs", "unit of a pixel", "ours"),
+        ("EMBEDDING_LEVELS", "costs", "no competition, assigned levels", "no competition"),
+        ("EMBEDDING_RESOLUTION", "costs", "embedding of 28²", "ours"),
+        ("SEED", "costs", "one round of hard seeds", "one round of seeds"),
+        ("SEED_ROUNDS", "1 costs", "one round of seeds", "ours"),
+        ("KERNEL", "costs", "Gaussian", "ours"),
+        ("SIGMA_INIT", "3 costs", "σ from 3", "ours"),
+        ("SIGMA_INIT", "100", "σ from 100", "ours"),
+        ("COMPETITION", "False costs", "no competition", "ours"),
+        ("EVIDENCE", '"log" costs', "evidence log P", "ours"),
+        ("EMBEDDING_LOSS_WEIGHT", "costs", "embedding loss", "ours"),
+        ("KERNEL_LOSS_WEIGHT", "0 costs", "no kernel loss", "ours"),
+        ("KERNEL_PIXELS", '"instances" costs', "kernel loss over instances", "ours"),
+        ("MASK_TARGETS", "costs", "soft targets", "ours"),
+    ],
+)
+def test_what_a_value_costs_is_what_was_measured(key, words, variant, base):
+    """The comment above a key, against the rows of the ablation."""
+    source = (PACKAGE / "config.py").read_text(encoding="utf-8")
+    above = source.partition(f"    node.{key} = ")[0]
+    comment = re.search(r"(?:    # .*\n)+$", above)[0].replace("\n    #", "")
+    results = Path(__file__).parents[1] / "results" / "ablation_bbbc010.json"
+    runs = json.loads(results.read_text())["runs"]
+    ap, of_base = (
+        mean(r["values"]["AP"] for r in runs if r["variant"] == name) for name in (variant, base)
+    )
+    [said] = re.findall(rf"(?<!\d){words} (\d+\.\d)", comment)
+    assert float(said) == pytest.approx(of_base - ap, abs=0.06)

@@ -8,7 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +168,7 @@ def format_experiments(content: dict) -> str:
         for columns in (_OVERALL, _IN_DETAIL)
     )
     owned = [k for k in LABELS if any(r["ownership"].get(k) for r in content["runs"])]
+    devices = {r.get("device") for r in content["runs"]} - {None}
     measures, details, insights = [], [], []
     for name, runs in by_variant.items():
         pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
@@ -179,6 +180,7 @@ def format_experiments(content: dict) -> str:
                 str(len(runs)),
                 *(_spread([r["values"].get(c) for r in runs]) for c in overall),
                 "" if own else _spread(changes, "+.1f"),
+                *([_listed(r.get("device") for r in runs)] if len(devices) > 1 else []),
             ]
         )
         details.append([name, *(_spread([r["values"].get(c) for r in runs]) for c in in_detail)])
@@ -189,8 +191,9 @@ def format_experiments(content: dict) -> str:
                 *(_spread([r["ownership"].get(k) for r in runs]) for k in owned),
             ]
         )
+    over, where = f"AP over {content['against']}", ["trained on"] if len(devices) > 1 else []
     tables = (
-        (measures, ["variant", "seeds", *overall, f"AP over {content['against']}"]),
+        (measures, ["variant", "seeds", *overall, over, *where]),
         *([(details, ["variant", *in_detail])] if in_detail else []),
         (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
     )
@@ -213,6 +216,10 @@ def _spread(values: Sequence[float | None], form: str = ".1f") -> str:
     if len(known) > 1:
         text += f" ± {statistics.stdev(known):{form.lstrip('+')}}"
     return text
+
+
+def _listed(devices: Iterable[str | None]) -> str:
+    return ", ".join(sorted({d.split(",")[0] if d else "–" for d in devices}))
 
 
 def _folder(output: Path, name: str, seed: int) -> Path:
@@ -286,6 +293,7 @@ def _measured(run: Run, folder: Path) -> dict:
         "sigma": _last(run, "semiconv/sigma"),
         "gain": _last(run, "semiconv/gain"),
         "seconds_per_iteration": round(statistics.median(seconds), 3) if seconds else None,
+        "device": run.record.get("machine", {}).get("device"),
         "command": [p.removeprefix(f"{ROOT}{os.sep}") for p in run.record.get("command") or []],
     }
 

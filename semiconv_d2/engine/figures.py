@@ -92,11 +92,16 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
             in_git,
             lambda output: _draw_attaching(results, output / "attaching.svg"),
         ),
-        FigureFile(
-            ["cost_cpu.svg"],
-            [results / "cost_cpu.json"],
-            in_git,
-            lambda output: _draw_costs(results / "cost_cpu.json", output / "cost_cpu.svg"),
+        *(
+            FigureFile(
+                [f"cost_{device}.svg"],
+                [results / f"cost_{device}.json"],
+                in_git,
+                lambda output, name=f"cost_{device}": _draw_costs(
+                    results / f"{name}.json", output / f"{name}.svg"
+                ),
+            )
+            for device in ("cpu", "gpu")
         ),
         FigureFile(
             ["dots.png"],
