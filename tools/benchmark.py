@@ -47,10 +47,13 @@ def benchmark_decoders(arguments):
 def benchmark_models(arguments):
     from semiconv_d2.engine.cost import Setting, benchmark_models, format_costs
 
-    first = Setting(arguments.sizes[0], arguments.masks[0], arguments.resolutions[0])
+    first = Setting(
+        arguments.sizes[0], arguments.masks[0], arguments.resolutions[0], arguments.batches[0]
+    )
     settings = [first._replace(size=size) for size in arguments.sizes]
     settings += [first._replace(instances=count) for count in arguments.masks[1:]]
     settings += [first._replace(resolution=side) for side in arguments.resolutions[1:]]
+    settings += [first._replace(images=count) for count in arguments.batches[1:]]
     content = benchmark_models(
         arguments.config_file, arguments.opts, settings, repeats=arguments.repeats
     )
@@ -97,6 +100,7 @@ def main():
         ("--sizes", (800, 400), "shorter sides of the models' images"),
         ("--masks", (100, 20), "masks of an image"),
         ("--resolutions", (28, 56), "sides of the mask logits"),
+        ("--batches", (1,), "images at a time"),
     ):
         parser.add_argument(
             name,

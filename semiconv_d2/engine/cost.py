@@ -66,9 +66,17 @@ class Setting(NamedTuple):
     resolution: int
     """Side of the mask head's logits; of PointRend's, twice that of the features that its coarse
     head sees, since it refines its masks to the same size always."""
+    images: int = 1
+    """At inference and in a step of training."""
 
     def __str__(self) -> str:
-        return f"{self.size} px, {self.instances} instances, masks {self.resolution}²"
+        text = f"{self.size} px, {self.instances} instances, masks {self.resolution}²"
+        return text if self.images == 1 else f"{text}, {self.images} images"
+
+
+def setting_of(case: dict) -> Setting:
+    """Of a case as JSON has it."""
+    return Setting(**{name: case[name] for name in Setting._fields if name in case})
 
 
 def benchmark_models(
@@ -114,7 +122,7 @@ def format_costs(content: dict) -> str:
     """The tables that people read."""
     tables = []
     for case in content["cases"]:
-        setting = Setting(case["size"], case["instances"], case["resolution"])
+        setting = setting_of(case)
         rows = []
         for phase in PHASES:
             for name, cost in case["costs"][phase].items():
@@ -175,14 +183,14 @@ def _build(cfg: CfgNode) -> nn.Module:
 
 
 def _measure_inference(models, setting: Setting, device: str, repeats: int) -> dict:
-    inputs = [_draw_image(setting)]
+    inputs = [_draw_image(setting)] * setting.images
 
     def run(model: nn.Module) -> None:
         with torch.no_grad():
-            [output] = model.eval()(inputs)
-        if len(output["instances"]) != setting.instances:
+            outputs = model.eval()(inputs)
+        if len(outputs[0]["instances"]) != setting.instances:
             raise ConfigError(
-                f"{len(output['instances'])} masks were predicted in the place of "
+                f"{len(outputs[0]['instances'])} masks were predicted in the place of "
                 f"{setting.instances}: an image of {setting.size} pixels has no room for more."
             )
 
@@ -190,7 +198,7 @@ def _measure_inference(models, setting: Setting, device: str, repeats: int) -> d
 
 
 def _measure_training(models, cfgs, setting: Setting, device: str, repeats: int) -> dict:
-    inputs = [_draw_image(setting, with_instances=True)]
+    inputs = [_draw_image(setting, with_instances=True)] * setting.images
     optimizers = {name: build_optimizer(cfgs[name], model) for name, model in models.items()}
 
     def run(name: str) -> None:
@@ -243,10 +251,10 @@ def _count_parameters(model: nn.Module) -> int:
 def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int) -> dict:
     """Seconds of each thing that the stock model does not do; medians."""
     heads: SemiConvMixin = model.eval().roi_heads
-    inputs = [_draw_image(setting)]
+    inputs = [_draw_image(setting)] * setting.images
     features = model.backbone(model.preprocess_image(inputs).tensor)
-    [found] = model.inference(inputs, do_postprocess=False)
-    boxes = [found.pred_boxes]
+    found = model.inference(inputs, do_postprocess=False)
+    boxes = [x.pred_boxes for x in found]
     levels = [features[f] for f in heads.mask_in_features[: heads.region_embedding.num_levels]]
     maps = heads.embedding_head(levels)
     embedding = heads.region_embedding(maps, boxes)
@@ -254,7 +262,7 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     runs = (
         lambda: heads.embedding_head(levels),
         lambda: heads.region_embedding(maps, boxes),
-        lambda: heads.seed_kernel(logits, embedding, heads.rival_finder(features, [found])),
+        lambda: heads.seed_kernel(logits, embedding, heads.rival_finder(features, found)),
     )
     return {
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))

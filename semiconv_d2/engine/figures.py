@@ -16,7 +16,7 @@ from ..data.prepared import datasets_root, images_path, json_path
 from ..visualization.figures import save
 from ..visualization.results import draw_attaching, draw_costs, draw_difficulty
 from .coloring_views import view_colorings
-from .cost import PHASES, Setting
+from .cost import PHASES, setting_of
 from .documents import fill_tables
 from .dots import draw_results
 from .drop_in import redraw_comparison
@@ -150,7 +150,7 @@ def _draw_contact(results: Path, path: Path) -> None:
 
 def _draw_costs(content: Path, path: Path) -> None:
     cases = _read(content)["cases"]
-    labels = [str(Setting(c["size"], c["instances"], c["resolution"])) for c in cases]
+    labels = [str(setting_of(c)) for c in cases]
     panels = {
         f"{phase}: {what}": {
             name: [c["costs"][phase][name][key] for c in cases] for name in cases[0]["costs"][phase]

@@ -16,6 +16,7 @@ from .regions import index_boxes
 
 _BYTE = 255  # the largest number that it holds
 _SUBSAMPLES = 4  # along a side of a cell, where masks are polygons
+_PIXELS_AT_ONCE = 2**25  # of masks as floats: 128 MiB
 _REACH = 2  # pixels beyond a box that bilinear samples inside it may look at, and one to spare
 
 
@@ -59,14 +60,12 @@ def crop_masks(
 def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int, soft: bool) -> Tensor:
     """Boolean crops are those of Detectron2, but for half-covered pixels of bit masks on the CPU,
     which may be rounded to the other side."""
-    if isinstance(masks, BitMasks) and masks.device.type == "cpu":
-        crops = _crop_windows(masks, boxes, side)
+    if isinstance(masks, BitMasks):
+        crop = _crop_windows if masks.device.type == "cpu" else _crop_parts
+        crops = crop(masks, boxes, side)
         return crops if soft else crops >= 0.5
     if not soft:
         return masks.crop_and_resize(boxes, side)
-    if isinstance(masks, BitMasks):
-        rois = index_boxes([Boxes(box[None]) for box in boxes])
-        return _bit_pool(side)(masks.tensor[:, None].float(), rois)[:, 0]
     fine = masks.crop_and_resize(boxes, side * _SUBSAMPLES).float()
     return nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
 
@@ -86,6 +85,21 @@ def _crop_windows(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
     ):
         crop[:] = pool(mask[None, None, y0:y1, x0:x1].float(), box[None])[0, 0]
     return crops
+
+
+def _crop_parts(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
+    """Crops some masks at a time: whole images as floats, of all masks at once as Detectron2 has
+    them, are the peak of memory of a training step."""
+    height, width = masks.image_size
+    parts = masks.tensor.split(max(1, _PIXELS_AT_ONCE // (height * width)))
+    number = torch.arange(len(parts[0]), device=boxes.device, dtype=boxes.dtype)[:, None]
+    pool, crops, first = _bit_pool(side), [], 0
+    for part in parts:
+        own = boxes[first : first + len(part)]
+        regions = torch.cat([number[: len(part)], own], dim=1)
+        crops.append(pool(part[:, None].float(), regions)[:, 0])
+        first += len(part)
+    return torch.cat(crops)
 
 
 def _bit_pool(side: int) -> ROIAlign:

@@ -15,6 +15,7 @@ from semiconv_d2.engine.cost import (
     Setting,
     benchmark_models,
     format_costs,
+    setting_of,
 )
 
 CONFIG = "configs/demo_semiconv.yaml"
@@ -50,6 +51,16 @@ def test_the_table_has_a_line_for_each(content):
             )
     assert "96 px, 3 instances, masks 28²" in table
     assert "subnet" in table
+
+
+def test_several_images_at_a_time():
+    two = SMALL._replace(images=2)
+    content = benchmark_models(CONFIG, [], [two], 1, [STOCK, SEMICONV])
+    assert "96 px, 3 instances, masks 28², 2 images, " in format_costs(content)
+    [case] = content["cases"]
+    assert setting_of(case) == two
+    del case["images"]  # as in files from before there was a choice
+    assert setting_of(case) == SMALL
 
 
 def test_masks_are_as_many_as_the_setting_says():

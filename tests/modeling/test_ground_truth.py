@@ -2,6 +2,7 @@ import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks, ROIMasks
 
+from semiconv_d2.modeling import ground_truth
 from semiconv_d2.modeling.ground_truth import (
     CroppedMasks,
     coverage_maps,
@@ -121,6 +122,19 @@ def test_crops_of_bit_masks_are_detectron2_s(side):
     assert (crops != expected).float().mean() < 1e-4
     assert crops.dtype == torch.bool
     assert crops.float().mean() > 0.05
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_crops_in_parts_are_those_of_all_masks_at_once(monkeypatch, at_once):
+    """As bit masks on a GPU are cropped."""
+    monkeypatch.setattr(ground_truth, "_PIXELS_AT_ONCE", at_once * 40 * 50)
+    masks = BitMasks(random_masks(5))
+    corners = torch.rand(5, 2) * 20
+    boxes = torch.cat([corners, corners + 3 + torch.rand(5, 2) * 20], dim=1)
+    crops = ground_truth._crop_parts(masks, boxes, 9)
+    assert torch.equal(crops >= 0.5, masks.crop_and_resize(boxes, 9))
+    none = ground_truth._crop_parts(BitMasks(torch.zeros(0, 40, 50)), torch.zeros(0, 4), 9)
+    assert none.shape == (0, 9, 9)
 
 
 def test_soft_crops_are_the_share_of_each_cell_that_is_covered():
