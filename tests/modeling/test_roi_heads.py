@@ -865,9 +865,9 @@ class Operations(TorchDispatchMode):
     count = 0
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        returns = getattr(operation, "_schema", None)
-        views = returns and any(r.alias_info and not r.alias_info.is_write for r in returns.returns)
-        self.count += not views
+        schema = getattr(operation, "_schema", None)  # a few are none of ATen's
+        aliases = [x.alias_info for x in schema.returns if x.alias_info] if schema else []
+        self.count += not any(not alias.is_write for alias in aliases)
         return operation(*args, **(kwargs or {}))
 
 
