@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from ..modeling import SemiConvMixin
 from .memory import PeakMemory
+from .operations import busy_seconds, count_operations
 from .optimizer import build_optimizer
 from .setup import ConfigError, load_config
 
@@ -54,6 +55,18 @@ MODELS: dict[str, Sequence] = {
 
 PHASES = ("inference", "training step")
 _OWN_PARTS = ("subnet", "pooling", "seed and kernel")
+
+_COLUMNS = (
+    ("phase", "", ""),
+    ("model", "model", ""),
+    ("seconds", "seconds", ".3f"),
+    ("ratio", "ratio", ".3f"),
+    ("busy_seconds", "of the GPU", ".4f"),
+    ("mebibytes", "MiB", ",.0f"),
+    ("memory_ratio", "ratio", ".3f"),
+    ("operations", "operations", ","),
+    ("parameters", "parameters", ","),
+)  # key, header and format; those that nothing is known of are left out
 
 
 class Setting(NamedTuple):
@@ -90,8 +103,8 @@ def benchmark_models(
 
     Returns:
         What `format_costs` prints, and JSON can hold: medians of seconds and of the peak of memory
-        beyond the model's own (MiB), their ratios to the first model, and where the semi-
-        convolutional model's own time goes.
+        beyond the model's own (MiB), their ratios to the first model, how many operations that is
+        and how long a GPU works for them, and where the semi-convolutional model's own time goes.
     """
     cases, device = [], None
     for setting in settings:
@@ -123,23 +136,15 @@ def format_costs(content: dict) -> str:
     tables = []
     for case in content["cases"]:
         setting = setting_of(case)
-        rows = []
-        for phase in PHASES:
-            for name, cost in case["costs"][phase].items():
-                rows.append(
-                    (
-                        phase,
-                        name,
-                        cost["seconds"],
-                        cost["ratio"],
-                        cost["mebibytes"],
-                        cost["memory_ratio"],
-                        case["parameters"][name],
-                    )
-                )
-        headers = ("", "model", "seconds", "ratio", "MiB", "ratio", "parameters")
-        formats = ("", "", ".3f", ".3f", ",.0f", ".3f", ",")
-        table = tabulate(rows, headers, floatfmt=formats, intfmt=",", missingval="–")
+        rows = [
+            {"phase": phase, "model": name, "parameters": case["parameters"][name]} | cost
+            for phase in PHASES
+            for name, cost in case["costs"][phase].items()
+        ]
+        columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
+        keys, headers, formats = zip(*columns, strict=True)
+        values = [[row.get(key) for key in keys] for row in rows]
+        table = tabulate(values, headers, floatfmt=formats, intfmt=",", missingval="–")
         lines = [f"{setting}, {content['device']}, {content['threads']} threads", "", table]
         if "parts" in case:
             total = case["costs"]["inference"][SEMICONV]["seconds"]
@@ -239,7 +244,10 @@ def _by_turns(
             "ratio": statistics.median(ratios),
             "mebibytes": own,
             "memory_ratio": own / stock if known else None,
+            "operations": count_operations(runs[name]),
         }
+        if device.startswith("cuda"):
+            costs[name]["busy_seconds"] = busy_seconds(runs[name])
     return costs
 
 

@@ -36,8 +36,8 @@ def log_kernel(
     """
     check_choice("kernel", kernel, KERNELS)
     if kernel == "gaussian":
-        return -squared_distance / (2 * sigma**2)
-    return -squared_distance.sqrt() / sigma
+        return squared_distance / (-2 * sigma**2)
+    return squared_distance.sqrt() / -sigma
 
 
 def seed_log_kernel(

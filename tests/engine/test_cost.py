@@ -36,6 +36,7 @@ def test_every_model_is_measured_in_both_phases(content):
         assert list(costs) == list(MODELS)
         assert costs[STOCK]["ratio"] == 1
         assert all(cost["seconds"] > 0 for cost in costs.values())
+        assert costs[STOCK]["operations"] < costs[SEMICONV]["operations"]
     assert all(seconds > 0 for seconds in case["parts"].values())
     assert case["parameters"][SEMICONV] > case["parameters"][STOCK]
 
@@ -51,6 +52,16 @@ def test_the_table_has_a_line_for_each(content):
             )
     assert "96 px, 3 instances, masks 28²" in table
     assert "subnet" in table
+    assert "operations" in table
+    assert "of the GPU" not in table  # there is none
+
+
+def test_files_without_a_count_of_operations(content):
+    known = json.loads(json.dumps(content))
+    for costs in known["cases"][0]["costs"].values():
+        for cost in costs.values():
+            del cost["operations"]
+    assert "operations" not in format_costs(known)
 
 
 def test_several_images_at_a_time():

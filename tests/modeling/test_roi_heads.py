@@ -1,6 +1,7 @@
 """What the ROI heads promise, through Detectron2's public interfaces."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, SeedKernel, SemiConvMixin, SemiConvROIHeads
 from semiconv_d2.engine import load_config
+from semiconv_d2.engine.operations import count_operations
 from semiconv_d2.modeling import ground_truth
 
 STOCK = ("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
@@ -859,27 +860,13 @@ def test_test_time_augmentation_with_all_options_of_masks(make_cfg, make_model, 
     assert masks.shape[1:] == (96, 96)
 
 
-class Operations(TorchDispatchMode):
-    """Counts what PyTorch does, without views: on a GPU, kernels that it launches."""
-
-    count = 0
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        schema = getattr(operation, "_schema", None)  # a few are none of ATen's
-        aliases = [x.alias_info for x in schema.returns if x.alias_info] if schema else []
-        self.count += not any(not alias.is_write for alias in aliases)
-        return operation(*args, **(kwargs or {}))
-
-
 def test_prediction_takes_few_operations_more(make_model, make_batch, predict):
     """A fast GPU waits for the next kernel most of the time, so that their number is what counts;
     the stock model has about a thousand."""
     stock = make_model(*STOCK)
+    batch = make_batch(3)
     counts = []
     for model in (stock, make_model(like=stock)):
-        batch = make_batch(3)
         predict(model, batch)
-        with Operations() as operations:
-            predict(model, batch)
-        counts.append(operations.count)
+        counts.append(count_operations(partial(predict, model, batch)))
     assert counts[1] - counts[0] < 180, counts
