@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ..ops import (
     MIXINGS,
     log_affinities,
+    log_odds,
     map_coordinates,
     margin_loss,
     mix,
@@ -387,7 +388,8 @@ class InstanceColoring(nn.Module):
             drawn = torch.randperm(len(psi), device=psi.device)[: self.max_pixels]
             psi, members = psi[drawn], members[:, drawn]
         if "loss_kernel" in used:
-            losses["loss_kernel"] = pixel_kernel_loss(self._log_kernel(psi, members), members)
+            odds = log_odds(self._log_kernel(psi, members))
+            losses["loss_kernel"] = pixel_kernel_loss(odds, members)
         if "loss_margin" in used:
             losses["loss_margin"] = margin_loss(psi, members, self.margin)
         return losses

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .choices import check_choice
-from .kernels import EPSILON, log_odds, softened_squared_distance
+from .kernels import EPSILON, softened_squared_distance
 from .precision import at_least_float32
 
 REDUCTIONS = ("mean", "sum")
@@ -107,7 +107,7 @@ def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = 
     return (_normalised(weights.to(loss.dtype), dim=(0, 1, 2)) * loss).sum()
 
 
-def pixel_kernel_loss(log_k: Tensor, members: Tensor) -> Tensor:
+def pixel_kernel_loss(odds: Tensor, members: Tensor) -> Tensor:
     """Cross-entropy between K and whose pixel it is, for all segments of an image at once.
 
     For each segment the sum over all pixels, divided by the number of its own: how many pixels
@@ -115,16 +115,14 @@ def pixel_kernel_loss(log_k: Tensor, members: Tensor) -> Tensor:
     segments that have pixels.
 
     Args:
-        log_k: between the seed of each segment and each pixel, (N, P), below 0.
+        odds: the logit of K between the seed of each segment and each pixel, (N, P).
         members: which pixels are whose, (N, P) boolean.
 
     Returns:
         A scalar, float32 at least; 0 with a graph where there is no pixel.
     """
-    sizes, log_k = members.sum(dim=1), at_least_float32(log_k)
-    loss = F.binary_cross_entropy_with_logits(
-        log_odds(log_k), members.to(log_k.dtype), reduction="none"
-    )
+    sizes, odds = members.sum(dim=1), at_least_float32(odds)
+    loss = F.binary_cross_entropy_with_logits(odds, members.to(odds.dtype), reduction="none")
     per_segment = loss.sum(dim=1) / sizes.clamp(min=1)
     return _reduced(per_segment * (sizes > 0), sizes > 0, "mean")
 

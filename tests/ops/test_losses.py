@@ -208,15 +208,15 @@ def test_pixel_kernel_loss_against_loops():
         for value, own in zip(log_k[k].tolist(), members[k].tolist(), strict=True):
             total -= math.log(math.exp(value)) if own else math.log(1 - math.exp(value))
         per_segment.append(total / members[k].sum().item())
-    loss = pixel_kernel_loss(log_k, members)
+    loss = pixel_kernel_loss(log_odds(log_k), members)
     assert math.isclose(loss.item(), sum(per_segment) / 2, rel_tol=1e-9)
 
 
 def test_far_pixels_of_others_do_not_dilute_the_kernel_loss():
     own = torch.tensor([[-1.0, -2.0]])
     crowd = torch.cat([own, torch.full((1, 1000), -200.0)], dim=1)
-    alone = pixel_kernel_loss(own, torch.tensor([[True, True]]))
-    crowded = pixel_kernel_loss(crowd, torch.arange(1002)[None] < 2)
+    alone = pixel_kernel_loss(log_odds(own), torch.tensor([[True, True]]))
+    crowded = pixel_kernel_loss(log_odds(crowd), torch.arange(1002)[None] < 2)
     torch.testing.assert_close(alone, crowded)
 
 
@@ -240,7 +240,7 @@ def test_losses_of_pixels_gradcheck():
     assert torch.autograd.gradcheck(lambda x: pixel_embedding_loss(x, segments, 4), embedding)
     assert torch.autograd.gradcheck(lambda x: margin_loss(x, members, 0.5), embedding)
     log_k = (-torch.rand(3, 6, dtype=torch.float64) - 0.1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: pixel_kernel_loss(x, members), log_k)
+    assert torch.autograd.gradcheck(lambda x: pixel_kernel_loss(log_odds(x), members), log_k)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
@@ -252,7 +252,7 @@ def test_losses_of_identical_or_absent_pixels_are_finite(count):
     losses = [
         pixel_embedding_loss(embedding, segments, 2),
         margin_loss(embedding, members, 0.5),
-        pixel_kernel_loss(log_k, members),
+        pixel_kernel_loss(log_odds(log_k), members),
     ]
     for loss in losses:
         assert torch.isfinite(loss)
@@ -265,11 +265,11 @@ def test_losses_of_pixels_under_autocast(dtype):
     embedding = (30 * torch.randn(40, 8)).to(dtype)
     segments = torch.randint(0, 3, (40,))
     members = segments == torch.arange(3)[:, None]
-    log_k = -embedding[:, 0].abs().expand(3, -1) - 0.1
+    odds = embedding[:, 0].expand(3, -1)
     for run in (
         lambda x: pixel_embedding_loss(x, segments, 3),
         lambda x: margin_loss(x, members, 50.0),
-        lambda x: pixel_kernel_loss(log_k.to(x.dtype), members),
+        lambda x: pixel_kernel_loss(odds.to(x.dtype), members),
     ):
         with torch.autocast("cpu", dtype=dtype):
             loss = run(embedding)
