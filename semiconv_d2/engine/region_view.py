@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
-from ..visualization.comparison import MIN_SCORE, RegionView
+from ..visualization.comparison import MIN_SCORE, RegionView, window_around
 from ..visualization.embedding import principal_colours
 from .explanation import explain
 
@@ -21,8 +21,10 @@ def view_crowded_region(model: nn.Module, image: dict) -> RegionView | None:
     if not len(explanation.instances):
         return None
     index = _most_crowded(explanation.instances)
-    colours = principal_colours(explanation.embedding)
-    return RegionView(colours.numpy(), explanation.views[index])
+    view, embedding = explanation.views[index], explanation.embedding
+    left, top, side = window = window_around(view.box, tuple(embedding.shape[1:]))
+    colours = principal_colours(embedding[:, top : top + side, left : left + side])
+    return RegionView(view, window, colours.numpy())
 
 
 def _most_crowded(found: Instances) -> int:

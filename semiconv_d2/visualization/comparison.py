@@ -28,6 +28,7 @@ A alone, or by B alone."""
 
 _OPACITY = 0.85  # of masks
 _LETTERS = 26  # of a name in a line
+_CONTEXT = 3  # how much larger than a region its surroundings are
 
 # Blues where B is better, reds where it is worse.
 DIFFERENCE_COLOURS = {
@@ -41,9 +42,11 @@ DIFFERENCE_COLOURS = {
 class RegionView(NamedTuple):
     """What a model sees in an image, and how it came to one of its instances."""
 
-    embedding: np.ndarray
-    """Ψ as colours, (h, w, 3) in [0, 1]; stretched over the image."""
     instance: InstanceView
+    window: tuple[int, int, int]
+    """Left, top and side of the square of the image that is shown, in pixels."""
+    embedding: np.ndarray
+    """Ψ in the window as colours, (h, w, 3) in [0, 1]."""
 
 
 def difference_map(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -148,6 +151,25 @@ def _paint_matched(image: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> n
     return paint_masks(image, masks, colours[match_best(masks, truth)], _OPACITY)
 
 
+def window_around(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Left, top and side of a square around a box, three times as large, within the image; smaller
+    where the image is.
+
+    Args:
+        box: x0, y0, x1, y1, (4,).
+        size: height and width of the image.
+    """
+    height, width = size
+    left, top, longer = square_around(box, margin=0)
+    side = round(max(min(_CONTEXT * longer, height, width), longer))
+    corner = (left - (side - longer) / 2, top - (side - longer) / 2)
+    left, top = (
+        max(0, min(round(start), whole - side))
+        for start, whole in zip(corner, (width, height), strict=True)
+    )
+    return left, top, side
+
+
 def draw_comparison(
     path: Path,
     image: np.ndarray,
@@ -161,46 +183,55 @@ def draw_comparison(
         image: (H, W, 3) uint8, RGB.
         truth: masks of the instances, (N, H, W) boolean.
         predictions: by the name of the model, as the model returns them for the image; two.
-        view: of the last of the models; None where it has detected nothing.
+        view: of the last of the models; None, for the whole image, where it has detected nothing.
     """
     from matplotlib.figure import Figure
 
-    height, width = image.shape[:2]
     panel, title, gap = 2.0, 0.22, 0.04  # inches
-    inches = panel * min(height / width, 1.5)
-    bottoms = gap + max(panel, inches) + title, gap + max(panel - inches, 0)
-    whole = bottoms[0] + inches + title
+    whole = 2 * (panel + title)
     figure = Figure(figsize=(4 * panel, whole))
     axes = np.empty((2, 4), dtype=object)
     for row, column in np.ndindex(axes.shape):
-        square = row == 1 and column > 0
         axes[row, column] = ax = figure.add_axes(
             (
                 (column * panel + gap / 2) / (4 * panel),
-                (gap if square else bottoms[row]) / whole,
+                ((1 - row) * (panel + title) + gap / 2) / whole,
                 (panel - gap) / (4 * panel),
-                (panel if square else inches) / whole,
-            ),
-            anchor="N",
+                (panel - gap) / whole,
+            )
         )
-        ax.set_axis_off()
+        ax.set(xticks=[], yticks=[], facecolor="0.9")
+        ax.set_visible(row == 0 or view is not None)
 
-    _show(axes[0, 0], image, "image")
-    _show(axes[0, 1], _paint_matched(image, truth, truth), "ground truth")
-    for ax, (name, found) in zip(axes[0, 2:], predictions.items(), strict=True):
-        masks = found[found.scores > MIN_SCORE].pred_masks.cpu().numpy()
-        _show(ax, _paint_matched(image, truth, masks), name)
+    height, width = image.shape[:2]
+    window = square_around((0, 0, width, height), margin=0) if view is None else view.window
+    pictures = {
+        "image": image,
+        "ground truth": _paint_matched(image, truth, truth),
+        **{
+            name: _paint_matched(image, truth, _confident_masks(found))
+            for name, found in predictions.items()
+        },
+    }
+    for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
+        _show(ax, picture, name, extent=(0, width, height, 0))
+        _look_at(ax, window)
     if view is not None:
-        _draw_region(axes[0, 3], axes[1], view, (height, width))
+        _draw_region(axes[0, 3], axes[1], view)
     save(figure, path, scale=1.5)
 
 
-def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
+def _confident_masks(found: Instances) -> np.ndarray:
+    return found[found.scores > MIN_SCORE].pred_masks.cpu().numpy()
+
+
+def _draw_region(above, row, view: RegionView) -> None:
     """The four pictures of the lower row, and the region's box in the picture above them."""
-    height, width = size
-    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=(0, width, height, 0))
+    left, top, side = view.window
+    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=(left, left + side, top + side, top))
     for ax in (above, row[0]):
         outline_box(ax, view.instance.box)
+        _look_at(ax, view.window)
     scales = region_scales([view.instance])
     for ax, column, title in zip(
         row[1:],
@@ -210,11 +241,13 @@ def _draw_region(above, row, view: RegionView, size: tuple[int, int]) -> None:
     ):
         show_grid(ax, view.instance, column, scales)
         mark_seed(ax, view.instance.seed)
-        left, top, side = square_around(view.instance.box, margin=0)
-        ax.set_axis_on()
-        ax.set(xticks=[], yticks=[], facecolor="0.9")
-        ax.set(xlim=(left, left + side), ylim=(top + side, top))
+        _look_at(ax, square_around(view.instance.box, margin=0))
         ax.set_title(title, fontsize=11)
+
+
+def _look_at(ax, window: tuple[float, float, float]) -> None:
+    left, top, side = window
+    ax.set(xlim=(left, left + side), ylim=(top + side, top))
 
 
 def _show(ax, picture, title: str, **options) -> None:

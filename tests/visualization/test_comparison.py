@@ -23,6 +23,7 @@ from semiconv_d2.visualization.comparison import (
     difference_map,
     draw_comparison,
     draw_differences,
+    window_around,
 )
 from semiconv_d2.visualization.masks import instance_colours, overlap
 from semiconv_d2.visualization.regions import InstanceView
@@ -81,7 +82,7 @@ def test_the_region_is_viewed_below(scene, tmp_path):
         -logits,
         truth[0],
     )
-    view = RegionView(pink, instance)
+    view = RegionView(instance, (0, 0, 40), pink)
     draw_comparison(tmp_path / "picture.png", image, truth, predictions, view)
     picture = np.asarray(Image.open(tmp_path / "picture.png"))
     assert colour_share(picture, np.array([1.0, 0.0, 1.0]))[1, 0] > 0.4
@@ -89,6 +90,32 @@ def test_the_region_is_viewed_below(scene, tmp_path):
     assert colour_share(picture, colormaps["viridis"](0.0)[:3])[1, 1] > 0.4
     assert colour_share(picture, colormaps["cividis"](1.0)[:3])[1, 2] > 0.4
     assert colour_share(picture, colormaps["PuOr_r"](0.0)[:3])[1, 3] > 0.4
+
+
+def test_crowds_are_shown_at_large(scene, tmp_path):
+    image, truth, predictions = scene
+    image[:10, 20:30] = [255, 0, 255]  # a quarter of the window
+    grid = np.zeros((4, 4))
+    box = np.array([12.0, 2.0, 20.0, 8.0])
+    instance = InstanceView("", box, box[:2], grid, grid, grid, grid, truth[0])
+    view = RegionView(instance, (10, 0, 20), np.zeros((20, 20, 3)))
+    draw_comparison(tmp_path / "picture.png", image, truth, predictions, view)
+    share = colour_share(np.asarray(Image.open(tmp_path / "picture.png")), np.array([1.0, 0, 1.0]))
+    assert share[0, 0] == pytest.approx(0.25 * 2.0 / 2.22, abs=0.02)  # beside the title
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "window"),
+    [
+        ((40, 45, 60, 55), (100, 100), (20, 20, 60)),
+        ((0, 45, 20, 55), (100, 100), (0, 20, 60)),  # at the border
+        ((80, 90, 100, 100), (100, 100), (40, 40, 60)),
+        ((40, 20, 60, 30), (50, 100), (25, 0, 50)),  # no room for more
+        ((10, 10, 90, 20), (50, 100), (10, 0, 80)),  # the whole box, beyond the image if need be
+    ],
+)
+def test_window_around_a_box(box, size, window):
+    assert window_around(np.array(box, dtype=float), size) == window
 
 
 def naive_differences(truth, a, b):
