@@ -21,8 +21,6 @@ _NEEDS_DETECTRON2 = {
     "SemiConvMixin": "semiconv_d2.modeling",
     "SemiConvROIHeads": "semiconv_d2.modeling",
     "add_semiconv_config": "semiconv_d2.config",
-    "build_optimizer": "semiconv_d2.engine",
-    "learning_rate_factor": "semiconv_d2.engine",
 }
 _HAS_DETECTRON2 = find_spec("detectron2") is not None
 

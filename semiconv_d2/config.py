@@ -39,8 +39,7 @@ def _add_model(node: CfgNode) -> None:
 
     # What the paper does differently is in configs/voc_paper.yaml. What is said to cost AP does so
     # on held-out wells of BBBC010, where these defaults are 9 AP above the stock model; below 2 AP
-    # it may be chance. Each is a row of docs/results.md, "Which part does it"; that of LR_FACTOR
-    # was measured with earlier defaults.
+    # it may be chance. Each is a row of docs/results.md, "Which part does it".
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
     # D, channels of the embedding; the first two are geometric. 2 costs 3.6 AP, 4 costs 0.6 and 16
@@ -55,8 +54,9 @@ def _add_model(node: CfgNode) -> None:
     # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses. 1 is
     # as good.
     node.GRADIENT_SCALE = 0.1
-    # Learning rate of subnet and kernel, as a multiple of SOLVER.BASE_LR. Read by
-    # `semiconv_d2.build_optimizer`, which `tools/train_net.py` uses. 1 costs 1.2 AP.
+    # Learning rate of subnet and kernel, as a multiple of that of all else: their gradient is
+    # multiplied by it, so that it holds with any trainer and SGD. Adam does not see it. 1 costs 9.2
+    # AP.
     node.LR_FACTOR = 10.0
 
     # --- The region's embedding Ψ = f(Φ, u).

@@ -12,6 +12,7 @@ import yaml
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model
+from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
 
 import semiconv_d2
@@ -189,7 +190,7 @@ def test_lazy_config_is_the_same_model():
         masks.append(found.pred_masks)
     assert torch.equal(*masks)
     lazy.optimizer.params.model = theirs
-    optimizers = semiconv_d2.build_optimizer(cfg, ours), instantiate(lazy.optimizer)
+    optimizers = build_optimizer(cfg, ours), instantiate(lazy.optimizer)
     options = [
         {
             names[id(p)]: (group["lr"], group["weight_decay"])

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDS_DETECTRON2 = ("SemiConvROIHeads", "SemiConvMixin", "add_semiconv_config", "build_optimizer")
+NEEDS_DETECTRON2 = ("SemiConvROIHeads", "SemiConvMixin", "add_semiconv_config", "Predictor")
 
 
 def run(python: str | Path, code: str, **env: str) -> str:

@@ -6,13 +6,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
-from semiconv_d2 import (
-    EmbeddingHead,
-    RegionEmbedding,
-    SeedKernel,
-    SemiConvROIHeads,
-    learning_rate_factor,
-)
+from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel, SemiConvROIHeads
 
 model = get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stages.depth = 101
@@ -40,11 +34,6 @@ dataloader.test.dataset.names = "voc_2012_instance_val"
 
 optimizer = get_config("common/optim.py").SGD
 optimizer.lr = 0.0025
-optimizer.params.base_lr = "${..lr}"
-optimizer.params.lr_factor_func = learning_rate_factor
-optimizer.params.overrides = {
-    name: {"weight_decay": 0.0} for name in ("log_sigma_ratio", "gain", "log_background_ratio")
-}
 
 train = get_config("common/train.py").train
 train.init_checkpoint = "output/voc_mask_rcnn/model_final.pth"

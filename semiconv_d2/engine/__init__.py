@@ -1,6 +1,5 @@
 """Trainer and set-up that the command-line tools share."""
 
-from .optimizer import build_optimizer, learning_rate_factor
 from .predictor import Predictor
 from .setup import (
     ConfigError,
@@ -15,8 +14,6 @@ __all__ = [
     "ConfigError",
     "Predictor",
     "Trainer",
-    "build_optimizer",
-    "learning_rate_factor",
     "load_checked_config",
     "load_config",
     "register_own_data",

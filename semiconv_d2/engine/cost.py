@@ -17,6 +17,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.projects.point_rend import add_pointrend_config
+from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
@@ -27,7 +28,6 @@ from tqdm import tqdm
 from ..modeling import SemiConvMixin
 from .memory import PeakMemory
 from .operations import busy_seconds, count_operations
-from .optimizer import build_optimizer
 from .setup import ConfigError, load_config
 
 STOCK, SEMICONV = "Mask R-CNN", "SemiConv"

@@ -26,7 +26,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, hooks
 from detectron2.modeling import build_model
-from detectron2.solver import build_lr_scheduler
+from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.env import seed_all_rng
 from tabulate import tabulate
@@ -39,7 +39,6 @@ from ..evaluation.clustering import adjusted_rand_index, match_clusters, matched
 from ..modeling import InstanceColoring
 from ..ops import segment_means
 from ..visualization.dots import Curve, Panel, draw_experiment
-from .optimizer import build_optimizer
 from .setup import ConfigError
 
 RADIUS, SPACING = 3, 12

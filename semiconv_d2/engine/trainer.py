@@ -15,12 +15,10 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils.events import EventWriter
 from torch import nn
-from torch.optim import Optimizer
 
 from ..evaluation import Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
-from .optimizer import build_optimizer
 from .run_record import TimedEvaluator, record_run
 from .writers import WandbWriter
 
@@ -31,10 +29,6 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         record_run(cfg, self._trainer.model)
-
-    @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
-        return build_optimizer(cfg, model)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):

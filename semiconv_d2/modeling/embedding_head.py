@@ -5,6 +5,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 from ..ops import scale_gradient
+from ..ops.choices import check_positive
 
 
 class EmbeddingHead(nn.Module):
@@ -23,6 +24,7 @@ class EmbeddingHead(nn.Module):
         hidden_layers: int = 2,
         embedding_dim: int = 8,
         gradient_scale: float = 0.1,
+        lr_factor: float = 10.0,
     ):
         """
         Args:
@@ -31,8 +33,10 @@ class EmbeddingHead(nn.Module):
                 features, as in the paper's experiment with dots.
             hidden_layers: the 1×1 convolution, and 3×3 ones after it; none where `hidden_dim` is 0.
             embedding_dim: D.
-            gradient_scale: factor on the gradient that flows back into the feature maps. The
-                gradient of the subnet's own weights is not scaled.
+            gradient_scale: factor on the gradient that flows back into the feature maps.
+            lr_factor: factor on the gradient of the subnet's own weights. With stochastic gradient
+                descent, momentum or not, it is one on their learning rate, whatever trainer and
+                optimizer are used; Adam does not see it.
         """
         super().__init__()
         if embedding_dim < 2:
@@ -43,6 +47,7 @@ class EmbeddingHead(nn.Module):
         if hidden_layers < 1:
             raise ValueError(f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1.")
         self.gradient_scale = gradient_scale
+        self.lr_factor = check_positive("LR_FACTOR", lr_factor)
         if hidden_dim:
             self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
             self.relu = nn.ReLU(inplace=True)
@@ -58,10 +63,11 @@ class EmbeddingHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level."""
-        hidden = [self.relu(self.hidden(scale_gradient(x, self.gradient_scale))) for x in features]
+        scale = self.gradient_scale / self.lr_factor
+        hidden = [self.relu(self.hidden(scale_gradient(x, scale))) for x in features]
         if self.deeper is not None:
             hidden = [self.deeper(x) for x in hidden]
-        return [self._embed(x) for x in hidden]
+        return [scale_gradient(self._embed(x), self.lr_factor) for x in hidden]
 
     def _embed(self, hidden: Tensor) -> Tensor:
         """The last layer. At test on the CPU, where convolutions to few channels are slow, by

@@ -218,8 +218,11 @@ class InstanceColoring(nn.Module):
                 hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
+                lr_factor=node.LR_FACTOR,
             ),
-            "kernel": LearnedKernel(kernel=node.KERNEL, sigma_init=node.SIGMA_INIT),
+            "kernel": LearnedKernel(
+                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=node.LR_FACTOR
+            ),
             "foreground_head": foreground_head,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,

@@ -1,12 +1,10 @@
 """The kernel K_σ with its learned scale."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from ..ops import KERNELS
-from ..ops.choices import check_choice
+from ..ops import KERNELS, scale_gradient
+from ..ops.choices import check_choice, check_positive
 
 
 class LearnedKernel(nn.Module):
@@ -16,15 +14,18 @@ class LearnedKernel(nn.Module):
     optimizer is used pulls σ back to σ₀ and not to 1.
     """
 
-    def __init__(self, *, kernel: str = "laplacian", sigma_init: float = 10.0):
+    def __init__(
+        self, *, kernel: str = "laplacian", sigma_init: float = 10.0, lr_factor: float = 10.0
+    ):
         """
         Args:
             kernel: "laplacian", equation (9), or "gaussian", equation (7).
             sigma_init: σ at the start, in coordinate units.
+            lr_factor: as of `EmbeddingHead`, for the parameters of the kernel.
         """
         super().__init__()
-        if not (math.isfinite(sigma_init) and sigma_init > 0):
-            raise ValueError(f"SIGMA_INIT is {sigma_init}; σ must be positive and finite.")
+        check_positive("SIGMA_INIT", sigma_init)
+        self.lr_factor = check_positive("LR_FACTOR", lr_factor)
         self.kernel = check_choice("KERNEL", kernel, KERNELS)
         self.register_buffer("sigma_init", torch.tensor(float(sigma_init)))
         self.log_sigma_ratio = nn.Parameter(torch.zeros(()))
@@ -32,4 +33,4 @@ class LearnedKernel(nn.Module):
     @property
     def sigma(self) -> Tensor:
         """σ, a scalar in coordinate units."""
-        return self.sigma_init * self.log_sigma_ratio.exp()
+        return self.sigma_init * scale_gradient(self.log_sigma_ratio, self.lr_factor).exp()

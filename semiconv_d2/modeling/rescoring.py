@@ -20,6 +20,7 @@ from ..ops import (
     mask_weights,
     mix,
     region_coordinates,
+    scale_gradient,
     seed_embedding,
     seed_log_kernel,
     seed_weights,
@@ -157,6 +158,7 @@ class SeedKernel(LearnedKernel):
         seed: str = "soft",
         seed_rounds: int = 2,
         rescore: bool = True,
+        lr_factor: float = 10.0,
     ):
         """
         Args:
@@ -169,8 +171,9 @@ class SeedKernel(LearnedKernel):
             seed_rounds: 1, or more to find seeds anew as the means over the masks that the last
                 ones have made. Without rescoring they make none, and 1 it is.
             rescore: False leaves logits as they are: the kernel is there for its own loss.
+            lr_factor: as of `EmbeddingHead`, for the parameters of the kernel.
         """
-        super().__init__(kernel=kernel, sigma_init=sigma_init)
+        super().__init__(kernel=kernel, sigma_init=sigma_init, lr_factor=lr_factor)
         self.evidence = check_choice("EVIDENCE", evidence, EVIDENCES)
         self.seed = check_choice("SEED", seed, SEEDS)
         if seed_rounds < 1:
@@ -213,7 +216,8 @@ class SeedKernel(LearnedKernel):
         evidence = nn.functional.logsigmoid(odds) if self.evidence == "log" else odds
         if self.gain is None:
             return logits + evidence
-        return torch.addcmul(at_least_float32(logits), self.gain, evidence)
+        gain = scale_gradient(self.gain, self.lr_factor)
+        return torch.addcmul(at_least_float32(logits), gain, evidence)
 
     def compare(
         self,
@@ -231,7 +235,8 @@ class SeedKernel(LearnedKernel):
         log_k = seed_log_kernel(embedding, seed, sigma, self.kernel)
         if not self.competes:
             return log_odds(log_k)
-        others = (LOG_BACKGROUND + self.log_background_ratio).exp()
+        ratio = scale_gradient(self.log_background_ratio, self.lr_factor)
+        others = (LOG_BACKGROUND + ratio).exp()
         if find_rivals:
             rivals = find_rivals(seed)
             others = others + summed_kernel(

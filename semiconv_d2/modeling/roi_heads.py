@@ -198,6 +198,7 @@ class SemiConvMixin:
                 hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
+                lr_factor=node.LR_FACTOR,
             ),
             "region_embedding": RegionEmbedding(
                 pooler=pooler, mixing=node.MIXING, coord_unit=node.COORD_UNIT
@@ -211,6 +212,7 @@ class SemiConvMixin:
                 seed=node.SEED,
                 seed_rounds=node.SEED_ROUNDS,
                 rescore=node.RESCORE,
+                lr_factor=node.LR_FACTOR,
             )
             if use_kernel
             else None,

@@ -9,7 +9,7 @@ from torch import nn
 
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, InstanceColoring, LearnedKernel
-from semiconv_d2.engine import build_optimizer, load_config
+from semiconv_d2.engine import load_config
 from semiconv_d2.ops import kernel_cross_entropy, log_odds, segment_embedding_loss
 
 LOSSES = {"loss_embedding", "loss_kernel"}
@@ -332,17 +332,6 @@ def test_sigma_is_learned_only_where_something_teaches_it(make_coloring):
     assert make_coloring().kernel.log_sigma_ratio.requires_grad
     fixed = make_coloring("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0)
     assert not fixed.kernel.log_sigma_ratio.requires_grad
-
-
-def test_the_optimizer_spares_sigma_the_weight_decay(make_coloring):
-    model = make_coloring()
-    cfg = load_config(semiconv_d2.get_config_file("demo_coloring"))
-    [group] = [
-        g
-        for g in build_optimizer(cfg, model).param_groups
-        if any(p is model.kernel.log_sigma_ratio for p in g["params"])
-    ]
-    assert group["weight_decay"] == 0
 
 
 @pytest.mark.parametrize(

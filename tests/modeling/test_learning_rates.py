@@ -1,0 +1,58 @@
+"""LR_FACTOR: the plugin's parameters learn faster, with whatever optimizer a trainer has."""
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+
+from semiconv_d2 import EmbeddingHead, LearnedKernel, SeedKernel
+
+
+def gradients(model, batch) -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)  # the same sampled proposals
+    with EventStorage():
+        losses = model.train()(batch)
+    model.zero_grad()
+    sum(losses.values()).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0])
+def test_the_plugin_s_gradients_alone_are_multiplied(make_model, make_batch, scale):
+    scaled = ("MODEL.SEMICONV.GRADIENT_SCALE", scale)
+    slow = make_model(*scaled, "MODEL.SEMICONV.LR_FACTOR", 1.0)
+    fast = make_model(*scaled, "MODEL.SEMICONV.LR_FACTOR", 7.0, like=slow)
+    for model in (slow, fast):
+        torch.nn.init.constant_(model.roi_heads.seed_kernel.gain, 0.5)
+        torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight, std=0.1)
+    fast.load_state_dict(slow.state_dict())
+    expected, found = gradients(slow, make_batch(2)), gradients(fast, make_batch(2))
+    own = [name for name in expected if "embedding_head" in name or "seed_kernel" in name]
+    assert {name.split(".")[-1] for name in own} >= {"log_sigma_ratio", "gain", "weight", "bias"}
+    for name, gradient in expected.items():
+        factor = 7.0 if name in own else 1.0
+        bound = 1e-5 + 1e-4 * factor * gradient.abs().max().item()
+        torch.testing.assert_close(found[name], factor * gradient, rtol=1e-3, atol=bound)
+    assert all(expected[name].abs().max() > 0 for name in own)
+
+
+def test_steps_with_momentum_are_those_of_a_larger_learning_rate():
+    x = [torch.randn(1, 4, 5, 5)]
+
+    def train(lr_factor: float, lr: float) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        head = EmbeddingHead(in_channels=4, hidden_dim=6, embedding_dim=2, lr_factor=lr_factor)
+        optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (head(x)[0] - 1).square().mean().backward()
+            optimizer.step()
+        return [p.detach() for p in head.parameters()]
+
+    torch.testing.assert_close(train(10.0, 0.01), train(1.0, 0.1))
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_factor_that_is_none_is_refused(factor):
+    for build in (lambda **x: EmbeddingHead(in_channels=4, **x), LearnedKernel, SeedKernel):
+        with pytest.raises(ValueError, match=r"LR_FACTOR is .*; it must be positive and finite"):
+            build(lr_factor=factor)
