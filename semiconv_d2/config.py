@@ -55,8 +55,8 @@ def _add_model(node: CfgNode) -> None:
     # as good.
     node.GRADIENT_SCALE = 0.1
     # Learning rate of subnet and kernel, as a multiple of that of all else: their gradient is
-    # multiplied by it, so that it holds with any trainer and SGD. Adam does not see it. 1 costs 9.2
-    # AP.
+    # multiplied by it, so that it holds with any trainer and SGD. Adam does not see it, and
+    # SOLVER.CLIP_GRADIENTS takes it back. 1 costs 9.2 AP.
     node.LR_FACTOR = 10.0
 
     # --- The region's embedding Ψ = f(Φ, u).
@@ -84,7 +84,8 @@ def _add_model(node: CfgNode) -> None:
     node.SEED_ROUNDS = 2
     # "laplacian", equation (9), or "gaussian", equation (7), which costs 1.1 AP.
     node.KERNEL = "laplacian"
-    # σ at the start, in coordinate units; learned. 3 costs 0.9 AP, and the paper's 100 3.6.
+    # σ at the start, in coordinate units; learned. Weights that have a kernel bring their own. 3
+    # costs 0.9 AP, and the paper's 100 3.6.
     node.SIGMA_INIT = 10.0
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs

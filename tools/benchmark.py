@@ -14,6 +14,7 @@ from pathlib import Path
 from semiconv_d2 import get_config_file
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
+from semiconv_d2.engine import ConfigError
 from semiconv_d2.evaluation import find_truth, read_results
 from semiconv_d2.evaluation.benchmark import draw_scene, format_times, time_evaluation
 
@@ -80,21 +81,26 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=WHAT)
-    parser.add_argument("--images", type=int, default=5000, help="drawn (default: %(default)s)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=5000,
+        help="images that `evaluation` draws (default: %(default)s)",
+    )
     parser.add_argument("--truth", help="registered dataset or JSON in COCO's format")
     parser.add_argument("--results", type=Path, help="JSON or folder")
     parser.add_argument(
         "--pixels",
         type=positive_number,
         nargs="+",
-        help="of the decoders' images (default: 100,000, and once 2048² with 200 instances)",
+        help="of the images of `decoders` (default: 100,000, and once 2048² with 200 instances)",
     )
     parser.add_argument(
         "--instances",
         type=positive_number,
         nargs="+",
         default=(16, 50, 100, 200, 400),
-        help="in these images (default: 16 50 100 200 400)",
+        help="in each image of `decoders` (default: 16 50 100 200 400)",
     )
     for name, default, what in (
         ("--sizes", (800, 400), "shorter sides of the models' images"),
@@ -131,5 +137,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (DatasetError, OSError) as error:
+    except (ConfigError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")

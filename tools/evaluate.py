@@ -181,7 +181,7 @@ def draw(arguments, detections, root):
     from semiconv_d2.engine.differences import save_differences
     from semiconv_d2.engine.runs import short_names
 
-    names = [Path(Path(name).parts[0]).stem for name in short_names(arguments.compare)]
+    names = [name.partition("/")[0] for name in short_names(arguments.compare)]
     by_model = dict(zip(names, detections, strict=True))
     ending = f".{arguments.format}"
     files, problems = save_differences(by_model, root, arguments.pictures, arguments.most, ending)

@@ -33,10 +33,10 @@ def main():
     output = arguments.output or Path("output", "experiments", plan.name)
     failures = run_plan(plan, output, arguments.processes, arguments.opts)
     content = collect(plan, output)
-    print(format_experiments(content))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(content, arguments.json)
+    print(format_experiments(content))
     if failures:
         listed = "\n".join(f"  {f}" for f in failures)
         sys.exit(f"error: these runs failed; each has an output.txt:\n{listed}")

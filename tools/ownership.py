@@ -16,22 +16,20 @@ from pathlib import Path
 
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, load_config, register_own_data, show_messages
+from semiconv_d2.engine import ConfigError, load_checked_config, show_messages
 from semiconv_d2.engine.ownership import columns, format_ownership, measure_ownership
-from semiconv_d2.engine.setup import check_weights
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--config-file", required=True, help="YAML, of the model")
+    parser.set_defaults(resume=False, eval_only=True)
     parser.add_argument("--output", type=Path, help="JSON with the values of all instances")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args()
-    cfg = load_config(arguments.config_file, arguments.opts)
-    check_weights(cfg, resume=False)
-    register_own_data(cfg)
+    cfg = load_checked_config(arguments)
     measured = measure_ownership(cfg)
     print(format_ownership(measured))
     if arguments.output:

@@ -24,7 +24,15 @@ def main():
     source, target = arguments.source, arguments.target
     if not source.is_file():
         sys.exit(f"error: there is no checkpoint {source}")
-    weights = torch.load(source, map_location="cpu", weights_only=True)["model"]
+    content = torch.load(source, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or "model" not in content:
+        found = (
+            ", ".join(list(content)[:3]) if isinstance(content, dict) else type(content).__name__
+        )
+        sys.exit(
+            f"error: {source} is no checkpoint of Detectron2, with weights under 'model': {found}"
+        )
+    weights = content["model"]
     if arguments.half:
         weights = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,7 @@ def benchmark_models(
         cases.append(case)
     return {
         "kind": "cost",
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU",
         "threads": torch.get_num_threads(),
         "repeats": repeats,
         "config": Path(config_file).name,
@@ -282,7 +282,7 @@ def _time(run: Callable[[], object], device: str) -> float:
     start = time.perf_counter()
     run()
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from ..data.coco_json import write_json
 from ..modeling import SemiConvMixin
 from ..visualization.comparison import draw_comparison
+from .explanation import can_explain
 from .records import record_masks
 from .region_view import view_crowded_region
 from .setup import ConfigError
@@ -82,6 +83,11 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         raise ConfigError(
             f"MODEL.ROI_HEADS.NAME is {heads}; the comparison starts from semi-convolutional ones, "
             "such as SemiConvROIHeads."
+        )
+    if "coco" not in cfg.EVALUATION.MEASURES or not cfg.MODEL.MASK_ON:
+        raise ConfigError(
+            "The comparison is of mask AP: EVALUATION.MEASURES must have 'coco' and MODEL.MASK_ON "
+            f"must be True; they are {cfg.EVALUATION.MEASURES} and {cfg.MODEL.MASK_ON}."
         )
     output.mkdir(parents=True, exist_ok=True)
     for name in ("detectron2", "fvcore", "semiconv_d2"):
@@ -159,10 +165,12 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 def fine_tune(cfg: CfgNode) -> nn.Module:
     """Trains the model of `cfg` from its weights with a progress bar; checkpoints are written."""
-    seed_all_rng(cfg.SEED if cfg.SEED >= 0 else SEED)
+    seed = cfg.SEED if cfg.SEED >= 0 else SEED
+    seed_all_rng(seed)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = _QuietTrainer(cfg)
     trainer.resume_or_load(resume=False)
+    seed_all_rng(seed)  # the same images for all models, however many parameters they have
     trainer.train()
     return trainer.model
 
@@ -175,15 +183,15 @@ def evaluate(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
         evaluator = Trainer.build_evaluator(cfg, name, str(output / "inference"))
         bar = tqdm(loader, desc="images", unit="image", leave=False)
         results = inference_on_dataset(model, bar, evaluator)
-    # Detectron2 leaves the task out where there is not a single prediction.
-    return results.get("segm", {"AP": 0.0, "AP50": 0.0, "AP75": 0.0})
+    return results["segm"]
 
 
 @torch.no_grad()
 def time_per_image(
     models: Sequence[nn.Module], inputs: Sequence[dict], device: str, warmup: int = 3
-) -> list[float]:
-    """Median seconds that each model takes for an image; the models take turns on each."""
+) -> list[float | None]:
+    """Median seconds that each model takes for an image, None where there are but images to warm up
+    with; the models take turns on each."""
     seconds: list[list[float]] = [[] for _ in models]
     for model in models:
         model.eval()
@@ -192,10 +200,10 @@ def time_per_image(
             start = time.perf_counter()
             model([image])
             if device.startswith("cuda"):
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(device)
             if number >= warmup:
                 taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) if taken else float("nan") for taken in seconds]
+    return [statistics.median(taken) if taken else None for taken in seconds]
 
 
 class _ProgressBar(HookBase):
@@ -240,7 +248,8 @@ def _load(cfg: CfgNode) -> nn.Module:
 def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
     results = evaluate(cfg, model, output)
     kernel = getattr(model.roi_heads, "seed_kernel", None)
-    gain = None if kernel is None else 1.0 if kernel.gain is None else kernel.gain.item()
+    rescores = kernel is not None and kernel.rescore
+    gain = None if not rescores else 1.0 if kernel.gain is None else kernel.gain.item()
     return Row(
         name,
         results["AP"],
@@ -268,12 +277,13 @@ def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
     image = next(b[0] for b in loader if b[0]["image_id"] == record["image_id"])
     with torch.no_grad():
         found = {name: m.eval()([image])[0]["instances"] for name, m in models.items()}
+    ours = models["SemiConv"]
     draw_comparison(
         path,
         np.asarray(Image.open(record["file_name"]).convert("RGB")),
         record_masks(record),
         found,
-        view_crowded_region(models["SemiConv"], image),
+        view_crowded_region(ours, image) if can_explain(ours) else None,
     )
 
 

@@ -84,13 +84,18 @@ def read_plan(path: Path) -> Plan:
     if not isinstance(content, dict) or set(content) != _KEYS:
         found = sorted(content) if isinstance(content, dict) else "no mapping"
         raise ConfigError(f"{path} needs the keys {', '.join(sorted(_KEYS))}; it has {found}")
+    content = content | {"repeated": content["repeated"] or [], "keys": content["keys"] or {}}
+    for key, kind, what in (("seeds", list, "list"), ("repeated", list, "list"),
+                            ("keys", dict, "mapping"), ("variants", dict, "mapping")):  # fmt: skip
+        if not isinstance(content[key], kind):
+            raise ConfigError(f"{path}: {key} is {content[key]!r}; it must be a {what}")
     if not content["seeds"]:
         raise ConfigError(f"{path}: seeds is empty")
     for name in (content["against"], *content["repeated"]):
         if name not in content["variants"]:
             raise ConfigError(f"{path}: {name!r} is no variant")
     variants = {name: keys or {} for name, keys in content["variants"].items()}
-    return Plan(path.stem, **content | {"variants": variants, "keys": content["keys"] or {}})
+    return Plan(path.stem, **content | {"variants": variants})
 
 
 def run_plan(
@@ -107,13 +112,13 @@ def run_plan(
         What failed, a line each.
 
     Raises:
-        ConfigError: a complete run has been trained with other values of the plugin's or the
+        ConfigError: a run has been trained, or begun, with other values of the plugin's or the
             solver's keys than the plan has now.
     """
-    runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
     for name, seed in plan.runs:
-        if (name, seed) not in runs:
+        if _is_begun(_folder(output, name, seed)):
             _check_same_keys(plan, _folder(output, name, seed), name, overrides)
+    runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
     threads = max(1, torch.get_num_threads() // processes)
     failures = []
     with (
@@ -124,11 +129,15 @@ def run_plan(
             pool.submit(_run, plan, output, name, seed, overrides, threads): f"{name}, seed {seed}"
             for name, seed in runs
         }
-        for future in as_completed(waiting):
-            if problem := future.result():
-                failures.append(f"{waiting[future]}: {problem}")
-                bar.write(f"failed: {failures[-1]}", file=sys.stderr)
-            bar.update()
+        try:
+            for future in as_completed(waiting):
+                if problem := future.result():
+                    failures.append(f"{waiting[future]}: {problem}")
+                    bar.write(f"failed: {failures[-1]}", file=sys.stderr)
+                bar.update()
+        except BaseException:  # Ctrl-C ends the runs that are under way, and starts no others
+            pool.shutdown(cancel_futures=True)
+            raise
     return failures
 
 
@@ -172,7 +181,7 @@ def format_experiments(content: dict) -> str:
     measures, details, insights = [], [], []
     for name, runs in by_variant.items():
         pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
-        changes = [a["AP"] - b["AP"] for a, b in pairs]
+        changes = [a["AP"] - b["AP"] for a, b in pairs if "AP" in a and "AP" in b]
         own = name == content["against"]
         measures.append(
             [
@@ -230,6 +239,11 @@ def _is_complete(folder: Path) -> bool:
     return (folder / "inference" / EVALUATION).is_file() and (folder / OWNERSHIP).is_file()
 
 
+def _is_begun(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from, or results."""
+    return (folder / "last_checkpoint").is_file() or _is_complete(folder)
+
+
 def _keys(plan: Plan, name: str) -> list[str]:
     """KEY VALUE … of a variant."""
     return [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
@@ -244,7 +258,8 @@ def _check_same_keys(plan: Plan, folder: Path, name: str, overrides: Sequence[st
     )
     for now, then in sections:
         for key, value in yaml.safe_load(now.dump()).items():
-            if then.get(key) != value:
+            # A config leaves out AMP where there is no GPU, and the run may have had one.
+            if key != "AMP" and then.get(key) != value:
                 raise ConfigError(
                     f"{folder} has been trained with {key} {then.get(key)}, and the plan says "
                     f"{value}: remove it, or give another --output."

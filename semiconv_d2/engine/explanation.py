@@ -10,7 +10,6 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ..modeling import InstanceColoring, SemiConvMixin
-from ..modeling.rescoring import RescoredMasks
 from ..ops import (
     log_affinities,
     log_odds,
@@ -76,17 +75,17 @@ def explain(model: nn.Module, image: dict, score_threshold: float = 0.0) -> Expl
 def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> Explanation:
     batch = model.preprocess_image([image])
     features = model.backbone(batch.tensor)
-    found = model.inference([image], do_postprocess=False)
-    [found] = found[0] if isinstance(found, tuple) else found  # PanopticFPN adds its segments
+    if model.proposal_generator is None:
+        proposals = [image["proposals"].to(batch.tensor.device)]
+    else:
+        proposals, _ = model.proposal_generator(batch, features)
+    [found], _ = model.roi_heads(batch, features, proposals)
     height, width = batch.image_sizes[0]
     size = image.get("height", height), image.get("width", width)
     scale = torch.tensor([size[1] / width, size[0] / height], device=batch.tensor.device)
 
     heads = model.roi_heads
     masks = heads.rescore_masks(features, [found])
-    shown = found.scores >= score_threshold  # the others compete all the same
-    masks = RescoredMasks(*(x[shown] for x in masks))
-    found = found[shown]
     boxes = found.pred_boxes
     maps = heads.embedding_maps(features)
     psi = heads.region_embedding(maps, [boxes])
@@ -99,7 +98,9 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
     found.seed_embeddings = seed_embedding(weights, psi)
     found.region = torch.arange(len(found), device=scale.device)
     regions = (boxes.tensor * scale.repeat(2)).cpu()
+    # All of them compete, and claim pixels where masks are exclusive; some are shown.
     instances = detector_postprocess(found, *size).to("cpu")
+    instances = instances[instances.scores >= score_threshold]
     kept = instances.region.tolist()
     instances.remove("region")
 

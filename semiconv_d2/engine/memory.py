@@ -16,23 +16,23 @@ class PeakMemory:
     there, on the CPU what the process holds, where Linux and glibc tell."""
 
     def __init__(self, device: str = "cpu"):
-        self._cuda = device.startswith("cuda")
+        self._device = device if device.startswith("cuda") else None
         self._before = self._restart()
 
     def mebibytes(self) -> float | None:
         """The peak since; None where it is not known."""
         if self._before is None:
             return None
-        if self._cuda:
-            return torch.cuda.max_memory_allocated() / _MEBIBYTE - self._before
+        if self._device:
+            return torch.cuda.max_memory_allocated(self._device) / _MEBIBYTE - self._before
         return _of_process("VmHWM") - self._before
 
     def _restart(self) -> float | None:
         """Gives free memory back and forgets the peak so far; returns the memory in use, MiB."""
-        if self._cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            return torch.cuda.memory_allocated() / _MEBIBYTE
+        if self._device:
+            torch.cuda.synchronize(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return torch.cuda.memory_allocated(self._device) / _MEBIBYTE
         if platform.libc_ver()[0] != "glibc":
             return None
         ctypes.CDLL(None).malloc_trim(0)

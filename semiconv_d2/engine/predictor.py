@@ -81,8 +81,7 @@ class Predictor:
         loaded = load(config, str(weights or found or ""), device, list(overrides))
         self.model = loaded.model.eval()
         self.score_threshold = score_threshold
-        names = classes or _recorded_classes(config.parent) or _dataset_classes(loaded.datasets)
-        self.classes = _complete(names, loaded.num_classes)
+        self.classes = _class_names(classes, config.parent, loaded)
         self._resize = transforms.AugmentationList(loaded.augmentations)
         self._format = loaded.image_format
 
@@ -208,9 +207,7 @@ def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[s
     if device:
         overrides = [*overrides, "MODEL.DEVICE", device]
     cfg = load_config(str(config), overrides)
-    if not cfg.MODEL.WEIGHTS:
-        raise ConfigError(f"{config}: MODEL.WEIGHTS is empty: an untrained model finds nothing.")
-    check_weights(cfg, resume=False)
+    check_weights(cfg, resume=False, needed=True)
     model = _build(config, lambda: build_model(cfg))
     _load_weights(model, cfg.MODEL.WEIGHTS)
     low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
@@ -258,7 +255,7 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
 def _build(config: Path, build: Callable[[], nn.Module]) -> nn.Module:
     try:
         return build()
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config}: {error}") from error
 
 
@@ -300,10 +297,15 @@ def _dataset_classes(datasets: Sequence[str]) -> list[str]:
     return []
 
 
-def _complete(names: Sequence[str], count: int) -> list[str]:
+def _class_names(given: Sequence[str] | None, folder: Path, loaded: _Loaded) -> list[str]:
     """A name for each class of the model, made up where it is unknown."""
-    if names and count and len(names) != count:
+    count = loaded.num_classes
+    if given and count and len(given) != count:
         raise ConfigError(
-            f"There are {len(names)} names of classes; the model has {count} classes."
+            f"classes has {len(given)} names; the model has {count} classes: give a name for each, "
+            "or none."
         )
-    return list(names) or [f"class {i}" for i in range(count)]
+    found = given or _recorded_classes(folder) or _dataset_classes(loaded.datasets)
+    # The config's datasets may be others than the model was trained with.
+    known = found and len(found) == (count or len(found))
+    return list(found) if known else [f"class {i}" for i in range(count)]

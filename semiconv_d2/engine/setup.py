@@ -101,12 +101,13 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
-    check_weights(cfg, args.resume)
+    eval_only = getattr(args, "eval_only", False)
+    check_weights(cfg, args.resume, needed=eval_only)
     check_datasets(cfg)
-    if not getattr(args, "eval_only", False):
+    if not eval_only:
         check_writers(cfg)
     cfg.defrost()
-    adapt_to_data(cfg, train=not getattr(args, "eval_only", False))
+    adapt_to_data(cfg, train=not eval_only)
     cfg.freeze()
     return cfg
 
@@ -155,10 +156,16 @@ def check_writers(cfg: CfgNode) -> None:
         )
 
 
-def check_weights(cfg: CfgNode, resume: bool) -> None:
-    """Raises `ConfigError` where MODEL.WEIGHTS is a local file that is missing and needed."""
+def check_weights(cfg: CfgNode, resume: bool, needed: bool = False) -> None:
+    """Raises `ConfigError` where MODEL.WEIGHTS is a local file that is missing, or is empty and
+    weights are needed."""
     weights = cfg.MODEL.WEIGHTS
     resumes = resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()
+    if needed and not weights and not resumes:
+        raise ConfigError(
+            "MODEL.WEIGHTS is empty: an untrained model finds nothing. Name its checkpoint: "
+            "MODEL.WEIGHTS PATH."
+        )
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return
     raise ConfigError(

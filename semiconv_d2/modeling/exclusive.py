@@ -7,6 +7,8 @@ from detectron2.structures import BitMasks, Boxes, ROIMasks
 from torch import Tensor
 from torch.nn import functional as F
 
+from .ground_truth import count_masks
+
 _BLOCK = 16384  # contested pixels that are looked at together, which bounds the memory
 
 
@@ -40,11 +42,14 @@ class ExclusiveMasks(ROIMasks):
         # Short of memory, Detectron2 pastes on the CPU.
         boxes, claims = boxes.to(masks.device), self.claims.to(masks.device)
         numbers = torch.arange(len(masks), device=masks.device)[:, None]
-        contested = (masks.sum(dim=0) > 1).nonzero()
+        contested = (count_masks(masks) > 1).nonzero()
         for start in range(0, len(contested), _BLOCK):
             y, x = contested[start : start + _BLOCK].unbind(dim=1)
-            claimed = _sample(claims, boxes, torch.stack([x, y], dim=1) + 0.5)
-            winner = claimed.masked_fill(~masks[:, y, x], -torch.inf).argmax(dim=0)
+            there = masks[:, y, x]
+            rivals = there.any(dim=1).nonzero()[:, 0]
+            there, points = there[rivals], torch.stack([x, y], dim=1) + 0.5
+            claimed = _sample(claims[rivals], boxes[rivals], points)
+            winner = rivals[claimed.masked_fill(~there, -torch.inf).argmax(dim=0)]
             masks[:, y, x] = numbers == winner
         return BitMasks(masks)
 

@@ -154,7 +154,7 @@ def _count(targets: Instances) -> Tensor:
         return torch.zeros(height, width, device=device)
     masks = targets.gt_masks
     if isinstance(masks, BitMasks):
-        return _count_bits(masks.tensor)
+        return count_masks(masks.tensor)
     if isinstance(masks, PolygonMasks):
         return torch.from_numpy(_count_polygons(masks, height, width)).to(device)
     raise TypeError(
@@ -164,7 +164,7 @@ def _count(targets: Instances) -> Tensor:
     )
 
 
-def _count_bits(masks: Tensor) -> Tensor:
+def count_masks(masks: Tensor) -> Tensor:
     """How many of the masks, (N, H, W) boolean, cover each pixel, up to 2 in each 255 of them.
 
     In bytes, which is 60 times as fast as a sum of booleans."""

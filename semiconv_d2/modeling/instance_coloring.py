@@ -34,7 +34,9 @@ from ..ops.precision import at_least_float32
 from ..visualization.coloring import draw_coloring
 from .clustering import DECODER_REGISTRY, Pixels, Segment, decode
 from .embedding_head import EmbeddingHead
+from .ground_truth import count_masks
 from .learned_kernel import LearnedKernel
+from .learning_rate import read_lr_factor
 from .rescoring import COORD_UNITS
 from .roi_heads import SCALAR_PERIOD, SHARED_PIXELS
 
@@ -209,6 +211,7 @@ class InstanceColoring(nn.Module):
                 hidden_dim=node.HIDDEN_DIM or channels,
                 num_classes=num_classes,
             )
+        lr_factor = read_lr_factor(cfg)
         return {
             "backbone": backbone,
             "in_feature": own.IN_FEATURE,
@@ -218,10 +221,10 @@ class InstanceColoring(nn.Module):
                 hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
-                lr_factor=node.LR_FACTOR,
+                lr_factor=lr_factor,
             ),
             "kernel": LearnedKernel(
-                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=node.LR_FACTOR
+                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=lr_factor
             ),
             "foreground_head": foreground_head,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -375,7 +378,7 @@ class InstanceColoring(nn.Module):
         """The losses of one image that are not of its foreground, those of weight 0 left out."""
         used = {k for k in EMBEDDING_LOSSES if self.weights[k] > 0}
         if self.shared_pixels == "ignore":
-            masks = masks & (masks.sum(dim=0) == 1)
+            masks = masks & (count_masks(masks) == 1)
         rows, columns = masks.any(dim=0).nonzero().unbind(dim=1)
         if not len(rows):
             zero = (phi.sum() + self.kernel.sigma) * 0

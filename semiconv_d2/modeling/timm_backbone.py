@@ -96,10 +96,12 @@ def _read(path: Path, name: str, classifier: nn.Module) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"MODEL.TIMM.WEIGHTS is {path}, and there is no such file.")
     given = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):  # with what else a training has to remember
+        given = given[key] if isinstance(given.get(key), dict) else given
     wanted = classifier.state_dict()
     if set(given) == set(wanted):
         return given
-    if [v.shape for v in given.values()] != [v.shape for v in wanted.values()]:
+    if [getattr(v, "shape", None) for v in given.values()] != [v.shape for v in wanted.values()]:
         raise ValueError(
             f"MODEL.TIMM.WEIGHTS, {path}, has {len(given)} tensors that are not the "
             f"{len(wanted)} of {name} in number, order or shape."

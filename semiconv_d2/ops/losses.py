@@ -74,7 +74,8 @@ def pixel_embedding_loss(
 
 
 def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
-    """Mean over the pixels of each segment, (N, C), float32 at least; 0 where it has none.
+    """Mean over the pixels of each segment, (N, C), float32 at least; 0 where it has none. Summed
+    in float64: float32 loses pixels of a segment of a million of them.
 
     Args:
         values: of the pixels, (P, C).
@@ -83,8 +84,9 @@ def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor
     """
     values = at_least_float32(values)
     sizes = torch.bincount(segments, minlength=num_segments).clamp(min=1)
-    total = values.new_zeros(num_segments, values.shape[1]).index_add(0, segments, values)
-    return total / sizes[:, None]
+    total = values.new_zeros(num_segments, values.shape[1], dtype=torch.float64)
+    means = total.index_add(0, segments, values.double()) / sizes[:, None]
+    return means.to(values.dtype)
 
 
 def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

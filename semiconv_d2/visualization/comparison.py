@@ -46,7 +46,7 @@ class RegionView(NamedTuple):
     window: tuple[int, int, int]
     """Left, top and side of the square of the image that is shown, in pixels."""
     embedding: np.ndarray
-    """Ψ in the window as colours, (h, w, 3) in [0, 1]."""
+    """Ψ as colours where the image is in the window, (h, w, 3) in [0, 1]."""
 
 
 def difference_map(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -152,8 +152,8 @@ def _paint_matched(image: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> n
 
 
 def window_around(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Left, top and side of a square around a box, three times as large, within the image; smaller
-    where the image is.
+    """Left, top and side of a square around a box, three times as large; within the image, and
+    smaller where the image is, but never smaller than the box.
 
     Args:
         box: x0, y0, x1, y1, (4,).
@@ -227,8 +227,9 @@ def _confident_masks(found: Instances) -> np.ndarray:
 
 def _draw_region(above, row, view: RegionView) -> None:
     """The four pictures of the lower row, and the region's box in the picture above them."""
-    left, top, side = view.window
-    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=(left, left + side, top + side, top))
+    (left, top, _), (height, width) = view.window, view.embedding.shape[:2]
+    place = (left, left + width, top + height, top)
+    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=place)
     for ax in (above, row[0]):
         outline_box(ax, view.instance.box)
         _look_at(ax, view.window)

@@ -69,6 +69,17 @@ def test_heads_that_are_not_ours_are_refused(run_tool, stock_checkpoint, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_measures_without_ap_are_refused(run_tool, stock_checkpoint, tmp_path):
+    status, _, err = run_tool(
+        "tools/drop_in.py", "--config-file", "configs/demo_semiconv.yaml",
+        "--output", tmp_path / "out", "--opts", "MODEL.WEIGHTS", stock_checkpoint,
+        "EVALUATION.MEASURES", "('s',)",
+    )  # fmt: skip
+    assert status == 1
+    assert "EVALUATION.MEASURES must have 'coco'" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_format_leaves_out_what_is_not_there():
     row = Row("stock", 40.25, 80.0, 30.0, None, 1234567)
     last = format_rows([row]).splitlines()[-1]
@@ -88,6 +99,7 @@ def test_models_take_turns():
     seconds = time_per_image([model("a"), model("b")], [1, 2, 3], "cpu", warmup=1)
     assert calls == [(name, image) for image in (1, 2, 3) for name in "ab"]
     assert all(s > 0 for s in seconds)
+    assert time_per_image([model("a")], [1], "cpu", warmup=1) == [None]
 
 
 def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
@@ -107,6 +119,12 @@ def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
     assert status == 0, err
     halved = torch.load(tmp_path / "o.pth", weights_only=True)["model"]["a"]
     assert torch.equal(halved, weights["a"].half())
+    torch.save(weights, tmp_path / "plain.pth")
+    status, _, err = run_tool(
+        "tools/strip_checkpoint.py", tmp_path / "plain.pth", tmp_path / "o.pth"
+    )
+    assert status == 1
+    assert "no checkpoint of Detectron2, with weights under 'model'" in err
     status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "no.pth", tmp_path / "o.pth")
     assert status == 1
     assert "there is no checkpoint" in err

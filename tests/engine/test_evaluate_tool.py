@@ -118,6 +118,21 @@ def test_pictures_of_what_changes(run_tool, files, tmp_path):
     }
 
 
+def test_pictures_of_models_whose_folders_have_dots(run_tool, files, tmp_path):
+    results = []
+    for name, source in (("sigma_0.1", "poor_val"), ("sigma_0.5", "good_val")):
+        (tmp_path / name).mkdir()
+        results.append(tmp_path / name / "results.json")
+        results[-1].write_bytes(files[source].read_bytes())
+    status, out, err = run_tool(
+        TOOL, files["val"], "--compare", *results, "--measures", "s",
+        "--pictures", tmp_path / "pictures", "--most", 2,
+        "--image-root", files["val"].parent / "images",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "Pictures: 2" in out
+
+
 def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
     compare = [TOOL, files["val"], "--compare", files["poor_val"], files["good_val"]]
     status, _, err = run_tool(*compare, "--pictures", tmp_path)

@@ -7,8 +7,14 @@ import json
 import pytest
 import yaml
 
-from semiconv_d2.engine import ConfigError
-from semiconv_d2.engine.experiments import Plan, collect, format_experiments, read_plan
+from semiconv_d2.engine import ConfigError, experiments, load_config
+from semiconv_d2.engine.experiments import (
+    Plan,
+    collect,
+    format_experiments,
+    read_plan,
+    run_plan,
+)
 
 PLAN = {
     "about": "A test.",
@@ -39,6 +45,8 @@ def test_a_plan_is_read(tmp_path):
         ({"against": "nobody"}, "'nobody' is no variant"),
         ({"seeds": []}, "seeds is empty"),
         ({"repeated": ["stock", "someone"]}, "'someone' is no variant"),
+        ({"seeds": 1}, "seeds is 1; it must be a list"),
+        ({"variants": None}, "variants is None; it must be a mapping"),
         ({"more": 1}, "about, against, config, keys, repeated, seeds, variants; it has"),
     ],
 )
@@ -79,6 +87,10 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
     status, _, err = run_tool(*command, "--opts", *quick)
     assert status == 1
     assert "plain/seed_1 has been trained with SIGMA_INIT 10.0, and the plan says 7.0" in err
+    (output / "plain" / "seed_1" / "ownership.json").unlink()  # begun, and not complete
+    status, _, err = run_tool(*command, "--opts", *quick)
+    assert status == 1
+    assert "plain/seed_1 has been trained with SIGMA_INIT 10.0, and the plan says 7.0" in err
 
 
 def run(variant, seed, ap, **more):
@@ -108,3 +120,38 @@ def test_changes_are_between_runs_of_the_same_seed():
 def test_nothing_complete_is_said(tmp_path):
     with pytest.raises(ConfigError, match="no run of a is complete"):
         collect(Plan("a", "", "c.yaml", "stock", [1], [], {}, {"stock": {}}), tmp_path)
+
+
+def test_an_interruption_starts_nothing_more(tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(plan, output, name, *_):
+        started.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "_run", interrupted)
+    variants = {str(i): {} for i in range(5)}
+    plan = Plan("a", "", PLAN["config"], "0", [1], [], {}, variants)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path)
+    assert len(started) < 5
+
+
+def test_runs_of_a_gpu_are_collected_without_one(tmp_path):
+    plan = Plan("a", "", PLAN["config"], "0", [1], [], {}, {"0": {"SOLVER.AMP.ENABLED": True}})
+    folder = tmp_path / "0" / "seed_1"
+    (folder / "inference").mkdir(parents=True)
+    for name in ("inference/evaluation.json", "ownership.json"):
+        (folder / name).write_text("{}")
+    cfg = load_config(PLAN["config"]).clone()
+    cfg.defrost()
+    cfg.SOLVER.AMP.ENABLED = True
+    (folder / "config.yaml").write_text(cfg.dump())
+    assert run_plan(plan, tmp_path) == []
+
+
+def test_tables_do_without_an_ap():
+    runs = [run("stock", 1, 50.0), run("plain", 1, 52.0)]
+    for entry in runs:
+        entry["values"] = {"S 0.5": 40.0}
+    assert "40.0" in format_experiments({"runs": runs, "against": "stock"})

@@ -115,3 +115,13 @@ def test_the_tool(run_tool, tmp_path, configs):
     assert "IoU, own pixels claimed as well" in out
     content = json.loads((tmp_path / "a" / "o.json").read_text())
     assert len(content["as_it_is"]) == len(content["contact"]) > 5
+
+
+def test_the_tool_says_what_is_missing(run_tool, tmp_path, configs):
+    for overrides, message in (
+        (("DATASETS.TEST", "('unheard_of',)"), "error: The dataset unheard_of is not registered"),
+        (("MODEL.WEIGHTS", ""), "error: MODEL.WEIGHTS is empty"),
+    ):
+        status, _, err = run_tool("tools/ownership.py", "--config-file", SEMICONV, *overrides)
+        assert status == 1
+        assert message in err

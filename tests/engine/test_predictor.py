@@ -134,7 +134,7 @@ def test_knows_the_names_of_classes(run, predictor, worms, tmp_path):
     best = found.scores[0].item()
     assert predictor.labels(found)[0] == f"worm {best:.0%}"
     assert Predictor(run, classes=["nematode"]).classes == ["nematode"]
-    with pytest.raises(ConfigError, match="2 names"):
+    with pytest.raises(ConfigError, match="classes has 2 names; the model has 1 classes"):
         Predictor(run, classes=["a", "b"])
     for file in run.iterdir():
         (tmp_path / file.name).symlink_to(file)
@@ -144,6 +144,15 @@ def test_knows_the_names_of_classes(run, predictor, worms, tmp_path):
 
 def test_makes_up_names_where_none_are_known(run):
     overrides = ["DATASETS.TEST", "('unheard_of',)", "DATASETS.TRAIN", "()"]
+    assert Predictor(run, overrides=overrides).classes == ["class 0"]
+
+
+def test_names_of_other_datasets_are_not_taken(run, tmp_path):
+    names = [{"id": i, "name": f"thing {i}"} for i in range(3)]
+    content = {"images": [], "annotations": [], "categories": names}
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    overrides = ["OWN_DATA.TEST_JSON", str(tmp_path / "own.json")]
+    overrides += ["OWN_DATA.TEST_IMAGES", str(tmp_path)]
     assert Predictor(run, overrides=overrides).classes == ["class 0"]
 
 
@@ -171,6 +180,8 @@ def test_says_what_is_missing(run, tmp_path):
             find_config(model)
     with pytest.raises(ConfigError, match=r"MODEL\.WEIGHTS is empty"):
         Predictor("demo_semiconv", overrides=["MODEL.WEIGHTS", ""])
+    with pytest.raises(ConfigError, match="gpu"):
+        Predictor(run, device="gpu")
     with pytest.raises(ConfigError, match="not there"):
         Predictor("demo_semiconv", weights=tmp_path / "none.pth")
     with pytest.raises(ConfigError, match="cannot be loaded"):
@@ -214,6 +225,14 @@ def test_explains_regions(predictor, worms, monkeypatch):
 def softmax(x: np.ndarray) -> np.ndarray:
     weights = np.exp(x - x.max())
     return weights / weights.sum()
+
+
+def test_exclusive_masks_are_the_same_whatever_is_shown(run, worms):
+    overrides = ["MODEL.SEMICONV.EXCLUSIVE_MASKS", "True"]
+    predictor = Predictor(run, overrides=overrides, score_threshold=0.9)
+    found = predictor(worms)
+    assert len(found)
+    assert same(found, predictor.explain(worms).instances)
 
 
 def test_votes_are_the_embedding_in_pixels(run, worms):

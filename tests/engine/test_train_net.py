@@ -52,6 +52,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
         ),
         (("--config-file", CONFIG, "MODEL.SEMICONV.SIGMAA", 1), "SIGMAA"),
         (("--config-file", CONFIG, "--num-gpus", 99), "--num-gpus 99"),
+        (("--config-file", CONFIG, "--eval-only", "MODEL.WEIGHTS", ""), "MODEL.WEIGHTS is empty"),
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
             "prepare_bbbc010.py",

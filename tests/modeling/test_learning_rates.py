@@ -56,3 +56,12 @@ def test_a_factor_that_is_none_is_refused(factor):
     for build in (lambda **x: EmbeddingHead(in_channels=4, **x), LearnedKernel, SeedKernel):
         with pytest.raises(ValueError, match=r"LR_FACTOR is .*; it must be positive and finite"):
             build(lr_factor=factor)
+
+
+def test_clipping_takes_it_back_and_that_is_said(make_model, caplog):
+    make_model()
+    assert "CLIP_GRADIENTS" not in caplog.text
+    make_model("SOLVER.CLIP_GRADIENTS.ENABLED", True, "MODEL.SEMICONV.LR_FACTOR", 1.0)
+    assert "CLIP_GRADIENTS" not in caplog.text
+    make_model("SOLVER.CLIP_GRADIENTS.ENABLED", True)
+    assert "SOLVER.CLIP_GRADIENTS cuts gradients down to 1" in caplog.text

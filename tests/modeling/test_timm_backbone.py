@@ -93,6 +93,17 @@ def test_bad_values_are_told(classifier, tmp_path):
     path = save(classifier.state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="296 tensors that are not the 122 of resnet18"):
         TimmBackbone("resnet18", path)
+    path = save({"epoch": 3, "lr": 0.1}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="2 tensors that are not the 122 of resnet18"):
+        TimmBackbone("resnet18", path)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_weights_of_a_training(classifier, tmp_path, key):
+    state = classifier.state_dict()
+    plain = TimmBackbone(NAME, save(state, tmp_path / "plain.pth")).state_dict()
+    nested = TimmBackbone(NAME, save({"epoch": 3, key: state}, tmp_path / "nested.pth"))
+    assert all(torch.equal(v, plain[k]) for k, v in nested.state_dict().items())
 
 
 def test_without_timm_the_way_out_is_told(monkeypatch):

@@ -192,6 +192,13 @@ def test_segment_means_against_loops():
         torch.testing.assert_close(means[k], expected.double())
 
 
+def test_segment_means_of_millions_of_pixels():
+    pixels = 3_000_000
+    values = torch.arange(pixels, dtype=torch.float32)[:, None] % 1000
+    [mean] = segment_means(values, torch.zeros(pixels, dtype=torch.long), 1)
+    torch.testing.assert_close(mean, torch.tensor([499.5]), rtol=1e-6, atol=0)
+
+
 def members_of(labels):
     """(N, P) boolean of labels; -1 belongs to none, "both" to 0 and 1."""
     return torch.tensor(

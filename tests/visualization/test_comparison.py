@@ -68,7 +68,7 @@ def test_masks_have_their_truth_s_colour_and_unsure_ones_are_left_out(scene, tmp
 
 def test_the_region_is_viewed_below(scene, tmp_path):
     image, truth, predictions = scene
-    pink = np.broadcast_to([1.0, 0.0, 1.0], (10, 10, 3))
+    pink = np.broadcast_to([1.0, 0.0, 1.0], (40, 40, 3))
     weights = np.zeros((4, 4))
     weights[0, 3] = 1.0
     logits = np.full((4, 4), 5.0)
@@ -116,6 +116,18 @@ def test_crowds_are_shown_at_large(scene, tmp_path):
 )
 def test_window_around_a_box(box, size, window):
     assert window_around(np.array(box, dtype=float), size) == window
+
+
+def test_a_long_region_is_shown_undistorted(tmp_path):
+    """Its square reaches beyond the image; its embedding does not."""
+    image, truth = np.zeros((20, 60, 3), dtype=np.uint8), np.zeros((1, 20, 60), dtype=bool)
+    grid, box = np.zeros((4, 4)), np.array([5.0, 5.0, 55.0, 15.0])
+    instance = InstanceView("", box, box[:2], grid, grid, grid, grid, truth[0])
+    view = RegionView(instance, (5, 0, 50), np.broadcast_to([1.0, 0.0, 1.0], (20, 50, 3)))
+    predictions = {"a": prediction(truth[0], 0.9), "b": prediction(truth[0], 0.9)}
+    draw_comparison(tmp_path / "picture.png", image, truth, predictions, view)
+    pink = colour_share(np.asarray(Image.open(tmp_path / "picture.png")), np.array([1.0, 0, 1.0]))
+    assert 0.2 < pink[1, 0] < 0.2 + 0.2  # 20 of 50 rows of the panel, less the box and the title
 
 
 def naive_differences(truth, a, b):
