@@ -27,7 +27,7 @@ def test_what_it_is_worth_is_what_was_measured():
     for title, key in (
         ("mask AP", "AP"),
         ("AP75", "AP75"),
-        ("AP, worms whose outline others touch", "contact up to 10 %"),
+        ("AP, worms that others touch along", "contact up to 10 %"),
         ("AP, 10 to 30 %", "contact 10 to 30 %"),
     ):
         [line] = [row for row in README.splitlines() if row.startswith(f"| {title}")]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from semiconv_d2 import get_config_file
 
 from ..data.geometry import CONTACT
-from ..data.prepared import datasets_root, images_path, json_path
+from ..data.prepared import datasets_root
 from ..visualization.figures import save
 from ..visualization.results import draw_attaching, draw_costs, draw_difficulty
 from .coloring_views import view_colorings
@@ -24,8 +24,6 @@ from .setup import load_config
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
 BBBC010_TWINS = Path("output/bbbc010_small")
-DEMO = Path("output/demo")
-DEMO_DATA = DEMO / "datasets" / "synthetic_worms"
 
 
 class FigureFile(NamedTuple):
@@ -74,12 +72,6 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
     in_git = "git checkout results"
     data = datasets_root() / "bbbc010"
     return [
-        FigureFile(
-            ["demo.png"],
-            [*(DEMO / m / "model_final.pth" for m in ("stock", "semiconv")), DEMO_DATA],
-            "make demo",
-            _draw_demo,
-        ),
         FigureFile(
             ["bbbc010.png"],
             [*(BBBC010_TWINS / m / "model_final.pth" for m in ("stock", "semiconv")), data],
@@ -159,13 +151,6 @@ def _draw_costs(content: Path, path: Path) -> None:
         for what, key in (("time", "ratio"), ("peak memory", "memory_ratio"))
     }
     save(draw_costs(panels, [label.replace(", ", "\n") for label in labels]), path)
-
-
-def _draw_demo(output: Path) -> None:
-    # `make demo` keeps its data apart from those that lie where all datasets do.
-    own = ["OWN_DATA.TEST_JSON", str(json_path(DEMO_DATA, "val"))]
-    own += ["OWN_DATA.TEST_IMAGES", str(images_path(DEMO_DATA))]
-    redraw_comparison(load_config(get_config_file("demo_semiconv"), own), DEMO, output / "demo.png")
 
 
 def _draw_bbbc010_twins(output: Path) -> None:
