@@ -3,10 +3,16 @@
 #   make demo               train and compare stock Mask R-CNN and its semi-convolutional twin
 #   make bbbc010            the same on real worms: BBBC010=folder of the dataset
 #   make dots               the paper's experiment with dots: can an operator tell copies apart?
+#   make drop-in            what attaching costs, for several σ
 #   make figures            the pictures and tables of README and docs, from results/ and trained models
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
+#   make lint               style alone
+#   make environment        the environment alone
 #   make -s python          path of the environment's interpreter, for anything else
+#   make demo-checkpoint    the shipped models of stage 1, which take an hour each:
+#   make bbbc010-checkpoint also BBBC010=folder
+#   make lock               the pinned versions, after changing requirements/*.in
 #
 #   VENV=folder             where the environment is, or is created       (.venv)
 #   PYTHON=interpreter      an environment of your own, used as it is

@@ -27,8 +27,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", default=get_config_file("dots_coloring"))
-    parser.add_argument("--output", type=Path, default=Path("output/dots"))
+    parser.add_argument("--config-file", default=get_config_file("dots_coloring"), help="YAML")
+    parser.add_argument("--output", type=Path, default=Path("output/dots"), help="folder")
     parser.add_argument(
         "--sizes",
         type=grid,
@@ -37,7 +37,14 @@ def main():
         metavar="ROWSxCOLUMNS",
         help=f"grids to test on (default: {' '.join(f'{r}x{c}' for r, c in SIZES)})",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), metavar="N")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=(0, 1, 2),
+        metavar="N",
+        help="of the models (default: 0 1 2)",
+    )
     parser.add_argument(
         "--processes",
         type=int,

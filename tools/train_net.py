@@ -3,6 +3,10 @@
     python tools/train_net.py --config-file configs/voc_semiconv.yaml
     python tools/train_net.py --config-file configs/voc_semiconv.yaml --eval-only \\
         MODEL.WEIGHTS output/voc_semiconv/model_final.pth
+    python tools/train_net.py --config-file configs/own_semiconv.yaml \\
+        OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images OWN_DATA.TEST_JSON val.json
+
+The configs are in configs/; what the plugin's keys do stands in semiconv_d2/config.py.
 """
 
 import sys
@@ -49,7 +53,7 @@ def main(cfg, args):
 
 
 if __name__ == "__main__":
-    arguments = default_argument_parser().parse_args()
+    arguments = default_argument_parser(__doc__).parse_args()
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
         sys.exit(f"--num-gpus {arguments.num_gpus}: {torch.cuda.device_count()} are there.")
     show_messages()
