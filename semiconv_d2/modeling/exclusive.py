@@ -7,10 +7,6 @@ from detectron2.structures import BitMasks, Boxes, ROIMasks
 from torch import Tensor
 from torch.nn import functional as F
 
-from .ground_truth import count_masks
-
-_BLOCK = 16384  # contested pixels that are looked at together, which bounds the memory
-
 
 class ExclusiveMasks(ROIMasks):
     """Masks of regions that are exclusive once they are pasted into the image: a pixel that several
@@ -40,25 +36,42 @@ class ExclusiveMasks(ROIMasks):
         """As in `ROIMasks`; boxes (R,), in pixels of an image of this height and width."""
         masks = super().to_bitmasks(boxes, height, width, threshold).tensor
         # Short of memory, Detectron2 pastes on the CPU.
-        boxes, claims = boxes.to(masks.device), self.claims.to(masks.device)
-        numbers = torch.arange(len(masks), device=masks.device)[:, None]
-        contested = (count_masks(masks) > 1).nonzero()
-        for start in range(0, len(contested), _BLOCK):
-            y, x = contested[start : start + _BLOCK].unbind(dim=1)
-            there = masks[:, y, x]
-            rivals = there.any(dim=1).nonzero()[:, 0]
-            there, points = there[rivals], torch.stack([x, y], dim=1) + 0.5
-            claimed = _sample(claims[rivals], boxes[rivals], points)
-            winner = rivals[claimed.masked_fill(~there, -torch.inf).argmax(dim=0)]
-            masks[:, y, x] = numbers == winner
+        boxes, claims = boxes.tensor.to(masks.device), self.claims.to(masks.device).float()
+        windows = _windows(boxes, claims.shape[-1], height, width)
+        most = torch.full((height, width), -torch.inf, device=masks.device)
+        owner = torch.full((height, width), -1, device=masks.device)
+        for number, (mask, (x, y)) in enumerate(zip(masks, windows, strict=True)):
+            claimed = _sample(claims[number], boxes[number], x, y)
+            wins = mask[y, x] & (claimed > most[y, x])
+            most[y, x] = torch.where(wins, claimed, most[y, x])
+            owner[y, x].masked_fill_(wins, number)
+        for number, (mask, (x, y)) in enumerate(zip(masks, windows, strict=True)):
+            mask[y, x] &= owner[y, x] == number
         return BitMasks(masks)
 
 
-def _sample(claims: Tensor, boxes: Boxes, points: Tensor) -> Tensor:
-    """Bilinear claims of all regions at points (P, 2) of the image: (R, P)."""
-    first, last = boxes.tensor[:, None].split(2, dim=2)
-    grid = 2 * (points - first) / (last - first) - 1
+def _windows(boxes: Tensor, side: int, height: int, width: int) -> list[tuple[slice, slice]]:
+    """Columns and rows of the image that the mask of each box may reach into: half a cell further
+    than the box."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / (2 * side)
+    first = (boxes[:, :2] - half).floor().clamp(min=0).long()
+    last = (boxes[:, 2:] + half).ceil().clamp(min=0).long()
+    return [
+        (slice(min(x0, width), min(x1, width)), slice(min(y0, height), min(y1, height)))
+        for (x0, y0), (x1, y1) in zip(first.tolist(), last.tolist(), strict=True)
+    ]
+
+
+def _sample(claims: Tensor, box: Tensor, columns: slice, rows: slice) -> Tensor:
+    """Bilinear claims (M, M) of the region in a box (4,), at some pixels of the image: (h, w)."""
+    x = torch.arange(columns.start, columns.stop, device=box.device) + 0.5
+    y = torch.arange(rows.start, rows.stop, device=box.device) + 0.5
+    if not (len(x) and len(y)):
+        return claims.new_zeros(len(y), len(x))
+    width, height = (box[2:] - box[:2]).unbind()
+    x, y = 2 * (x - box[0]) / width - 1, 2 * (y - box[1]) / height - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     sampled = F.grid_sample(
-        claims[:, None].float(), grid[:, None], padding_mode="border", align_corners=False
+        claims[None, None], grid[None], padding_mode="border", align_corners=False
     )
-    return sampled[:, 0, 0]
+    return sampled[0, 0]

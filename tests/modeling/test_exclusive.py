@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances, ROIMasks
 
-from semiconv_d2.modeling import exclusive
 from semiconv_d2.modeling.exclusive import ExclusiveMasks
 
 BOXES = torch.tensor([[2.0, 3.0, 30.0, 25.0], [14.0, 8.0, 44.0, 36.0], [10.0, 1.0, 25.0, 39.0]])
@@ -31,11 +31,34 @@ def test_contested_pixels_go_to_the_largest_claim_and_no_others_change():
         assert torch.equal(own[number], stock[number] & ~stronger)
 
 
-def test_pixels_are_looked_at_in_blocks(monkeypatch):
-    masks = ExclusiveMasks(torch.rand(3, 14, 14).sqrt(), torch.rand(3, 14, 14))
-    whole = paste(masks)
-    monkeypatch.setattr(exclusive, "_BLOCK", 7)
-    assert torch.equal(paste(masks), whole)
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_against_a_loop_over_pixels(threshold):
+    """Also where masks reach beyond their boxes, and boxes beyond the image."""
+    torch.manual_seed(0)
+    boxes = torch.cat([BOXES, torch.tensor([[-9.0, 20.0, 12.0, 60.0], [45.0, 2.0, 70.0, 9.0]])])
+    probabilities, claims = torch.rand(5, 7, 7).sqrt(), torch.rand(5, 7, 7)
+    stock = ROIMasks(probabilities).to_bitmasks(Boxes(boxes), 40, 50, threshold).tensor
+    own = ExclusiveMasks(probabilities, claims).to_bitmasks(Boxes(boxes), 40, 50, threshold).tensor
+    expected = torch.zeros_like(stock)
+    for y in range(40):
+        for x in range(50):
+            there = stock[:, y, x].nonzero()[:, 0].tolist()
+            if there:
+                found = [claim_at(claims[i], boxes[i], x + 0.5, y + 0.5) for i in there]
+                expected[there[found.index(max(found))], y, x] = True
+    assert (stock.sum(dim=0) > 1).sum() > 100
+    assert torch.equal(own, expected)
+
+
+def claim_at(claims, box, x, y) -> float:
+    """Bilinear, from the nearest cells."""
+    x0, y0, x1, y1 = box.tolist()
+    u, v = ((x - x0) / (x1 - x0) * 7 - 0.5), ((y - y0) / (y1 - y0) * 7 - 0.5)
+    u, v = min(max(u, 0), 6), min(max(v, 0), 6)
+    i, j = min(int(v), 5), min(int(u), 5)
+    top = claims[i, j] * (1 - (u - j)) + claims[i, j + 1] * (u - j)
+    bottom = claims[i + 1, j] * (1 - (u - j)) + claims[i + 1, j + 1] * (u - j)
+    return float(top * (1 - (v - i)) + bottom * (v - i))
 
 
 def test_claims_are_compared_where_the_pixels_are():
