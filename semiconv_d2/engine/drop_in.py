@@ -126,17 +126,16 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     return rows
 
 
-def redraw_comparison(cfg: CfgNode, folder: Path, path: Path) -> None:
-    """The picture again, from the checkpoints that `compare_drop_in` has left in its folder.
+def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
+    """The picture of a comparison, from two checkpoints.
 
     Args:
         cfg: of the semi-convolutional model.
     """
-    stock = _changed(cfg, *STOCK)
-    models = {}
-    for name, one, part in (("stock Mask R-CNN", stock, "stock"), ("SemiConv", cfg, "semiconv")):
-        weights = str(folder / part / "model_final.pth")
-        models[name] = _load(_changed(one, "MODEL.WEIGHTS", weights))
+    models = {
+        "stock Mask R-CNN": _load(_changed(cfg, *STOCK, "MODEL.WEIGHTS", str(stock))),
+        "SemiConv": _load(_changed(cfg, "MODEL.WEIGHTS", str(semiconv))),
+    }
     _draw(cfg, models, path)
 
 

@@ -19,11 +19,14 @@ from .coloring_views import view_colorings
 from .cost import PHASES, setting_of
 from .documents import fill_tables
 from .dots import draw_results
-from .drop_in import redraw_comparison
+from .drop_in import draw_twins
 from .setup import load_config
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
-BBBC010_TWINS = Path("output/bbbc010_small")
+BBBC010_TWINS = [
+    Path("output/experiments/bbbc010", name, "seed_1", "model_final.pth")
+    for name in ("stock", "ours")
+]
 
 
 class FigureFile(NamedTuple):
@@ -74,8 +77,8 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
     return [
         FigureFile(
             ["bbbc010.png"],
-            [*(BBBC010_TWINS / m / "model_final.pth" for m in ("stock", "semiconv")), data],
-            "make bbbc010 BBBC010=PATH/TO/BBBC010",
+            [*BBBC010_TWINS, data],
+            "python tools/experiments.py configs/experiments/bbbc010.yaml",
             _draw_bbbc010_twins,
         ),
         FigureFile(
@@ -155,7 +158,7 @@ def _draw_costs(content: Path, path: Path) -> None:
 
 def _draw_bbbc010_twins(output: Path) -> None:
     cfg = load_config(get_config_file("bbbc010_small_semiconv"))
-    redraw_comparison(cfg, BBBC010_TWINS, output / "bbbc010.png")
+    draw_twins(cfg, *BBBC010_TWINS, output / "bbbc010.png")
 
 
 def _draw_bbbc010(output: Path) -> None:

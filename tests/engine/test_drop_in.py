@@ -10,7 +10,7 @@ from PIL import Image
 
 import semiconv_d2
 from semiconv_d2.engine import load_config
-from semiconv_d2.engine.drop_in import Row, format_rows, time_per_image
+from semiconv_d2.engine.drop_in import Row, draw_twins, format_rows, time_per_image
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def stock_checkpoint(tmp_path):
     return path
 
 
-def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
+def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_folder, tmp_path):
     output = tmp_path / "out"
     status, out, err = run_tool(
         "tools/drop_in.py", "--config-file", "configs/demo_semiconv.yaml", "--output", output,
@@ -54,6 +54,16 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, tmp_path):
     assert len({len(line) for line in table.splitlines()}) == 1  # aligned
     picture = np.asarray(Image.open(output / "comparison.png"))
     assert picture.std() > 10
+    data = datasets_folder / "synthetic_worms"
+    cfg = load_config(
+        "configs/demo_semiconv.yaml",
+        [*map(str, quick), "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0",
+         "OWN_DATA.TEST_JSON", str(data / "val.json"),
+         "OWN_DATA.TEST_IMAGES", str(data / "images")],
+    )  # fmt: skip
+    weights = [output / name / "model_final.pth" for name in ("stock", "semiconv")]
+    draw_twins(cfg, *weights, tmp_path / "again.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), picture)
     assert "[5/9]" in err
 
 
