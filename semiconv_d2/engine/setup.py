@@ -102,7 +102,7 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
     eval_only = getattr(args, "eval_only", False)
-    check_weights(cfg, args.resume, needed=eval_only)
+    check_weights(cfg, args.resume)
     check_datasets(cfg)
     if not eval_only:
         check_writers(cfg)

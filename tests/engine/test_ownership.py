@@ -120,7 +120,7 @@ def test_the_tool(run_tool, tmp_path, configs):
 def test_the_tool_says_what_is_missing(run_tool, tmp_path, configs):
     for overrides, message in (
         (("DATASETS.TEST", "('unheard_of',)"), "error: The dataset unheard_of is not registered"),
-        (("MODEL.WEIGHTS", ""), "error: MODEL.WEIGHTS is empty"),
+        (("MODEL.WEIGHTS", ""), "no model to measure"),
     ):
         status, _, err = run_tool("tools/ownership.py", "--config-file", SEMICONV, *overrides)
         assert status == 1
