@@ -26,12 +26,7 @@ def main():
         sys.exit(f"error: there is no checkpoint {source}")
     content = torch.load(source, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or "model" not in content:
-        found = (
-            ", ".join(list(content)[:3]) if isinstance(content, dict) else type(content).__name__
-        )
-        sys.exit(
-            f"error: {source} is no checkpoint of Detectron2, with weights under 'model': {found}"
-        )
+        sys.exit(f"error: {source} is no checkpoint of Detectron2, with weights under 'model'")
     weights = content["model"]
     if arguments.half:
         weights = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}
