@@ -25,7 +25,6 @@ from semiconv_d2.engine import (
     register_own_data,
     show_messages,
 )
-from semiconv_d2.engine.setup import check_weights
 
 
 def main(cfg, args):
@@ -61,7 +60,6 @@ if __name__ == "__main__":
     try:
         # Checked before there are several processes, whose errors nobody wants to read.
         config = load_checked_config(arguments)
-        check_weights(config, arguments.resume, needed=arguments.eval_only)
         launch(
             main,
             arguments.num_gpus,

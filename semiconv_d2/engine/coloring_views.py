@@ -23,7 +23,7 @@ from ..ops import segment_means
 from ..visualization.coloring import ColoringView, Meeting, draw_centres, draw_colorings
 from ..visualization.embedding import principal_colours
 from .records import record_masks
-from .setup import ConfigError
+from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
 
 
@@ -38,7 +38,8 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
         count: images in each of the first two pictures.
 
     Raises:
-        ConfigError: it is another model, mixes nothing, or the dataset has no instance.
+        ConfigError: it is another model, mixes nothing, or the dataset has no instance; see
+            `check_evaluation` too.
     """
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         raise ConfigError(
@@ -50,10 +51,7 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
             f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: there is no place where the "
             "embeddings of an instance meet."
         )
-    if not cfg.DATASETS.TEST:
-        raise ConfigError("DATASETS.TEST is empty: there is no image to look at.")
-    if not cfg.MODEL.WEIGHTS:
-        raise ConfigError("MODEL.WEIGHTS is empty: an untrained model sees nothing.")
+    check_evaluation(cfg)
     model = build_model(cfg).eval()
     DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
 

@@ -26,7 +26,7 @@ from ..data.geometry import CONTACT, contact
 from ..modeling import SemiConvMixin
 from ..ops import seed_embedding
 from .records import record_masks
-from .setup import ConfigError
+from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
 
 THRESHOLD = 0.5  # of the masks' probabilities
@@ -71,12 +71,9 @@ def measure_ownership(cfg: CfgNode) -> Ownership:
     """Measures MODEL.WEIGHTS on the first test dataset.
 
     Raises:
-        ConfigError: there are no weights, no test dataset, or no boxes with masks in the model.
+        ConfigError: see `check_evaluation`; or the model has no boxes with masks.
     """
-    if not cfg.MODEL.WEIGHTS:
-        raise ConfigError("MODEL.WEIGHTS is empty: there is no model to measure.")
-    if not cfg.DATASETS.TEST:
-        raise ConfigError("DATASETS.TEST is empty: there is nothing to measure on.")
+    check_evaluation(cfg)
     model = build_model(cfg).eval()
     if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
         raise ConfigError(f"{type(model).__name__} has no masks of regions: take a Mask R-CNN.")

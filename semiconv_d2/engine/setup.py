@@ -95,19 +95,23 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
     takes no time worth speaking of.
 
     Raises:
-        ConfigError: see `load_config`, `check_architecture`, `check_weights`, `check_datasets` and
-            `check_writers`.
+        ConfigError: see `load_config`, `check_architecture`, `check_weights`, `check_evaluation`,
+            `check_datasets` and `check_writers`.
         DatasetError: a dataset is missing or broken.
     """
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
     eval_only = getattr(args, "eval_only", False)
-    check_weights(cfg, args.resume)
-    check_datasets(cfg)
-    if not eval_only:
+    if eval_only:
+        check_evaluation(cfg, args.resume)
+    else:
+        check_weights(cfg, args.resume)
         check_writers(cfg)
+    # Without a number of classes the training data tell it, also of a model that is evaluated.
+    train = not eval_only or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0
+    check_datasets(cfg, train)
     cfg.defrost()
-    adapt_to_data(cfg, train=not eval_only)
+    adapt_to_data(cfg, train)
     cfg.freeze()
     return cfg
 
@@ -175,6 +179,13 @@ def check_weights(cfg: CfgNode, resume: bool, needed: bool = False) -> None:
     )
 
 
+def check_evaluation(cfg: CfgNode, resume: bool = False) -> None:
+    """Raises `ConfigError` where there is no model to evaluate, or nothing to evaluate it on."""
+    check_weights(cfg, resume, needed=True)
+    if not cfg.DATASETS.TEST:
+        raise ConfigError("DATASETS.TEST is empty: there is nothing to evaluate the model on.")
+
+
 def register_own_data(cfg: CfgNode) -> None:
     """Registers the files of OWN_DATA under the names of their JSON, in this process.
 
@@ -198,9 +209,13 @@ def register_own_data(cfg: CfgNode) -> None:
             register(json_file, json_file, images)
 
 
-def check_datasets(cfg: CfgNode) -> None:
+def check_datasets(cfg: CfgNode, train: bool = True) -> None:
     """Raises `ConfigError` where a dataset is not registered or cannot be evaluated or measured,
-    and whatever reading it raises where its annotations are missing."""
+    and whatever reading it raises where its annotations are missing.
+
+    Args:
+        train: whether the datasets to train with are looked at too.
+    """
     try:
         check_measures(cfg.EVALUATION.MEASURES)
     except MeasureError as error:
@@ -216,7 +231,7 @@ def check_datasets(cfg: CfgNode) -> None:
             f"EVALUATION.THRESHOLD_DATASET is {threshold}, which is tested on: a score that is "
             "chosen there flatters the model."
         )
-    for name in _all_datasets(cfg):
+    for name in _all_datasets(cfg, train):
         if name not in DatasetCatalog:
             raise ConfigError(
                 f"The dataset {name} is not registered. Registered by this package: "
@@ -249,7 +264,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         DatasetError: a dataset has defects that training or evaluation would trip over.
     """
     classes: dict[str, list[str]] = {}
-    for name in _all_datasets(cfg, train or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0):
+    for name in _all_datasets(cfg, train):
         metadata = MetadataCatalog.get(name)
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
         if not json_file:
@@ -270,7 +285,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
     _fit_classes(cfg, classes)
 
 
-def _all_datasets(cfg: CfgNode, train: bool = True) -> list[str]:
+def _all_datasets(cfg: CfgNode, train: bool) -> list[str]:
     names = [*(cfg.DATASETS.TRAIN if train else ()), *cfg.DATASETS.TEST]
     if cfg.EVALUATION.THRESHOLD_DATASET:
         names.append(cfg.EVALUATION.THRESHOLD_DATASET)

@@ -89,14 +89,14 @@ def test_images_without_foreground_and_filled_with_it(run_tool, extremes, tmp_pa
         ("configs/demo_semiconv.yaml", (), "only InstanceColoring"),
         (CONFIG, ("MODEL.SEMICONV.MIXING", "none"), "MODEL.SEMICONV.MIXING is 'none'"),
         (CONFIG, ("MODEL.WEIGHTS", "gone.pth"), "MODEL.WEIGHTS is gone.pth"),
-        (CONFIG, (), "MODEL.WEIGHTS is empty"),
+        (CONFIG, ("MODEL.WEIGHTS", ""), "MODEL.WEIGHTS is empty"),
         (CONFIG, ("DATASETS.TEST", "()"), "DATASETS.TEST is empty"),
     ],
 )
 def test_what_cannot_be_drawn_says_so_in_one_line(run_tool, tmp_path, config, overrides, message):
     status, _, err = run_tool(
         "tools/view_coloring.py", "--config-file", config, "--output", tmp_path / "out",
-        "--opts", "MODEL.WEIGHTS", "", *overrides,
+        "--opts", *overrides,
     )  # fmt: skip
     assert status == 1
     assert message in err

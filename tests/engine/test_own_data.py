@@ -275,7 +275,21 @@ def test_broken_data_are_refused_before_training(worms, tmp_path):
     broken = [*own(worms), "OWN_DATA.TRAIN_JSON", str(tmp_path / "broken.json")]
     with pytest.raises(DatasetError, match=r"1 error: annotation 4 .*--fix.*check_dataset\.py"):
         load(broken)
-    load([*broken[2:4], *own(worms)[4:], "DATASETS.TRAIN", "()"], eval_only=True)
+
+
+def test_a_model_is_evaluated_without_the_data_it_was_trained_on(worms, tmp_path):
+    weights = tmp_path / "model.pth"
+    weights.touch()
+    model = ["MODEL.WEIGHTS", str(weights), "MODEL.ROI_HEADS.NUM_CLASSES", "1"]
+    test = ["OWN_DATA.TEST_IMAGES", str(worms / "images"), *own(worms)[4:]]
+    images = ["OWN_DATA.TRAIN_IMAGES", str(worms / "images")]
+    for gone in ([*images, "OWN_DATA.TRAIN_JSON", "gone.json"], ["DATASETS.TRAIN", "('gone',)"]):
+        cfg = load([*model, *test, *gone], eval_only=True)
+        assert list(cfg.DATASETS.TEST) == [str(worms / "val.json")]
+        with pytest.raises(ValueError, match=r"gone"):
+            load([*model, *test, *gone])
+    with pytest.raises(ConfigError, match=r"DATASETS\.TEST is empty"):
+        load([*model, *own(worms)[:4]], eval_only=True)
 
 
 def test_two_test_datasets_keep_their_results_apart(worms):

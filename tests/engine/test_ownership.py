@@ -94,8 +94,8 @@ def test_the_table_holds_means_by_contact():
 
 def test_what_cannot_be_measured_is_said(configs):
     for key, value, message in (
-        ("MODEL.WEIGHTS", "", "no model to measure"),
-        ("DATASETS.TEST", "()", "nothing to measure on"),
+        ("MODEL.WEIGHTS", "", "MODEL.WEIGHTS is empty"),
+        ("DATASETS.TEST", "()", "DATASETS.TEST is empty"),
     ):
         cfg = configs["stock"].clone()
         cfg.defrost()
@@ -120,7 +120,7 @@ def test_the_tool(run_tool, tmp_path, configs):
 def test_the_tool_says_what_is_missing(run_tool, tmp_path, configs):
     for overrides, message in (
         (("DATASETS.TEST", "('unheard_of',)"), "error: The dataset unheard_of is not registered"),
-        (("MODEL.WEIGHTS", ""), "no model to measure"),
+        (("MODEL.WEIGHTS", ""), "MODEL.WEIGHTS is empty"),
     ):
         status, _, err = run_tool("tools/ownership.py", "--config-file", SEMICONV, *overrides)
         assert status == 1

@@ -172,6 +172,8 @@ def test_the_package_is_only_needed_to_train(without_wandb, eval_only, datasets_
     overrides += own(datasets_folder)
     args = default_argument_parser().parse_args([*arguments, *overrides])
     if eval_only:
+        args.opts += ["MODEL.WEIGHTS", str(tmp_path / "model.pth")]
+        (tmp_path / "model.pth").touch()
         load_checked_config(args)
     else:
         with pytest.raises(ConfigError, match="pip install wandb"):
