@@ -120,6 +120,9 @@ def check_architecture(cfg: CfgNode) -> None:
     """Raises `ConfigError` where a model is asked for what it cannot do, or would not."""
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         check_mask_options(cfg)
+        for key in ("MASK_SCORE", "EXCLUSIVE_MASKS"):
+            if cfg.TEST.AUG.ENABLED and cfg.MODEL.SEMICONV[key]:
+                logger.warning("Test-time augmentation ignores MODEL.SEMICONV.%s.", key)
         return
     if cfg.TEST.AUG.ENABLED:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Detectron2's trainer with the plugin's evaluation and optimizer."""
+"""Detectron2's trainer with the plugin's evaluation, writers and quarter turns."""
 
 from __future__ import annotations
 

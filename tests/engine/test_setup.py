@@ -135,3 +135,13 @@ def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them():
     with pytest.raises(ConfigError, match="MASK_SCORE is True, and StandardROIHeads"):
         check_architecture(cfg)
     check_architecture(load_config(VOC, STOCK_HEADS))
+
+
+def test_options_of_masks_that_augmentation_ignores_are_told(caplog):
+    keys = ["MODEL.SEMICONV.MASK_SCORE", "True", "TEST.AUG.ENABLED"]
+    with caplog.at_level(logging.WARNING):
+        check_architecture(load_config(VOC, [*keys, "False"]))
+        assert "ignores" not in caplog.text
+        check_architecture(load_config(VOC, [*keys, "True"]))
+    assert "Test-time augmentation ignores MODEL.SEMICONV.MASK_SCORE." in caplog.text
+    assert "EXCLUSIVE_MASKS" not in caplog.text
