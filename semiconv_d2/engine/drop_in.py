@@ -248,7 +248,7 @@ def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
     results = evaluate(cfg, model, output)
     kernel = getattr(model.roi_heads, "seed_kernel", None)
     rescores = kernel is not None and kernel.rescore
-    gain = None if not rescores else 1.0 if kernel.gain is None else kernel.gain.item()
+    gain = None if not rescores else 1.0 if kernel.gain is None else kernel.gain().item()
     return Row(
         name,
         results["AP"],

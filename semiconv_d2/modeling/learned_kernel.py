@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from ..ops import KERNELS, scale_gradient
+from ..ops import KERNELS
 from ..ops.choices import check_choice, check_positive
+from .learned_scalar import LearnedScalar
 
 
 class LearnedKernel(nn.Module):
     """Learns σ of equation (9), or of (7).
 
-    The parameter is log σ/σ₀, with σ₀ the σ at the start, so that the weight decay of whatever
+    What is learned is log σ/σ₀, with σ₀ the σ at the start, so that the weight decay of whatever
     optimizer is used pulls σ back to σ₀ and not to 1.
     """
 
@@ -25,12 +26,11 @@ class LearnedKernel(nn.Module):
         """
         super().__init__()
         check_positive("SIGMA_INIT", sigma_init)
-        self.lr_factor = check_positive("LR_FACTOR", lr_factor)
         self.kernel = check_choice("KERNEL", kernel, KERNELS)
         self.register_buffer("sigma_init", torch.tensor(float(sigma_init)))
-        self.log_sigma_ratio = nn.Parameter(torch.zeros(()))
+        self.log_sigma_ratio = LearnedScalar(lr_factor)
 
     @property
     def sigma(self) -> Tensor:
         """σ, a scalar in coordinate units."""
-        return self.sigma_init * scale_gradient(self.log_sigma_ratio, self.lr_factor).exp()
+        return self.sigma_init * self.log_sigma_ratio().exp()

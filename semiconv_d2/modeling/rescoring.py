@@ -20,7 +20,6 @@ from ..ops import (
     mask_weights,
     mix,
     region_coordinates,
-    scale_gradient,
     seed_embedding,
     seed_log_kernel,
     seed_weights,
@@ -30,6 +29,7 @@ from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
 from .competition import Rivals
 from .learned_kernel import LearnedKernel
+from .learned_scalar import LearnedScalar
 from .regions import index_boxes
 
 COORD_UNITS = ("stride", "pixel")
@@ -181,9 +181,9 @@ class SeedKernel(LearnedKernel):
         self.seed_rounds = seed_rounds
         self.rescore = rescore
         learned = check_choice("GAIN", gain, GAINS) == "learned"
-        self.gain = nn.Parameter(torch.zeros(())) if learned and rescore else None
+        self.gain = LearnedScalar(lr_factor) if learned and rescore else None
         # log b − log b₀, as σ from σ₀: weight decay pulls it back to where it started.
-        self.log_background_ratio = nn.Parameter(torch.zeros(())) if competition else None
+        self.log_background_ratio = LearnedScalar(lr_factor) if competition else None
 
     @property
     def competes(self) -> bool:
@@ -204,19 +204,20 @@ class SeedKernel(LearnedKernel):
                 competition; without it the background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
-        odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
+        compare = self._comparison(embedding, find_rivals)
+        odds = compare(seed_embedding(weights, embedding))
         if not self.rescore:
             return RescoredMasks(logits, weights, odds, logits)
+        gain = None if self.gain is None else self.gain()
         for _ in range(self.seed_rounds - 1):
-            weights = mask_weights(self._rescore(logits, odds))
-            odds = self.compare(embedding, seed_embedding(weights, embedding), find_rivals)
-        return RescoredMasks(logits, weights, odds, self._rescore(logits, odds))
+            weights = mask_weights(self._rescore(logits, odds, gain))
+            odds = compare(seed_embedding(weights, embedding))
+        return RescoredMasks(logits, weights, odds, self._rescore(logits, odds, gain))
 
-    def _rescore(self, logits: Tensor, odds: Tensor) -> Tensor:
+    def _rescore(self, logits: Tensor, odds: Tensor, gain: Tensor | None) -> Tensor:
         evidence = nn.functional.logsigmoid(odds) if self.evidence == "log" else odds
-        if self.gain is None:
+        if gain is None:
             return logits + evidence
-        gain = scale_gradient(self.gain, self.lr_factor)
         return torch.addcmul(at_least_float32(logits), gain, evidence)
 
     def compare(
@@ -231,15 +232,25 @@ class SeedKernel(LearnedKernel):
             embedding, find_rivals: as in `forward`.
             seed: of each region, (R, D).
         """
-        sigma = self.sigma
-        log_k = seed_log_kernel(embedding, seed, sigma, self.kernel)
+        return self._comparison(embedding, find_rivals)(seed)
+
+    def _comparison(
+        self, embedding: Tensor, find_rivals: Callable[[Tensor], Rivals] | None
+    ) -> Callable[[Tensor], Tensor]:
+        """`compare`, from seeds on. σ and b are read once for all rounds: on a GPU an operation on
+        a scalar takes as long as one on a map."""
+        sigma, kernel = self.sigma, self.kernel
         if not self.competes:
-            return log_odds(log_k)
-        ratio = scale_gradient(self.log_background_ratio, self.lr_factor)
-        others = (LOG_BACKGROUND + ratio).exp()
-        if find_rivals:
-            rivals = find_rivals(seed)
-            others = others + summed_kernel(
-                embedding, rivals.seeds, rivals.weights, sigma, self.kernel
-            )
-        return log_k - others.log()
+            return lambda seed: log_odds(seed_log_kernel(embedding, seed, sigma, kernel))
+        background = (LOG_BACKGROUND + self.log_background_ratio()).exp()
+
+        def compare(seed: Tensor) -> Tensor:
+            log_k, others = seed_log_kernel(embedding, seed, sigma, kernel), background
+            if find_rivals:
+                rivals = find_rivals(seed)
+                others = others + summed_kernel(
+                    embedding, rivals.seeds, rivals.weights, sigma, kernel
+                )
+            return log_k - others.log()
+
+        return compare

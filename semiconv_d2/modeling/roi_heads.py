@@ -444,7 +444,7 @@ class SemiConvMixin:
         if (storage.iter + 1) % SCALAR_PERIOD == 0:
             storage.put_scalar("semiconv/sigma", kernel.sigma.detach())
             if kernel.gain is not None:
-                storage.put_scalar("semiconv/gain", kernel.gain.detach())
+                storage.put_scalar("semiconv/gain", kernel.gain().detach())
         if vis_period > 0 and storage.iter % vis_period == 0 and len(own):
             tiles = draw_regions(
                 masks.logits.detach().sigmoid(),

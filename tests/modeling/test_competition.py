@@ -40,7 +40,7 @@ def distance(a, b) -> float:
 @pytest.mark.parametrize("evidence", ["log", "logit"])
 def test_shares_against_loops(evidence, rounds):
     kernel = SeedKernel(sigma_init=2.0, gain="fixed", evidence=evidence, seed_rounds=rounds)
-    torch.nn.init.constant_(kernel.log_background_ratio, 0.4)
+    kernel.log_background_ratio.set(0.4)
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
     rivals = Rivals(torch.randn(2, 3, 4), torch.tensor([[1.0, 0.5, 0.0], [0.25, 0.0, 0.0]]))
     masks = kernel(logits, embedding, lambda seed: rivals)
@@ -71,7 +71,7 @@ def test_shares_against_loops(evidence, rounds):
 def test_a_pixel_goes_to_the_nearer_seed():
     """Two seeds on a line of pixels: the logit of the share changes its sign half-way."""
     kernel = SeedKernel(sigma_init=1.0, gain="fixed", seed_rounds=1)
-    torch.nn.init.constant_(kernel.log_background_ratio, -20.0)
+    kernel.log_background_ratio.set(-20.0)
     x = torch.arange(11.0)
     embedding = torch.stack([x, torch.zeros(11)])[None, :, None].expand(1, 2, 11, 11)
     logits = torch.where(x == 2, 50.0, 0.0).expand(1, 11, 11)  # the seed is at 2
@@ -95,7 +95,7 @@ def test_gradients_are_finite_and_reach_the_rivals():
     assert embedding.grad.isfinite().all()
     assert seeds.grad[0, 0].any()
     assert not seeds.grad[0, 1].any()
-    assert kernel.log_background_ratio.grad.isfinite()
+    assert kernel.log_background_ratio.units.grad.isfinite()
 
 
 def test_origins_put_all_regions_into_one_frame():
@@ -228,7 +228,7 @@ def test_every_parameter_learns(make_model, make_batch, losses_of, counts, masks
     assert len(own) == 9
     assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
     if sum(counts) > 1:
-        assert model.roi_heads.seed_kernel.log_background_ratio.grad != 0
+        assert model.roi_heads.seed_kernel.log_background_ratio.units.grad != 0
 
 
 def test_regions_have_their_own_instances_as_no_rivals(make_model, make_batch, losses_of):
@@ -261,7 +261,7 @@ def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
     expected, found = predict(stock, batch), predict(model, batch)
     assert torch.equal(found[0].pred_masks, expected[0].pred_masks)
 
-    torch.nn.init.constant_(model.roi_heads.seed_kernel.gain, 1.0)
+    model.roi_heads.seed_kernel.gain.set(1.0)
     batch_image = model.preprocess_image(batch)
     with torch.no_grad():
         features = model.backbone(batch_image.tensor)
@@ -290,7 +290,7 @@ def test_levels_of_their_own_are_refused(make_cfg):
 
 def test_a_share_stays_below_one_however_far_the_background_is():
     kernel = SeedKernel(gain="fixed")
-    torch.nn.init.constant_(kernel.log_background_ratio, -40.0)
+    kernel.log_background_ratio.set(-40.0)
     embedding = torch.zeros(1, 2, 3, 3, requires_grad=True)
     masks = kernel(torch.zeros(1, 3, 3), embedding)
     assert (masks.log_kernel <= 0).all()

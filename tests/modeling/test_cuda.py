@@ -43,7 +43,7 @@ def heads(request, make_model):
     on_cpu = make_model(*request.param)
     torch.nn.init.normal_(on_cpu.roi_heads.mask_head.predictor.weight, std=0.3)
     if on_cpu.roi_heads.seed_kernel.gain is not None:
-        torch.nn.init.constant_(on_cpu.roi_heads.seed_kernel.gain, 0.5)
+        on_cpu.roi_heads.seed_kernel.gain.set(0.5)
     on_gpu = make_model(*request.param, *GPU, like=on_cpu)
     return on_cpu.roi_heads, on_gpu.roi_heads
 

@@ -22,7 +22,7 @@ def test_rescored_logits_against_loops(evidence, gain):
     factor = 1.0
     if gain == "learned":
         factor = 0.7
-        torch.nn.init.constant_(kernel.gain, factor)
+        kernel.gain.set(factor)
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
     masks = kernel(logits, embedding)
     for r in range(2):
@@ -84,7 +84,7 @@ def test_without_rescoring_logits_stay_and_there_is_no_gain():
     kernel = SeedKernel(gain="learned", rescore=False, competition=False)
     logits = torch.randn(2, 3, 3)
     assert kernel(logits, torch.randn(2, 4, 3, 3)).rescored is logits
-    assert [name for name, _ in kernel.named_parameters()] == ["log_sigma_ratio"]
+    assert [name for name, _ in kernel.named_parameters()] == ["log_sigma_ratio.units"]
 
 
 @pytest.mark.parametrize("mixing", ["additive", "none"])

@@ -539,7 +539,7 @@ def test_tracing_serves_other_sizes_and_no_boxes(make_model, competition):
     options = ("MODEL.ROI_HEADS.NUM_CLASSES", 3, *(() if competition else ASSIGNED))
     heads = make_model(*options).roi_heads.eval().requires_grad_(False)
     torch.nn.init.normal_(heads.mask_head.predictor.weight)
-    torch.nn.init.constant_(heads.seed_kernel.gain, 1.0)
+    heads.seed_kernel.gain.set(1.0)
 
     class MaskBranch(torch.nn.Module):
         def forward(self, p2, p3, p4, p5, boxes, classes):
@@ -729,7 +729,7 @@ def storage_after(model, batch, iteration):
 def test_sigma_and_gain_go_to_the_event_storage(make_model, make_batch):
     model, batch = make_model(*LEARNED), make_batch(2)
     with torch.no_grad():
-        model.roi_heads.seed_kernel.gain.fill_(0.25)
+        model.roi_heads.seed_kernel.gain.set(0.25)
     latest = storage_after(model, batch, 19).latest()
     assert latest["semiconv/sigma"][0] == pytest.approx(model.roi_heads.seed_kernel.sigma.item())
     assert latest["semiconv/gain"][0] == 0.25
@@ -800,7 +800,7 @@ def test_mask_score_is_the_expected_iou_of_the_mask(make_model, make_batch, pred
 
 def test_mask_scores_are_made_once_and_boxes_may_come_without_scores(make_model, make_batch):
     model = make_model("MODEL.SEMICONV.MASK_SCORE", True).eval()
-    torch.nn.init.constant_(model.roi_heads.seed_kernel.gain, 1.0)
+    model.roi_heads.seed_kernel.gain.set(1.0)
     with torch.no_grad():
         [found] = model.inference(make_batch(2), do_postprocess=False)
         features = model.backbone(model.preprocess_image(make_batch(2)).tensor)
