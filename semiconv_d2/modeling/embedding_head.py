@@ -5,7 +5,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 from ..ops import scale_gradient
-from ..ops.choices import check_positive
+from .learning_rate import FastConv2d
 
 
 class EmbeddingHead(nn.Module):
@@ -34,9 +34,8 @@ class EmbeddingHead(nn.Module):
             hidden_layers: the 1×1 convolution, and 3×3 ones after it; none where `hidden_dim` is 0.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps.
-            lr_factor: factor on the gradient of the subnet's own weights. With stochastic gradient
-                descent, momentum or not, it is one on their learning rate, whatever trainer and
-                optimizer are used; Adam does not see it.
+            lr_factor: how much faster the subnet's own weights learn than those of other layers,
+                with stochastic gradient descent or Adam.
         """
         super().__init__()
         if embedding_dim < 2:
@@ -47,41 +46,42 @@ class EmbeddingHead(nn.Module):
         if hidden_layers < 1:
             raise ValueError(f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1.")
         self.gradient_scale = gradient_scale
-        self.lr_factor = check_positive("LR_FACTOR", lr_factor)
         if hidden_dim:
-            self.hidden = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
+            self.hidden = FastConv2d(in_channels, hidden_dim, kernel_size=1)
             self.relu = nn.ReLU(inplace=True)
-            self.embedding = nn.Conv2d(hidden_dim, embedding_dim, kernel_size=3, padding=1)
+            self.embedding = FastConv2d(hidden_dim, embedding_dim, kernel_size=3, padding=1)
             weight_init.c2_msra_fill(self.hidden)
         else:
             self.hidden = self.relu = nn.Identity()
-            self.embedding = nn.Conv2d(in_channels, embedding_dim, kernel_size=1)
+            self.embedding = FastConv2d(in_channels, embedding_dim, kernel_size=1)
         deeper = hidden_dim and hidden_layers > 1
         self.deeper = _deeper(hidden_dim, hidden_layers - 1) if deeper else None
         nn.init.normal_(self.embedding.weight, std=0.001)
         nn.init.zeros_(self.embedding.bias)
+        for layer in self.modules():
+            if isinstance(layer, FastConv2d):
+                layer.learn_faster(lr_factor)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level."""
-        scale = self.gradient_scale / self.lr_factor
-        hidden = [self.relu(self.hidden(scale_gradient(x, scale))) for x in features]
+        hidden = [self.relu(self.hidden(scale_gradient(x, self.gradient_scale))) for x in features]
         if self.deeper is not None:
             hidden = [self.deeper(x) for x in hidden]
-        return [scale_gradient(self._embed(x), self.lr_factor) for x in hidden]
+        return [self._embed(x) for x in hidden]
 
     def _embed(self, hidden: Tensor) -> Tensor:
         """The last layer. At test on the CPU, where convolutions to few channels are slow, by
         `shifted_convolution`; tracing would take the sizes that it needs for constants."""
         quick = hidden.device.type == "cpu" and not torch.is_grad_enabled()
         if quick and self.embedding.kernel_size == (3, 3) and not torch.jit.is_tracing():
-            return shifted_convolution(hidden, self.embedding.weight, self.embedding.bias)
+            return shifted_convolution(hidden, *self.embedding.kernel())
         return self.embedding(hidden)
 
 
 def _deeper(dim: int, layers: int) -> nn.Sequential:
     parts = nn.Sequential()
     for _ in range(layers):
-        convolution = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
+        convolution = FastConv2d(dim, dim, kernel_size=3, padding=1)
         weight_init.c2_msra_fill(convolution)
         parts.extend([convolution, nn.ReLU(inplace=True)])
     return parts

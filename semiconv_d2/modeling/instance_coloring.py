@@ -36,7 +36,6 @@ from .clustering import DECODER_REGISTRY, Pixels, Segment, decode
 from .embedding_head import EmbeddingHead
 from .ground_truth import count_masks
 from .learned_kernel import LearnedKernel
-from .learning_rate import read_lr_factor
 from .rescoring import COORD_UNITS
 from .roi_heads import SCALAR_PERIOD, SHARED_PIXELS
 
@@ -211,7 +210,6 @@ class InstanceColoring(nn.Module):
                 hidden_dim=node.HIDDEN_DIM or channels,
                 num_classes=num_classes,
             )
-        lr_factor = read_lr_factor(cfg)
         return {
             "backbone": backbone,
             "in_feature": own.IN_FEATURE,
@@ -221,10 +219,10 @@ class InstanceColoring(nn.Module):
                 hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
-                lr_factor=lr_factor,
+                lr_factor=node.LR_FACTOR,
             ),
             "kernel": LearnedKernel(
-                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=lr_factor
+                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=node.LR_FACTOR
             ),
             "foreground_head": foreground_head,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ..ops import KERNELS
 from ..ops.choices import check_choice, check_positive
-from .learned_scalar import LearnedScalar
+from .learning_rate import LearnedScalar
 
 
 class LearnedKernel(nn.Module):

@@ -1,21 +1,90 @@
-"""MODEL.SEMICONV.LR_FACTOR."""
+"""MODEL.SEMICONV.LR_FACTOR: the plugin's parameters learn faster than those of the model that it is
+attached to, whatever trainer and optimizer there are.
 
-import logging
+Such a parameter counts in units: what is computed with is the parameter times its unit, u. Adam
+moves every parameter by about its learning rate, so that with a unit of 10 what is computed with
+moves ten times as far. Gradient descent would move it u² times as far; the gradient is scaled so
+that the two agree, and stays as large as any other, so that clipping does no harm.
+"""
 
-from detectron2.config import CfgNode
+from __future__ import annotations
 
-logger = logging.getLogger(__name__)
+import torch
+from torch import Tensor, nn
+
+from ..ops.choices import check_positive
+
+SCALAR_UNIT = 30.0
+"""Beside the factor. A weight matters once it has moved by some hundredths; a gain has to get from
+0 to 1, which at a learning rate of 1e-4 would take Adam a thousand steps even ten times as fast."""
 
 
-def read_lr_factor(cfg: CfgNode) -> float:
-    """The `lr_factor` of `EmbeddingHead` and `LearnedKernel`. Says so where clipping undoes it."""
-    factor, clipping = cfg.MODEL.SEMICONV.LR_FACTOR, cfg.SOLVER.CLIP_GRADIENTS
-    if factor > 1 and clipping.ENABLED:
-        logger.warning(
-            "SOLVER.CLIP_GRADIENTS cuts gradients down to %g, also those that MODEL.SEMICONV."
-            "LR_FACTOR multiplies by %g: in training, the plugin's parameters learn less than that "
-            "much faster. For fine-tuning, SOLVER.CLIP_GRADIENTS.ENABLED False does.",
-            clipping.CLIP_VALUE,
-            factor,
-        )
-    return factor
+class _InUnits(nn.Module):
+    """Parameters that count in units. State dictionaries hold what is computed with, so that they
+    can be read with any other factor."""
+
+    unit, gradient_scale = 1.0, 1.0
+
+    @torch.no_grad()
+    def learn_faster(self, lr_factor: float, unit: float = 1.0) -> None:
+        """From now on by `lr_factor`; with Adam by `unit` besides. What is computed with stays."""
+        new = unit * check_positive("LR_FACTOR", lr_factor)
+        for parameter in self._parameters.values():
+            parameter *= self.unit / new
+        self.unit, self.gradient_scale = new, 1 / unit
+
+    def _value(self, parameter: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and parameter.requires_grad):
+            return parameter * self.unit
+        return _Scale.apply(parameter, self.unit, self.gradient_scale)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self._parameters:
+            destination[prefix + name] = destination[prefix + name] * self.unit
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for key in (prefix + name for name in self._parameters):
+            if key in state_dict:
+                state_dict[key] = state_dict[key] / self.unit
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class FastConv2d(_InUnits, nn.Conv2d):
+    """A convolution of stride 1 whose weights can learn faster than others."""
+
+    def kernel(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias, as they are computed with."""
+        return self._value(self.weight), self._value(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, *self.kernel(), padding=self.padding)
+
+
+class LearnedScalar(_InUnits):
+    """A number that starts at 0, such as a gain, or the logarithm of a ratio."""
+
+    def __init__(self, lr_factor: float):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+        self.learn_faster(lr_factor, SCALAR_UNIT)
+
+    def forward(self) -> Tensor:
+        """The number, a scalar."""
+        return self._value(self.value)
+
+    @torch.no_grad()
+    def set(self, value: float) -> None:
+        """Makes it another number."""
+        self.value.fill_(value / self.unit)
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, value_scale: float, gradient_scale: float) -> Tensor:
+        ctx.gradient_scale = gradient_scale
+        return x * value_scale
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.gradient_scale, None, None

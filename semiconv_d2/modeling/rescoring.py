@@ -29,7 +29,7 @@ from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
 from .competition import Rivals
 from .learned_kernel import LearnedKernel
-from .learned_scalar import LearnedScalar
+from .learning_rate import LearnedScalar
 from .regions import index_boxes
 
 COORD_UNITS = ("stride", "pixel")

@@ -35,7 +35,6 @@ from .ground_truth import (
     crop_masks,
     leave_out_shared,
 )
-from .learning_rate import read_lr_factor
 from .regions import index_boxes
 from .rescoring import RegionEmbedding, RescoredMasks, SeedKernel
 
@@ -192,7 +191,6 @@ class SemiConvMixin:
             sampling_ratio=cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO,
             pooler_type=cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE,
         )
-        lr_factor = read_lr_factor(cfg)
         return {
             "embedding_head": EmbeddingHead(
                 in_channels=shapes[0].channels,
@@ -200,7 +198,7 @@ class SemiConvMixin:
                 hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
-                lr_factor=lr_factor,
+                lr_factor=node.LR_FACTOR,
             ),
             "region_embedding": RegionEmbedding(
                 pooler=pooler, mixing=node.MIXING, coord_unit=node.COORD_UNIT
@@ -214,7 +212,7 @@ class SemiConvMixin:
                 seed=node.SEED,
                 seed_rounds=node.SEED_ROUNDS,
                 rescore=node.RESCORE,
-                lr_factor=lr_factor,
+                lr_factor=node.LR_FACTOR,
             )
             if use_kernel
             else None,

@@ -95,7 +95,7 @@ def test_gradients_are_finite_and_reach_the_rivals():
     assert embedding.grad.isfinite().all()
     assert seeds.grad[0, 0].any()
     assert not seeds.grad[0, 1].any()
-    assert kernel.log_background_ratio.units.grad.isfinite()
+    assert kernel.log_background_ratio.value.grad.isfinite()
 
 
 def test_origins_put_all_regions_into_one_frame():
@@ -228,7 +228,7 @@ def test_every_parameter_learns(make_model, make_batch, losses_of, counts, masks
     assert len(own) == 9
     assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
     if sum(counts) > 1:
-        assert model.roi_heads.seed_kernel.log_background_ratio.units.grad != 0
+        assert model.roi_heads.seed_kernel.log_background_ratio.value.grad != 0
 
 
 def test_regions_have_their_own_instances_as_no_rivals(make_model, make_batch, losses_of):

@@ -19,8 +19,8 @@ def test_a_shifted_convolution_is_a_convolution(side, size):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_test_and_training_agree(dtype):
     head = EmbeddingHead(in_channels=16, hidden_dim=32, embedding_dim=8)
-    nn.init.normal_(head.embedding.weight)
-    nn.init.normal_(head.embedding.bias)
+    nn.init.normal_(head.embedding.weight, std=0.1)
+    nn.init.normal_(head.embedding.bias, std=0.1)
     features = [torch.randn(2, 16, *size) for size in ((20, 27), (10, 14), (5, 7))]
     with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
         trained = head(features)

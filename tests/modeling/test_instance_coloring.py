@@ -329,9 +329,9 @@ def test_under_autocast_losses_and_instances_are_finite(make_coloring, make_batc
 
 
 def test_sigma_is_learned_only_where_something_teaches_it(make_coloring):
-    assert make_coloring().kernel.log_sigma_ratio.units.requires_grad
+    assert make_coloring().kernel.log_sigma_ratio.value.requires_grad
     fixed = make_coloring("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0)
-    assert not fixed.kernel.log_sigma_ratio.units.requires_grad
+    assert not fixed.kernel.log_sigma_ratio.value.requires_grad
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_without_rescoring_logits_stay_and_there_is_no_gain():
     kernel = SeedKernel(gain="learned", rescore=False, competition=False)
     logits = torch.randn(2, 3, 3)
     assert kernel(logits, torch.randn(2, 4, 3, 3)).rescored is logits
-    assert [name for name, _ in kernel.named_parameters()] == ["log_sigma_ratio.units"]
+    assert [name for name, _ in kernel.named_parameters()] == ["log_sigma_ratio.value"]
 
 
 @pytest.mark.parametrize("mixing", ["additive", "none"])

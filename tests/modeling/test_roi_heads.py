@@ -188,12 +188,10 @@ def test_the_paper_s_config_builds_the_paper_s_subnet():
     model = build_model(cfg)
     heads = model.roi_heads
     assert isinstance(heads, SemiConvROIHeads)
-    assert [type(m).__name__ for m in heads.embedding_head.children()] == [
-        "Conv2d",
-        "ReLU",
-        "Conv2d",
-    ]
-    first, _, second = heads.embedding_head.children()
+    first, between, second = heads.embedding_head.children()
+    assert isinstance(first, torch.nn.Conv2d)
+    assert isinstance(between, torch.nn.ReLU)
+    assert isinstance(second, torch.nn.Conv2d)
     assert (first.in_channels, first.out_channels, first.kernel_size) == (256, 256, (1, 1))
     assert (second.in_channels, second.out_channels, second.kernel_size) == (256, 8, (3, 3))
     assert len([m for m in model.modules() if isinstance(m, EmbeddingHead)]) == 1
