@@ -36,8 +36,9 @@ def test_what_it_is_worth_is_what_was_measured():
             measured = [v[key] for v in values]
             assert len(measured) == 3
             assert f"{mean(measured):.1f} ± {stdev(measured):.1f}" in line
-        [one_stage] = [r["values"] for r in from_the_start if r["variant"] == "one stage"]
-        assert line.endswith(f"| **{one_stage[key]:.1f}** |")
+        one_stage = {r["variant"]: f"{r['values'][key]:.1f}" for r in from_the_start}
+        assert len(one_stage) == len(from_the_start) == 2
+        assert line.endswith(f"| {one_stage['stock, one stage']} | **{one_stage['one stage']}** |")
 
 
 def test_what_one_command_makes_of_real_worms_is_what_was_measured():
