@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..ops.choices import check_positive
 
-SCALAR_UNIT = 30.0
-"""Beside the factor. A weight matters once it has moved by some hundredths; a gain has to get from
+SCALARS_BY_ADAM = 30.0
+"""Beside LR_FACTOR. A weight matters once it has moved by some hundredths; a gain has to get from
 0 to 1, which at a learning rate of 1e-4 would take Adam a thousand steps even ten times as fast."""
 
 
@@ -26,12 +26,13 @@ class _InUnits(nn.Module):
     unit, gradient_scale = 1.0, 1.0
 
     @torch.no_grad()
-    def learn_faster(self, lr_factor: float, unit: float = 1.0) -> None:
-        """From now on by `lr_factor`; with Adam by `unit` besides. What is computed with stays."""
-        new = unit * check_positive("LR_FACTOR", lr_factor)
+    def learn_faster(self, lr_factor: float, by_adam: float = 1.0) -> None:
+        """From now on `lr_factor` times as fast as others, and with Adam `by_adam` times that. What
+        is computed with stays."""
+        unit = check_positive("LR_FACTOR", lr_factor) * by_adam
         for parameter in self._parameters.values():
-            parameter *= self.unit / new
-        self.unit, self.gradient_scale = new, 1 / unit
+            parameter *= self.unit / unit
+        self.unit, self.gradient_scale = unit, 1 / by_adam
 
     def _value(self, parameter: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and parameter.requires_grad):
@@ -51,7 +52,10 @@ class _InUnits(nn.Module):
 
 
 class FastConv2d(_InUnits, nn.Conv2d):
-    """A convolution of stride 1 whose weights can learn faster than others."""
+    """A convolution of stride 1 whose weights can learn faster than others.
+
+    `weight` and `bias` are in units; `kernel` gives them as they are computed with.
+    """
 
     def kernel(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, as they are computed with."""
@@ -67,7 +71,7 @@ class LearnedScalar(_InUnits):
     def __init__(self, lr_factor: float):
         super().__init__()
         self.value = nn.Parameter(torch.zeros(()))
-        self.learn_faster(lr_factor, SCALAR_UNIT)
+        self.learn_faster(lr_factor, SCALARS_BY_ADAM)
 
     def forward(self) -> Tensor:
         """The number, a scalar."""
