@@ -4,7 +4,8 @@ attached to, whatever trainer and optimizer there are.
 Such a parameter counts in units: what is computed with is the parameter times its unit, u. Adam
 moves every parameter by about its learning rate, so that with a unit of 10 what is computed with
 moves ten times as far. Gradient descent would move it u² times as far; the gradient is scaled so
-that the two agree, and stays as large as any other, so that clipping does no harm.
+that the two agree. That of a weight is then as large as in any other layer, and clipping gradients
+does to it what it does there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..ops import scale_gradient
 from ..ops.choices import check_positive
 
 SCALARS_BY_ADAM = 30.0
@@ -32,12 +34,10 @@ class _InUnits(nn.Module):
         unit = check_positive("LR_FACTOR", lr_factor) * by_adam
         for parameter in self._parameters.values():
             parameter *= self.unit / unit
-        self.unit, self.gradient_scale = unit, 1 / by_adam
+        self.unit, self.gradient_scale = unit, lr_factor / unit**2
 
     def _value(self, parameter: Tensor) -> Tensor:
-        if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return parameter * self.unit
-        return _Scale.apply(parameter, self.unit, self.gradient_scale)
+        return scale_gradient(parameter, self.gradient_scale) * self.unit
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -52,7 +52,7 @@ class _InUnits(nn.Module):
 
 
 class FastConv2d(_InUnits, nn.Conv2d):
-    """A convolution of stride 1 whose weights can learn faster than others.
+    """A convolution whose weights can learn faster than others.
 
     `weight` and `bias` are in units; `kernel` gives them as they are computed with.
     """
@@ -62,7 +62,9 @@ class FastConv2d(_InUnits, nn.Conv2d):
         return self._value(self.weight), self._value(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.conv2d(x, *self.kernel(), padding=self.padding)
+        return nn.functional.conv2d(
+            x, *self.kernel(), self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 class LearnedScalar(_InUnits):
@@ -81,14 +83,3 @@ class LearnedScalar(_InUnits):
     def set(self, value: float) -> None:
         """Makes it another number."""
         self.value.fill_(value / self.unit)
-
-
-class _Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, value_scale: float, gradient_scale: float) -> Tensor:
-        ctx.gradient_scale = gradient_scale
-        return x * value_scale
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient * ctx.gradient_scale, None, None
