@@ -37,25 +37,26 @@ def _add_model(node: CfgNode) -> None:
     # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
     node.RESCORE = True
 
-    # What the paper does differently is in configs/voc_paper.yaml. What is said to cost AP does so
-    # on held-out wells of BBBC010, where these defaults are 9 AP above the stock model; below 2 AP
-    # it may be chance. Each is a row of docs/results.md, "Which part does it".
+    # What they do is in docs/method.md; the paper's values, as read here, are in
+    # configs/voc_paper.yaml. What is said to cost AP does so on held-out wells of BBBC010, where
+    # these defaults are 9 AP above the stock model; less than 3 AP may be chance, and ties. The
+    # rows are in docs/ablation.md.
 
     # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
-    # D, channels of the embedding; the first two are geometric. 2 costs 3.6 AP, 4 costs 0.6 and 16
-    # 0.9.
+    # D, channels of the embedding; the first two are geometric. 2 costs 3.6 AP; 4 and 16 tie.
     node.EMBEDDING_DIM = 8
-    # Channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the features. 256 gains
-    # nothing.
+    # Channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the features. 256
+    # ties.
     node.HIDDEN_DIM = 64
     # Layers before the last one: the 1×1 convolution, and 3×3 ones of HIDDEN_DIM channels after it.
-    # 1 costs 0.6 AP, 3 gains nothing.
+    # 1 and 3 tie.
     node.HIDDEN_LAYERS = 2
-    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses, which
-    # costs 2.1 AP; 0.01 costs 0.6, and 1 is as good.
+    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses. 0,
+    # 0.01 and 1 tie.
     node.GRADIENT_SCALE = 0.1
     # Learning rate of subnet and kernel, as a multiple of that of all else, with whatever trainer
-    # and optimizer. 1 costs 8.9 AP, 30 is as good.
+    # and optimizer; with Adam σ, gain and background learn 30 times as fast again. 1 costs 8.9 AP,
+    # 30 ties.
     node.LR_FACTOR = 10.0
 
     # --- The region's embedding Ψ = f(Φ, u).
@@ -63,10 +64,10 @@ def _add_model(node: CfgNode) -> None:
     # 7.1 AP.
     node.MIXING = "additive"
     # Unit of coordinates, distances and σ: "stride", that of the level a region is pooled from, or
-    # "pixel", which costs 2.4 AP.
+    # "pixel", which ties, with σ from 40.
     node.COORD_UNIT = "stride"
     # "finest": pooled always from the finest level; "assigned": from the one that the region's size
-    # assigns it to, as mask features are, which costs 1.6 AP without competition.
+    # assigns it to, as mask features are, which ties without competition.
     node.EMBEDDING_LEVELS = "finest"
     # Side of the pooled embedding. 0: that of the mask logits. Another number: where masks are
     # rescored the logits are resized to it, so that even a gain of 0 changes masks a little. 28 for
@@ -79,26 +80,26 @@ def _add_model(node: CfgNode) -> None:
     # Training always uses the soft one.
     node.SEED = "soft"
     # How often seeds are found. 1: from the mask logits, as in the paper. 2 or more: again, as the
-    # means over the masks that the last seeds have made. 1 costs 0.4 AP, 3 gains nothing.
+    # means over the masks that the last seeds have made. 1 and 3 tie.
     node.SEED_ROUNDS = 2
-    # "laplacian", equation (9), or "gaussian", equation (7), which costs 1.1 AP.
+    # "laplacian", equation (9), or "gaussian", equation (7), which ties.
     node.KERNEL = "laplacian"
     # σ at the start, in coordinate units; learned. Weights that have a kernel bring their own. 3
-    # costs 0.9 AP, and the paper's 100 3.6.
+    # ties. From 100, with which attaching by a fixed gain costs least, it costs 3.6 AP.
     node.SIGMA_INIT = 10.0
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs
     # EMBEDDING_LEVELS "finest". False costs 5.1 AP.
     node.COMPETITION = True
     # "logit": log P − log(1 − P), which can lower logits and raise them. "log": log P, which can
-    # only lower them; with K for P the paper's. "log" costs 1.9 AP.
+    # only lower them; with K for P the paper's. "log" ties.
     node.EVIDENCE = "logit"
     # g in ŝ = s + g · evidence. "learned": from 0, so that a model is exactly the stock one at the
-    # moment of attaching. "fixed": 1, the paper's, which is as good after fine-tuning.
+    # moment of attaching. "fixed": 1, the paper's, which ties after fine-tuning.
     node.GAIN = "learned"
 
     # --- Losses. A loss of weight 0 is left out.
-    # The segment embedding loss, equation (5). The paper has it, at 1, which costs 6.3 AP.
+    # The segment embedding loss, equation (5), which the paper has. 1 costs 6.3 AP.
     node.EMBEDDING_LOSS_WEIGHT = 0.0
     # Cross-entropy between K, or P, and the ground-truth mask of the region. 0 costs 7.9 AP.
     node.KERNEL_LOSS_WEIGHT = 1.0
@@ -106,20 +107,22 @@ def _add_model(node: CfgNode) -> None:
     # region's own against all others'. "instances" costs 4.3 AP.
     node.KERNEL_PIXELS = "region"
     # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
-    # "count" takes them as its own, which is as good.
+    # "count" takes them as its own, which ties. An instance that has no others keeps them, but in
+    # InstanceColoring, where it then teaches nothing.
     node.SHARED_PIXELS = "ignore"
 
     # --- Masks; all three are options of SemiConvROIHeads, and work with RESCORE False and without
     # losses too, on a stock model. Test-time augmentation leaves out the last two.
     # What mask logits are trained towards: "hard", whether most of a cell is covered, which is
-    # Detectron2's, or "soft", how much of it, which costs 0.9 AP.
+    # Detectron2's, or "soft", how much of it, which ties.
     node.MASK_TARGETS = "hard"
     # Whether scores are multiplied by the IoU that masks can be expected to have, by their own
     # probabilities, at test. Scores become smaller, and those of doubtful masks most. On BBBC010
     # worth 2 AP to this model and 4 to the stock one; off, so that attaching changes nothing.
     node.MASK_SCORE = False
     # Whether a pixel that several detections claim is left to the one whose score times probability
-    # is largest there, at test. A traced model leaves it out.
+    # is largest there, at test, where masks are pasted into the image. A traced model leaves it
+    # out.
     node.EXCLUSIVE_MASKS = False
 
 

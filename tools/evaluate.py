@@ -31,6 +31,7 @@ from semiconv_d2.evaluation import (
     format_differences,
     format_evaluation,
     lacks,
+    rank_by_size,
     read_results,
 )
 
@@ -80,6 +81,12 @@ def parse_arguments():
         "--within-foreground",
         action="store_true",
         help="cut all masks to the bright pixels of the images, where these are binary foregrounds",
+    )
+    parser.add_argument(
+        "--rank-by-size",
+        action="store_true",
+        help="leave out what S does not count, and rank the rest by size: for a comparison with "
+        "masks without scores, which are ranked so",
     )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
@@ -142,6 +149,9 @@ def main():
     for number, path in enumerate(models):
         results = read(path, arguments.truth, truth)
         threshold = find_threshold(arguments, number, path, read)
+        if arguments.rank_by_size and not path.is_dir():
+            results = rank_by_size(results, threshold.score)
+            threshold = Threshold(0.0, f"ranked by size, of scores from {threshold.score:.3f} on")
         found = Detections(truth, results, threshold, arguments.max_detections)
         detections.append(found)
         evaluations.append(evaluate(found, measures, arguments.truth, str(path)))

@@ -14,7 +14,10 @@ from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, show_messages
 from semiconv_d2.engine.figures import documented_figures, draw_figures, update_tables
 
-TABLES = (Path("README.md"), Path("docs/results.md"))
+TABLES = [
+    Path("README.md"),
+    *(Path("docs", f"{name}.md") for name in ("results", "ablation", "cost")),
+]
 
 
 def main():

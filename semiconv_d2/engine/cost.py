@@ -270,7 +270,7 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     runs = (
         lambda: heads.embedding_head(levels),
         lambda: heads.region_embedding(maps, boxes),
-        lambda: heads.seed_kernel(logits, embedding, heads.rival_finder(features, found)),
+        lambda: heads.seed_kernel(logits, embedding, heads.rivals(features, found)),
     )
     return {
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))

@@ -206,8 +206,8 @@ def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own:
     )
     seed, kernel = seed_embedding(weights, embedding), heads.seed_kernel
     regions = [Instances((0, 0), pred_boxes=boxes)]
-    find_rivals = heads.rival_finder(features, regions) if kernel.competes else None
-    return nn.functional.logsigmoid(kernel.compare(embedding, seed, find_rivals)).cpu()
+    rivals = heads.rivals(features, regions) if kernel.competes else None
+    return nn.functional.logsigmoid(kernel.compare(embedding, seed, rivals)).cpu()
 
 
 def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:

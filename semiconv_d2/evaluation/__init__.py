@@ -1,5 +1,6 @@
 """Measures of instance segmentation, for this plugin's models and for anybody's results."""
 
+from .equal_terms import cut_to_foreground, rank_by_size
 from .evaluation import Difference, Evaluation, compare, evaluate
 from .measures import (
     MEASURES,
@@ -11,7 +12,7 @@ from .measures import (
     choose_threshold,
     lacks,
 )
-from .reading import cut_to_foreground, find_truth, load_truth, read_results
+from .reading import find_truth, load_truth, read_results
 from .tables import format_differences, format_evaluation
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "format_evaluation",
     "lacks",
     "load_truth",
+    "rank_by_size",
     "read_results",
 ]

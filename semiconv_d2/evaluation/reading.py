@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.checking import read_coco
-from ..data.files import DatasetError, read_image
+from ..data.files import DatasetError
 from ..data.json_values import is_integer, is_number
 from ..data.mask_files import find_labels, find_masks, read_labels, read_mask, split_labels
 from ..data.segmentations import (
@@ -163,48 +163,6 @@ def _read_json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
-
-
-def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> list[dict]:
-    """Results with their masks cut to the bright pixels of their images, for images that are the
-    foreground: at least half as bright as can be. Boxes stay.
-
-    Args:
-        results: as `read_results` gives them, with masks.
-        root: folder of the images.
-
-    Raises:
-        DatasetError: an image is missing, broken or of another size, or a result has no mask.
-    """
-    from pycocotools import mask as mask_util
-
-    foregrounds: dict[int, dict] = {}
-    cut = []
-    for result in results:
-        if "segmentation" not in result:
-            raise DatasetError("there are boxes alone: no masks that could be cut to a foreground")
-        number = result["image_id"]
-        if number not in foregrounds:
-            foregrounds[number] = _read_foreground(truth.imgs[number], root)
-        mask = mask_util.merge([result["segmentation"], foregrounds[number]], intersect=True)
-        cut.append({**result, "segmentation": {**mask, "counts": mask["counts"].decode()}})
-    return cut
-
-
-def _read_foreground(image: Mapping, root: Path) -> dict:
-    """Run-length encoded."""
-    from pycocotools import mask as mask_util
-
-    path = Path(root, image["file_name"])
-    pixels = read_image(path, modes=("L", "1", "RGB", "RGBA"))
-    if pixels.dtype == bool:
-        pixels = pixels * np.uint8(255)
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3].mean(axis=2)
-    size = image["height"], image["width"]
-    if pixels.shape != size:
-        raise DatasetError(f"{path} has {pixels.shape} pixels, not {size}")
-    return mask_util.encode(np.asfortranarray(pixels >= 127.5, dtype=np.uint8))
 
 
 def _read_results_json(path: Path, truth: COCO) -> list[dict]:

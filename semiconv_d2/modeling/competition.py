@@ -18,7 +18,7 @@ from detectron2.structures.boxes import pairwise_intersection
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..ops import log_kernel, seed_embedding, softened_squared_distance
+from ..ops import log_kernel, seed_embedding
 
 MAX_RIVALS = 8
 """Of a region; those are taken that reach into most of it."""
@@ -110,7 +110,7 @@ class Contest:
         """
         self.origins, self.sigma, self.kernel = origins, sigma, kernel
         self.overlap = overlaps(regions, _fill_up(regions, -1.0)).fill_diagonal_(0.0)
-        self.claims = (self.overlap > 0).to(regions.dtype)
+        self.claims = self.overlap.sign()
         if scores is not None:
             self.claims = self.claims * _fill_up(scores.square())
 
@@ -118,9 +118,11 @@ class Contest:
         """Of seeds, (R, D) each in the frame of its region."""
         seeds = seeds + self.origins
         others = _fill_up(seeds)
-        squared = softened_squared_distance(seeds[:, None], others[None], dim=2)
-        apart = 1 - log_kernel(squared, self.sigma, self.kernel).exp()
-        return choose_rivals(others, self.origins, self.claims * apart, self.overlap)
+        # Not by a matrix product, which is inexact where seeds are close.
+        distance = torch.cdist(seeds, others, compute_mode="donot_use_mm_for_euclid_dist")
+        alike = log_kernel(distance.square(), self.sigma, self.kernel).exp()
+        weights = torch.addcmul(self.claims, self.claims, alike, value=-1)
+        return choose_rivals(others, self.origins, weights, self.overlap)
 
 
 def overlaps(regions: Tensor, others: Tensor) -> Tensor:

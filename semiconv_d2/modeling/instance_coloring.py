@@ -189,10 +189,11 @@ class InstanceColoring(nn.Module):
         node, own = cfg.MODEL.SEMICONV, cfg.MODEL.COLORING
         if not cfg.MODEL.MASK_ON:
             raise ValueError("InstanceColoring learns from masks: set MODEL.MASK_ON to True.")
-        if not node.GRADIENT_SCALE > 0:
+        if own.FOREGROUND == "image" and not node.GRADIENT_SCALE > 0:
             raise ValueError(
                 f"MODEL.SEMICONV.GRADIENT_SCALE is {node.GRADIENT_SCALE}: the embedding would not "
-                "teach the backbone, and nothing else does. Set it to 1.0."
+                "teach the backbone, and without a foreground head nothing else does. Set it to "
+                "1.0."
             )
         backbone = build_backbone(cfg)
         shape = backbone.output_shape().get(own.IN_FEATURE)

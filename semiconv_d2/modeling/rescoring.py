@@ -194,17 +194,18 @@ class SeedKernel(LearnedKernel):
         self,
         logits: Tensor,
         embedding: Tensor,
-        find_rivals: Callable[[Tensor], Rivals] | None = None,
+        rivals: Rivals | Callable[[Tensor], Rivals] | None = None,
     ) -> RescoredMasks:
         """
         Args:
             logits: s of the region's class, (R, M, M).
             embedding: Ψ, (R, D, M, M).
-            find_rivals: gives the rivals of seeds, (R, D) each in the frame of its region. For
-                competition; without it the background is the only rival.
+            rivals: for competition; what the seeds compete with, or where that depends on them,
+                what gives it for seeds, (R, D) each in the frame of its region. None: the
+                background is the only rival.
         """
         weights = seed_weights(logits, "soft" if self.training else self.seed)
-        compare = self._comparison(embedding, find_rivals)
+        compare = self._comparison(embedding, rivals)
         odds = compare(seed_embedding(weights, embedding))
         if not self.rescore:
             return RescoredMasks(logits, weights, odds, logits)
@@ -224,33 +225,37 @@ class SeedKernel(LearnedKernel):
         self,
         embedding: Tensor,
         seed: Tensor,
-        find_rivals: Callable[[Tensor], Rivals] | None = None,
+        rivals: Rivals | Callable[[Tensor], Rivals] | None = None,
     ) -> Tensor:
         """The logit of P of each pixel, (R, M, M).
 
         Args:
-            embedding, find_rivals: as in `forward`.
+            embedding, rivals: as in `forward`.
             seed: of each region, (R, D).
         """
-        return self._comparison(embedding, find_rivals)(seed)
+        return self._comparison(embedding, rivals)(seed)
 
     def _comparison(
-        self, embedding: Tensor, find_rivals: Callable[[Tensor], Rivals] | None
+        self, embedding: Tensor, rivals: Rivals | Callable[[Tensor], Rivals] | None
     ) -> Callable[[Tensor], Tensor]:
-        """`compare`, from seeds on. σ and b are read once for all rounds: on a GPU an operation on
-        a scalar takes as long as one on a map."""
+        """`compare`, from seeds on. What does not depend on them is computed once for all rounds: σ
+        and b, since on a GPU an operation on a scalar takes as long as one on a map, and in
+        training all that the seeds compete with."""
         sigma, kernel = self.sigma, self.kernel
         if not self.competes:
             return lambda seed: log_odds(seed_log_kernel(embedding, seed, sigma, kernel))
         background = (LOG_BACKGROUND + self.log_background_ratio()).exp()
 
+        def log_others(rivals: Rivals | None) -> Tensor:
+            if rivals is None:
+                return background.log()
+            k = summed_kernel(embedding, rivals.seeds, rivals.weights, sigma, kernel)
+            return (background + k).log()
+
+        fixed = None if callable(rivals) else log_others(rivals)
+
         def compare(seed: Tensor) -> Tensor:
-            log_k, others = seed_log_kernel(embedding, seed, sigma, kernel), background
-            if find_rivals:
-                rivals = find_rivals(seed)
-                others = others + summed_kernel(
-                    embedding, rivals.seeds, rivals.weights, sigma, kernel
-                )
-            return log_k - others.log()
+            others = log_others(rivals(seed)) if fixed is None else fixed
+            return seed_log_kernel(embedding, seed, sigma, kernel) - others
 
         return compare

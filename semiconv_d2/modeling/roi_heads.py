@@ -115,6 +115,11 @@ class SemiConvMixin:
             if not weight >= 0:
                 raise ValueError(f"{name} is {weight}; it must be 0, for none, or positive.")
         if embedding_head is not None:
+            if not self.mask_on:
+                raise ValueError(
+                    "embedding_head needs ROI heads with a mask branch: mask_in_features, "
+                    "mask_pooler and mask_head."
+                )
             _check_mask_branch(self.mask_head, self.mask_pooler)
             if region_embedding is None:
                 raise ValueError("embedding_head needs a region_embedding beside it.")
@@ -284,8 +289,8 @@ class SemiConvMixin:
         boxes = self._boxes(instances)
         logits = self._class_logits(features, instances)
         embedding = self.region_embedding(self.embedding_maps(features), boxes)
-        find_rivals = self.rival_finder(features, instances) if self._competes else None
-        masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding, find_rivals)
+        rivals = self.rivals(features, instances) if self._competes else None
+        masks = self.seed_kernel(_resize(logits, embedding.shape[-1]), embedding, rivals)
         return masks if self.seed_kernel.rescore else masks._replace(rescored=logits)
 
     def _boxes(self, instances: list[Instances]) -> list[Boxes]:
@@ -366,13 +371,13 @@ class SemiConvMixin:
     def _origins(self, boxes: list[Boxes]) -> Tensor:
         return self.region_embedding.origins(boxes, self.embedding_head.embedding.out_channels)
 
-    def rival_finder(
+    def rivals(
         self, features: dict[str, Tensor], instances: list[Instances]
-    ) -> Callable[[Tensor], Rivals]:
-        """What gives the rivals of the regions' seeds, (R, D) each in the frame of its region.
+    ) -> Rivals | Callable[[Tensor], Rivals]:
+        """What the regions' seeds compete with, as `SeedKernel.forward` takes it.
 
-        In training the true instances are rivals: they are all there, and each once. At test they
-        are the other detections.
+        In training these are the true instances: they are all there, and each once. At test they
+        are the other detections, with seeds of their own.
 
         Args:
             features, instances: as in `rescore_masks`.
@@ -386,8 +391,7 @@ class SemiConvMixin:
         # Proposals of an image without instances have no number. None of them is foreground.
         numbers = [x.get(NUMBER) for x in instances if x.has(NUMBER)]
         numbers = cat(numbers) if numbers else regions.new_zeros(0)
-        rivals = true_rivals(regions, origins, numbers, self._handed_on(features, _SEEDS))
-        return lambda seeds: rivals
+        return true_rivals(regions, origins, numbers, self._handed_on(features, _SEEDS))
 
     def _finish(self, found: Instances) -> Instances:
         """Detections by falling score, as Detectron2 has them, and with exclusive masks on request.

@@ -79,7 +79,6 @@ def summed_kernel(
     Returns:
         (R, H, W), float32 at least.
     """
-    total = torch.zeros_like(at_least_float32(embedding[:, 0]))
     # All pairs at once: on a GPU each search for those that count waits for it. The gradient of
     # `index_select` is one operation there, and that of `[]` is ten.
     pairs = weights.flatten().nonzero()[:, 0]
@@ -88,6 +87,8 @@ def summed_kernel(
         embedding.index_select(0, rows), seeds.flatten(0, 1).index_select(0, pairs), sigma, kernel
     )
     counts = weights.flatten().index_select(0, pairs)[:, None, None]
+    # Not `len`, of which tracing would make a constant.
+    total = log_k.new_zeros(embedding.shape[0], *log_k.shape[1:])
     return total.index_add(0, rows, counts * log_k.exp())
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
 from semiconv_d2.evaluation import load_truth
@@ -174,3 +175,32 @@ def test_within_the_foreground(run_tool, files, tmp_path):
         [segm] = [row["values"] for row in rows if row["key"] == "segm"]
         values.append(segm["AP50"])
     assert values[1] > values[0] + 10
+
+
+def test_ranked_by_size(run_tool, files, tmp_path):
+    """The same masks with and without scores, on equal terms: the same numbers."""
+    truth = load_truth(files["val"])
+    results = []
+    for number, a in enumerate(truth.dataset["annotations"]):
+        results.append({**a, "score": 0.9 if number % 3 else 0.2})
+        if number % 3:
+            path = tmp_path / "masks" / Path(truth.imgs[a["image_id"]]["file_name"]).stem
+            path.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(255 * truth.annToMask(a)).save(path / f"{number}.png")
+    with_scores = tmp_path / "results.json"
+    with_scores.write_text(json.dumps(results))
+    values = []
+    for name, path in (("scores", with_scores), ("masks", tmp_path / "masks")):
+        status, _, err = run_tool(
+            *(TOOL, files["val"], path, "--rank-by-size"),
+            *("--measures", "coco", "s", "--output", tmp_path / name),
+        )
+        assert status == 0, err
+        rows = json.loads((tmp_path / name / "evaluation.json").read_text())["rows"]
+        values.append([row["values"] for row in rows])
+    assert values[0] == values[1]
+    assert 0 < values[0][0]["AP"] < 100
+    assert (
+        "ranked by size, of scores from 0.500 on"
+        in (tmp_path / "scores/evaluation.txt").read_text()
+    )

@@ -14,7 +14,6 @@ from semiconv_d2.evaluation import (
     Detections,
     MeasureError,
     choose_threshold,
-    cut_to_foreground,
     evaluate,
     find_truth,
     load_truth,
@@ -267,32 +266,3 @@ def test_ground_truth_by_name(tmp_path):
         find_truth("nowhere")
     path = write(tmp_path / "t.json", TRUTH.dataset)
     assert find_truth(str(path)).imgs.keys() == TRUTH.imgs.keys()
-
-
-# --- Within a foreground
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "RGB"])
-def test_masks_are_cut_to_the_bright_pixels(tmp_path, mode):
-    bright = rectangle(2, 3, 20, 20)
-    for image in TRUTH.imgs.values():
-        pixels = Image.fromarray(np.where(bright, 200, 90).astype(np.uint8)).convert("L")
-        pixels.point(lambda v: 255 * (v > 127) if mode == "1" else v).convert(mode).save(
-            tmp_path / image["file_name"]
-        )
-    cut = cut_to_foreground(RESULTS, TRUTH, tmp_path)
-    for mask, expected in zip(masks(cut), (LEFT, RIGHT, LEFT), strict=True):
-        assert np.array_equal(mask, expected & bright)
-    kept = [{k: v for k, v in r.items() if k != "segmentation"} for r in RESULTS]
-    assert [{k: v for k, v in r.items() if k != "segmentation"} for r in cut] == kept
-    evaluate(Detections(TRUTH, cut), ["coco"])
-
-
-def test_what_cannot_be_cut_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"cannot read the image .*1\.png"):
-        cut_to_foreground(RESULTS, TRUTH, tmp_path)
-    Image.new("L", (7, 5)).save(tmp_path / "1.png")
-    with pytest.raises(DatasetError, match=r"1\.png has \(5, 7\) pixels, not \(12, 15\)"):
-        cut_to_foreground(RESULTS, TRUTH, tmp_path)
-    with pytest.raises(DatasetError, match="boxes alone"):
-        cut_to_foreground([{"image_id": 1, "bbox": [0, 0, 1, 1]}], TRUTH, tmp_path)

@@ -237,10 +237,9 @@ def test_regions_have_their_own_instances_as_no_rivals(make_model, make_batch, l
     seen = []
     original = model.roi_heads.seed_kernel.forward
 
-    def spy(logits, embedding, find_rivals):
-        weights = find_rivals(torch.zeros(len(logits), embedding.shape[1])).weights
-        seen.append(weights)
-        return original(logits, embedding, find_rivals)
+    def spy(logits, embedding, rivals):
+        seen.append(rivals.weights)
+        return original(logits, embedding, rivals)
 
     model.roi_heads.seed_kernel.forward = spy
     losses_of(model, make_batch(3))

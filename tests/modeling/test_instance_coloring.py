@@ -353,7 +353,10 @@ def test_sigma_is_learned_only_where_something_teaches_it(make_coloring):
             "Nothing would teach the embedding",
         ),
         ((*LEARNED, "MODEL.COLORING.FOREGROUND_LOSS_WEIGHT", 0.0), "FOREGROUND_LOSS_WEIGHT is 0"),
-        (("MODEL.SEMICONV.GRADIENT_SCALE", 0.0), "GRADIENT_SCALE is 0.0.* Set it to 1.0"),
+        (
+            ("MODEL.COLORING.FOREGROUND", "image", "MODEL.SEMICONV.GRADIENT_SCALE", 0.0),
+            "GRADIENT_SCALE is 0.0.* Set it to 1.0",
+        ),
     ],
 )
 def test_what_cannot_be_built_says_why(make_coloring, overrides, message):

@@ -13,16 +13,24 @@ SGD = partial(torch.optim.SGD, lr=0.01)
 ADAM = partial(torch.optim.AdamW, lr=1e-4, eps=1e-20, weight_decay=0.0)
 
 
+def computed_with(model) -> dict[str, torch.Tensor]:
+    """Parameters, without the units that they count in."""
+    return {
+        f"{prefix}.{name}": parameter.detach() * getattr(module, "unit", 1.0)
+        for prefix, module in model.named_modules()
+        for name, parameter in module.named_parameters(recurse=False)
+    }
+
+
 def movements(model, batch, optimizer_of) -> dict[str, torch.Tensor]:
     """How far one step moves what a model computes with."""
     torch.manual_seed(3)  # the same sampled proposals
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    before = computed_with(model)
     optimizer = optimizer_of(model.parameters())
     with EventStorage():
         sum(model.train()(batch).values()).backward()
     optimizer.step()
-    after = model.state_dict()
-    return {name: after[name] - before[name] for name, _ in model.named_parameters()}
+    return {name: after - before[name] for name, after in computed_with(model).items()}
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0])
@@ -60,7 +68,7 @@ def test_steps_with_momentum_are_those_of_a_larger_learning_rate():
             optimizer.zero_grad()
             (head(x)[0] - 1).square().mean().backward()
             optimizer.step()
-        return list(head.state_dict().values())
+        return list(computed_with(head).values())
 
     torch.testing.assert_close(train(10.0, 0.01), train(1.0, 0.1))
 
@@ -115,20 +123,45 @@ def test_gradients_are_as_large_as_without(factor):
     torch.testing.assert_close(layer.bias.grad, bias.grad)
 
 
-def test_checkpoints_hold_what_is_computed_with_whatever_the_factor():
+def test_checkpoints_are_read_whatever_the_factor():
     torch.manual_seed(0)
     plain = torch.nn.Conv2d(2, 3, 3, padding=1)
     fast, faster = (FastConv2d(2, 3, 3, padding=1) for _ in range(2))
-    fast.load_state_dict(plain.state_dict())
     fast.learn_faster(10.0)
     faster.learn_faster(30.0)
+    missing, unexpected = fast.load_state_dict(plain.state_dict())  # of a layer without units
+    assert not missing
+    assert not unexpected
     faster.load_state_dict(fast.state_dict())
     x = torch.randn(1, 2, 5, 5)
     for layer in (fast, faster):
         torch.testing.assert_close(layer(x), plain(x))
-        torch.testing.assert_close(layer.state_dict(), plain.state_dict())
+    assert (fast.unit, faster.unit) == (10.0, 30.0)
     scalar, other = LearnedScalar(1.0), LearnedScalar(10.0)
     scalar.set(-1.25)
     other.load_state_dict(scalar.state_dict())
-    assert scalar.state_dict()["value"].item() == pytest.approx(-1.25)
     assert other().item() == pytest.approx(-1.25)
+
+
+def test_a_checkpoint_of_the_same_factor_is_read_bit_for_bit(make_model):
+    model, again = make_model(), make_model()
+    torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight)
+    again.load_state_dict(model.state_dict())
+    assert all(
+        torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items()
+    )
+
+
+def test_averages_of_weights_reach_the_plugin(make_model):
+    """Written into the tensors of a state dictionary, as trainers do that average models."""
+    model, average = make_model(), make_model()
+    model.roi_heads.seed_kernel.gain.set(0.8)
+    torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight)
+    with torch.no_grad():
+        for mean, value in zip(
+            average.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            mean.copy_(value)
+    assert average.roi_heads.seed_kernel.gain() == model.roi_heads.seed_kernel.gain()
+    heads = [m.roi_heads.embedding_head.embedding for m in (average, model)]
+    assert torch.equal(*(head.kernel()[0] for head in heads))

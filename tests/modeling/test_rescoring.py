@@ -58,18 +58,24 @@ def test_hard_seed_at_test_soft_seed_in_training():
     assert torch.equal(weights.unique(), torch.tensor([0.0, 1.0]))
 
 
+@pytest.mark.parametrize("gain", [1.0, 0.7])
 @pytest.mark.parametrize("rounds", [2, 3])
-def test_later_seeds_are_the_means_over_the_last_masks(rounds):
-    """Gain 1 and no rivals: each round rescores the same logits from another seed."""
-    options = {"sigma_init": 2.0, "gain": "fixed", "competition": False}
+def test_later_seeds_are_the_means_over_the_last_masks(rounds, gain):
+    """No rivals: each round rescores the same logits from another seed."""
+
+    def kernel(rounds: int) -> SeedKernel:
+        kernel = SeedKernel(sigma_init=2.0, competition=False, seed_rounds=rounds)
+        kernel.gain.set(gain)
+        return kernel
+
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
-    last = SeedKernel(seed_rounds=1, **options)(logits, embedding)
+    last = kernel(1)(logits, embedding)
     for _ in range(rounds - 1):
         mask = last.rescored.sigmoid()
         mean = (embedding * mask[:, None]).sum((2, 3)) / mask.sum((1, 2))[:, None]
-        odds = SeedKernel(**options).compare(embedding, mean)
-        last = last._replace(odds=odds, rescored=logits + odds)
-    masks = SeedKernel(seed_rounds=rounds, **options)(logits, embedding)
+        odds = kernel(1).compare(embedding, mean)
+        last = last._replace(odds=odds, rescored=logits + gain * odds)
+    masks = kernel(rounds)(logits, embedding)
     assert torch.equal(masks.logits, logits)
     torch.testing.assert_close(masks.rescored, last.rescored)
     torch.testing.assert_close(masks.odds, last.odds)

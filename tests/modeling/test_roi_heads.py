@@ -328,14 +328,16 @@ def test_mask_resolutions(make_model, make_batch, losses_of, predict, pooled, si
         ("MODEL.SEMICONV.HIDDEN_LAYERS", 1),
     ],
 )
-def test_every_option_trains_and_predicts(make_model, make_batch, losses_of, predict, options):
+def test_every_option_trains_and_predicts(make_model, make_batch, losses_of, options):
     model = make_model(*options)
     batch = make_batch(3, 0)
     losses = losses_of(model, batch)
     assert set(losses) == LOSSES
     sum(losses.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in new_parameters(model).values())
-    assert all(torch.isfinite(x.pred_masks.float()).all() for x in predict(model, batch))
+    with torch.no_grad():
+        found = model.eval().inference(batch, do_postprocess=False)
+    assert all(x.pred_masks.isfinite().all() for x in found)
 
 
 @pytest.mark.parametrize(
@@ -868,4 +870,4 @@ def test_prediction_takes_few_operations_more(make_model, make_batch, predict):
     for model in (stock, make_model(like=stock)):
         predict(model, batch)
         counts.append(count_operations(partial(predict, model, batch)))
-    assert counts[1] - counts[0] < 180, counts
+    assert counts[1] - counts[0] < 150, counts

@@ -1,0 +1,78 @@
+"""Two models on equal terms: results as they would be with the input, or without the scores, that
+another model has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.files import DatasetError, read_image
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+
+def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> list[dict]:
+    """Results with their masks cut to the bright pixels of their images, for images that are the
+    foreground: at least half as bright as can be. Boxes stay.
+
+    Args:
+        results: as `read_results` gives them, with masks.
+        root: folder of the images.
+
+    Raises:
+        DatasetError: an image is missing, broken or of another size, or a result has no mask.
+    """
+    from pycocotools import mask as mask_util
+
+    foregrounds: dict[int, dict] = {}
+    cut = []
+    for result in results:
+        if "segmentation" not in result:
+            raise DatasetError("there are boxes alone: no masks that could be cut to a foreground")
+        number = result["image_id"]
+        if number not in foregrounds:
+            foregrounds[number] = _read_foreground(truth.imgs[number], root)
+        mask = mask_util.merge([result["segmentation"], foregrounds[number]], intersect=True)
+        cut.append({**result, "segmentation": {**mask, "counts": mask["counts"].decode()}})
+    return cut
+
+
+def _read_foreground(image: Mapping, root: Path) -> dict:
+    """Run-length encoded."""
+    from pycocotools import mask as mask_util
+
+    path = Path(root, image["file_name"])
+    pixels = read_image(path, modes=("L", "1", "RGB", "RGBA"))
+    if pixels.dtype == bool:
+        pixels = pixels * np.uint8(255)
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3].mean(axis=2)
+    size = image["height"], image["width"]
+    if pixels.shape != size:
+        raise DatasetError(f"{path} has {pixels.shape} pixels, not {size}")
+    return mask_util.encode(np.asfortranarray(pixels >= 127.5, dtype=np.uint8))
+
+
+def rank_by_size(results: Iterable[Mapping], score: float) -> list[dict]:
+    """Results from a score on, and in the place of scores the share of the image that they cover:
+    what `read_results` makes of masks without scores, so that AP ranks both alike.
+
+    Args:
+        results: as `read_results` gives them, with masks.
+        score: from which on results count; the others are left out.
+
+    Raises:
+        DatasetError: a result has no mask.
+    """
+    from pycocotools import mask as mask_util
+
+    kept = [r for r in results if r["score"] >= score]
+    if any("segmentation" not in r for r in kept):
+        raise DatasetError("there are boxes alone: no masks that could be ranked by their size")
+    masks = [r["segmentation"] for r in kept]
+    areas = [mask_util.area(m) / (m["size"][0] * m["size"][1]) for m in masks]
+    return [{**r, "score": float(area)} for r, area in zip(kept, areas, strict=True)]
