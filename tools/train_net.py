@@ -12,7 +12,6 @@ The configs are in configs/; what the plugin's keys do stands in semiconv_d2/con
 import sys
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import default_argument_parser, default_setup, hooks, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
@@ -25,17 +24,18 @@ from semiconv_d2.engine import (
     register_own_data,
     show_messages,
 )
+from semiconv_d2.engine.loading import load_trained
+from semiconv_d2.engine.run_folder import check_run_folder, checkpoint_of, config_kept
 
 
 def main(cfg, args):
     register_own_data(cfg)  # in every process
-    default_setup(cfg, args)
-    show_messages(cfg.OUTPUT_DIR)
     if args.eval_only:
+        with config_kept(cfg):
+            default_setup(cfg, args)
+        show_messages(cfg.OUTPUT_DIR)
         model = Trainer.build_model(cfg)
-        DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
-            cfg.MODEL.WEIGHTS, resume=args.resume
-        )
+        load_trained(model, checkpoint_of(cfg, args.resume))
         results = Trainer.test(cfg, model)
         if cfg.TEST.AUG.ENABLED:
             results.update(Trainer.test_with_tta(cfg, model))
@@ -43,6 +43,8 @@ def main(cfg, args):
             verify_results(cfg, results)
         return results
 
+    default_setup(cfg, args)
+    show_messages(cfg.OUTPUT_DIR)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     if cfg.TEST.AUG.ENABLED:
@@ -55,11 +57,15 @@ def main(cfg, args):
 if __name__ == "__main__":
     arguments = default_argument_parser(__doc__).parse_args()
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
-        sys.exit(f"--num-gpus {arguments.num_gpus}: {torch.cuda.device_count()} are there.")
+        sys.exit(
+            f"error: --num-gpus {arguments.num_gpus}: there are {torch.cuda.device_count()}. "
+            "Without the option one is used, or the CPU."
+        )
     show_messages()
     try:
         # Checked before there are several processes, whose errors nobody wants to read.
         config = load_checked_config(arguments)
+        check_run_folder(config, resume=arguments.resume, eval_only=arguments.eval_only)
         launch(
             main,
             arguments.num_gpus,
@@ -70,3 +76,5 @@ if __name__ == "__main__":
         )
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; the last checkpoint goes on with --resume")

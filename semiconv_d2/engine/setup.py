@@ -53,6 +53,9 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
     Raises:
         ConfigError: the file is missing, a key is unknown or a value has the wrong type.
     """
+    options = [word for word in overrides or [] if str(word).startswith("--")]
+    if options:
+        raise ConfigError(f"{options[0]} stands behind the keys: options come before KEY VALUE.")
     cfg = get_cfg()
     add_semiconv_config(cfg)
     if config_file and not Path(config_file).is_file():
@@ -66,7 +69,10 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         if config_file:
             cfg.merge_from_file(config_file)
         cfg.merge_from_list(overrides or [])
-    except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, AssertionError, AttributeError),
+        *(OSError, YAMLError),
+    ) as error:
         where = f"{config_file} {' '.join(overrides or [])}".strip()
         raise ConfigError(f"{where}: {error}") from error
     adapt_to_machine(cfg)
@@ -99,8 +105,11 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
             `check_datasets` and `check_writers`.
         DatasetError: a dataset is missing or broken.
     """
+    if not args.config_file:
+        raise ConfigError("Name a config: --config-file configs/own_semiconv.yaml, say.")
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
+    check_batch(cfg, getattr(args, "num_gpus", 1) * getattr(args, "num_machines", 1))
     eval_only = getattr(args, "eval_only", False)
     if eval_only:
         check_evaluation(cfg, args.resume)
@@ -133,6 +142,16 @@ def check_architecture(cfg: CfgNode) -> None:
         raise ConfigError(
             "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
             "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
+        )
+
+
+def check_batch(cfg: CfgNode, processes: int) -> None:
+    """Raises `ConfigError` where the images of a step cannot be shared out."""
+    images = cfg.SOLVER.IMS_PER_BATCH
+    if images < 1 or images % max(1, processes):
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH is {images}, the images of a step in all processes together: it "
+            f"must be a multiple of their number, {max(1, processes)}, and at least 1."
         )
 
 
@@ -310,8 +329,8 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
             heads.NUM_CLASSES = len(own)
         if len(own) != heads.NUM_CLASSES:
             raise ConfigError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}, but {name} has {len(own)} "
-                f"categories. 0 takes the number from the data."
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}; the number of categories of "
+                f"{name} is {len(own)}. 0 takes the number from the data."
             )
         if own != expected:
             number = next(

@@ -19,6 +19,7 @@ from torch import nn
 from ..evaluation import Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
+from .loading import build_checked
 from .run_record import TimedEvaluator, record_run
 from .writers import WandbWriter
 
@@ -29,6 +30,11 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         super().__init__(cfg)
         record_run(cfg, self._trainer.model)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Detectron2's; a `ConfigError` says what in MODEL cannot be."""
+        return build_checked(lambda: super(Trainer, cls).build_model(cfg), "MODEL")
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):

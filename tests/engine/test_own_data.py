@@ -223,7 +223,7 @@ def test_polygons_stay_polygons(real_coco_tiny):
 
 
 def test_other_numbers_of_classes_are_both_named(worms):
-    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 7, but .*train\.json has 1 categor"):
+    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 7; the number .* of .*train\.json is 1"):
         load([*own(worms), "MODEL.ROI_HEADS.NUM_CLASSES", "7"])
 
 
@@ -236,7 +236,7 @@ def test_datasets_that_differ_in_their_classes(worms, tmp_path):
     content = json.loads((worms / "val.json").read_text())
     content["categories"].append({"id": 2, "name": "egg"})
     (tmp_path / "two.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 1, but .*two\.json has 2 categories"):
+    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 1; the number .* of .*two\.json is 2"):
         load([*own(worms), "OWN_DATA.TEST_JSON", str(tmp_path / "two.json")])
 
 

@@ -33,6 +33,12 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
     assert max(m["iteration"] for m in metrics if "loss_mask" in m) == 19
     assert any("semiconv/sigma" in m for m in metrics)
 
+    status, _, err = run_tool("tools/train_net.py", *base, *keys, "SOLVER.MAX_ITER", 2)
+    assert status == 1
+    assert "where another training has been" in err
+    assert lines_of(tmp_path / "metrics.json") == metrics
+    config = (tmp_path / "config.yaml").read_text()
+
     final = ("MODEL.WEIGHTS", tmp_path / "model_final.pth")
     status, out, err = run_tool(
         "tools/train_net.py", *base, "--eval-only", *keys[:2], *quick, *final,
@@ -40,6 +46,15 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
     )  # fmt: skip
     assert status == 0, err
     assert (tmp_path / "inference_TTA" / "coco_instances_results.json").is_file()
+    assert (tmp_path / "config.yaml").read_text() == config
+
+    status, _, err = run_tool(
+        "tools/train_net.py", *base, "--eval-only", *keys[:2], *quick, *final,
+        "MODEL.SEMICONV.MIXING", "addtive",
+    )  # fmt: skip
+    assert status == 1
+    assert "error: MODEL: MIXING is 'addtive'" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -56,6 +71,15 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
             "prepare_bbbc010.py",
+        ),
+        (("MODEL.WEIGHTS", ""), "error: Name a config: --config-file"),
+        (
+            ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "--resume"),
+            "error: --resume stands behind the keys",
+        ),
+        (
+            ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "SOLVER.IMS_PER_BATCH", 0),
+            "error: SOLVER.IMS_PER_BATCH is 0",
         ),
         (  # found before training, not after it
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TEST", "('bbbc010_test',)"),

@@ -1,0 +1,109 @@
+"""The folder that a run writes to: what is in there is neither mixed with another run nor lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+
+from .setup import ConfigError, load_config
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+_OF_A_TRAINING = ("last_checkpoint", "model_final.pth", "metrics.json")
+_SET_ANEW = ("WEIGHTS", "DEVICE")
+"""Keys of MODEL that may be others when a run is resumed."""
+
+
+def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> None:
+    """Looks at OUTPUT_DIR before anything is written there.
+
+    Raises:
+        ConfigError: it cannot be written to; another training has been there and is not resumed;
+            or the one that is resumed has another model, or has lost its checkpoint.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"OUTPUT_DIR is {folder}, which cannot be written to: {error}") from error
+    if resume:
+        _check_resumed(cfg, folder)
+    elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):
+        raise ConfigError(
+            f"OUTPUT_DIR is {folder}, where another training has been. Go on with that by "
+            "--resume, before the keys; or train into another folder: OUTPUT_DIR FOLDER."
+        )
+
+
+@contextmanager
+def config_kept(cfg: CfgNode) -> Iterator[None]:
+    """The config of a run stays as it is, which Detectron2's set-up writes over: for evaluating a
+    model with other keys."""
+    path = Path(cfg.OUTPUT_DIR, CONFIG)
+    written = path.read_bytes() if path.is_file() else None
+    yield
+    if written is not None:
+        path.write_bytes(written)
+
+
+def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
+    """What is evaluated: the newest checkpoint of the folder where that is resumed and has one, or
+    MODEL.WEIGHTS."""
+    note = Path(cfg.OUTPUT_DIR, "last_checkpoint")
+    if resume and note.is_file():
+        return str(note.parent / note.read_text(encoding="utf-8").strip())
+    return cfg.MODEL.WEIGHTS
+
+
+def _check_resumed(cfg: CfgNode, folder: Path) -> None:
+    note = folder / "last_checkpoint"
+    if not note.is_file():
+        logger.info("There is nothing to resume in %s: it begins with MODEL.WEIGHTS.", folder)
+        return
+    checkpoint = folder / note.read_text(encoding="utf-8").strip()
+    if not checkpoint.is_file():
+        raise ConfigError(
+            f"There is nothing to resume: {note} names {checkpoint.name}, which is not there. "
+            "Write the name of another checkpoint into it, or start from one in another folder: "
+            "MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
+        )
+    if (folder / CONFIG).is_file():
+        other = _first_difference(_plain(cfg.MODEL), _read_model(folder / CONFIG))
+        if other:
+            raise ConfigError(
+                f"{folder} has a run of another model, which cannot be resumed: MODEL.{other}."
+            )
+
+
+def _read_model(path: Path) -> dict:
+    """MODEL of a run; empty where another version of the package had other keys."""
+    try:
+        return _plain(load_config(str(path)).MODEL)
+    except ConfigError as error:
+        logger.warning("Whether the model is that of %s cannot be told: %s", path, error)
+        return {}
+
+
+def _plain(node: CfgNode) -> dict:
+    """As YAML has it, without the difference between tuples and lists."""
+    return yaml.safe_load(node.dump())
+
+
+def _first_difference(values: dict, before: dict, path: str = "") -> str:
+    """The first key of two values, with both; "" for none. Keys that are not in both count not."""
+    skipped = () if path else _SET_ANEW
+    for key in sorted(values.keys() & before.keys() - set(skipped)):
+        value, old = values[key], before[key]
+        if isinstance(value, dict) and isinstance(old, dict):
+            found = _first_difference(value, old, f"{path}{key}.")
+        else:
+            found = f"{path}{key} is {value} and was {old}" if value != old else ""
+        if found:
+            return found
+    return ""
