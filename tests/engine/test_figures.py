@@ -69,7 +69,10 @@ def test_the_tool_names_what_it_does(run_tool, tmp_path):
     assert "there are" in err
 
 
-@pytest.mark.parametrize(("document", "tables"), [("README.md", 1), ("docs/results.md", 6)])
+@pytest.mark.parametrize(
+    ("document", "tables"),
+    [("README.md", 1), ("docs/results.md", 5), ("docs/ablation.md", 3), ("docs/cost.md", 2)],
+)
 def test_tables_are_those_of_the_results(document, tables):
     text = (ROOT / document).read_text(encoding="utf-8")
     assert text.count("<!-- table: ") == len(re.findall(r" -->\n\n```\n", text)) >= tables
