@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 from detectron2.config import CfgNode
 
-from .setup import ConfigError, load_config
+from .runs import flatten
+from .setup import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -73,37 +74,20 @@ def _check_resumed(cfg: CfgNode, folder: Path) -> None:
             "Write the name of another checkpoint into it, or start from one in another folder: "
             "MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
         )
-    if (folder / CONFIG).is_file():
-        other = _first_difference(_plain(cfg.MODEL), _read_model(folder / CONFIG))
-        if other:
-            raise ConfigError(
-                f"{folder} has a run of another model, which cannot be resumed: MODEL.{other}."
-            )
+    other = _first_difference(cfg, folder / CONFIG)
+    if other:
+        raise ConfigError(f"{folder} has a run of another model, which cannot be resumed: {other}.")
 
 
-def _read_model(path: Path) -> dict:
-    """MODEL of a run; empty where another version of the package had other keys."""
-    try:
-        return _plain(load_config(str(path)).MODEL)
-    except ConfigError as error:
-        logger.warning("Whether the model is that of %s cannot be told: %s", path, error)
-        return {}
-
-
-def _plain(node: CfgNode) -> dict:
-    """As YAML has it, without the difference between tuples and lists."""
-    return yaml.safe_load(node.dump())
-
-
-def _first_difference(values: dict, before: dict, path: str = "") -> str:
-    """The first key of two values, with both; "" for none. Keys that are not in both count not."""
-    skipped = () if path else _SET_ANEW
-    for key in sorted(values.keys() & before.keys() - set(skipped)):
-        value, old = values[key], before[key]
-        if isinstance(value, dict) and isinstance(old, dict):
-            found = _first_difference(value, old, f"{path}{key}.")
-        else:
-            found = f"{path}{key} is {value} and was {old}" if value != old else ""
-        if found:
-            return found
-    return ""
+def _first_difference(cfg: CfgNode, trained: Path) -> str:
+    """The first key of MODEL that a run was trained with another value of, with both values; "" for
+    none. Keys that came or went with a version of the package count not."""
+    if not trained.is_file():
+        return ""
+    now, before = (
+        flatten(yaml.safe_load(text)["MODEL"])
+        for text in (cfg.dump(), trained.read_text(encoding="utf-8"))
+    )
+    different = (k for k in now if k in before and now[k] != before[k] and k not in _SET_ANEW)
+    key = next(different, None)
+    return f"MODEL.{key} is {now[key]} and was {before[key]}" if key else ""

@@ -46,11 +46,10 @@ def test_what_is_resumed_is_the_same_model(tmp_path):
         check_run_folder(other, resume=True)
 
 
-def test_a_config_of_another_version_is_no_obstacle(tmp_path, caplog):
+def test_a_config_of_another_version_is_no_obstacle(tmp_path):
     left_by_a_run(tmp_path, config(tmp_path))
     (tmp_path / "config.yaml").write_text("MODEL: {SEMICONV: {NO_LONGER_THERE: 1}}")
     check_run_folder(config(tmp_path), resume=True)
-    assert "cannot be told" in caplog.text
 
 
 def test_nothing_to_resume_is_said(tmp_path, caplog):
