@@ -8,6 +8,11 @@
 
 The last one opens the first camera and shows windows, as does everything without --output.
 Files that cannot be read are named and skipped; the exit status is then 1.
+
+    python tools/demo.py --model output/own_semiconv --input "wells/**/*.tif" --labels labels
+
+This one looks into all subfolders, and writes a label image for each image: PNG of 16 bits, 0 for
+the background and a number for each instance.
 """
 
 import argparse
@@ -20,12 +25,14 @@ from semiconv_d2.engine.demo import (
     SHOWS,
     Demo,
     Drawing,
+    check_labels,
     check_shows,
     check_windows,
     find_sources,
     shared_axes,
     write_results,
 )
+from semiconv_d2.engine.outputs import check_file, check_folder
 from semiconv_d2.engine.predictor import SCORE_THRESHOLD
 
 
@@ -47,7 +54,9 @@ def parse_arguments():
         required=True,
         help="images, folders, patterns, videos, addresses of streams, numbers of cameras",
     )
-    parser.add_argument("--output", type=Path, help="folder for the pictures; without: windows")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the pictures; without it and --labels: windows"
+    )
     parser.add_argument(
         "--show", nargs="+", choices=(*SHOWS, "all"), default=["masks"], help="default: masks"
     )
@@ -64,6 +73,7 @@ def parse_arguments():
         help="colour the embeddings of all images by the same axes",
     )
     parser.add_argument("--json", type=Path, help="file for COCO results")
+    parser.add_argument("--labels", type=Path, help="folder for label images")
     parser.add_argument(
         "--annotations", type=Path, help="in COCO's format: take ids for --json from there"
     )
@@ -73,8 +83,8 @@ def parse_arguments():
         default=SCORE_THRESHOLD,
         help="leave out instances below it (default: %(default)s)",
     )
-    parser.add_argument("--classes", nargs="+", help="names of the classes, where none are known")
-    parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", …')
+    parser.add_argument("--classes", nargs="+", help="names of the classes, for the model's own")
+    parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
     )
@@ -88,7 +98,15 @@ def parse_arguments():
 
 def main(arguments):
     sources = find_sources(arguments.input)
-    if arguments.output is None:
+    for folder, option in ((arguments.output, "--output"), (arguments.labels, "--labels")):
+        if folder:
+            check_folder(folder, option)
+    if arguments.json:
+        check_file(arguments.json, "--json")
+    if arguments.labels:
+        check_labels(sources)
+    draws = arguments.output or not arguments.labels
+    if draws and arguments.output is None:
         check_windows()
     predictor = Predictor(
         arguments.model,
@@ -98,10 +116,10 @@ def main(arguments):
         classes=arguments.classes,
         overrides=arguments.opts,
     )
-    shows = [s for s in SHOWS if s in arguments.show or "all" in arguments.show]
+    shows = [s for s in SHOWS if draws and (s in arguments.show or "all" in arguments.show)]
     check_shows(predictor, sources, shows)
     drawing = Drawing(shows, f".{arguments.format}", arguments.scale)
-    demo = Demo(predictor, drawing, arguments.output, arguments.annotations)
+    demo = Demo(predictor, drawing, arguments.output, arguments.annotations, arguments.labels)
     if arguments.same_colours and "embedding" in shows:
         demo.drawing = drawing._replace(axes=shared_axes(predictor, sources))
     try:
@@ -111,7 +129,12 @@ def main(arguments):
             write_results(demo.results, arguments.json)
     print(f"{len(sources) - len(demo.failed)} of {len(sources)} inputs, ", end="")
     print(f"{len(demo.results)} instances.")
-    for what, path in (("Pictures", arguments.output), ("Results", arguments.json)):
+    written = {
+        "Pictures": arguments.output,
+        "Label images": arguments.labels,
+        "Results": arguments.json,
+    }
+    for what, path in written.items():
         if path:
             print(f"{what}: {path}")
     if demo.failed:

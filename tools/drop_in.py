@@ -12,6 +12,7 @@ from pathlib import Path
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config
 from semiconv_d2.engine.drop_in import compare_drop_in, format_rows
+from semiconv_d2.engine.outputs import check_folder
 
 
 def main():
@@ -31,6 +32,7 @@ def main():
     parser.set_defaults(resume=False)
     args = parser.parse_args()
     try:
+        check_folder(args.output, "--output")
         cfg = load_checked_config(args)
         rows = compare_drop_in(cfg, args.output, args.sigmas)
     except (ConfigError, DatasetError) as error:

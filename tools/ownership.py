@@ -17,6 +17,7 @@ from pathlib import Path
 from semiconv_d2.data.coco_json import write_json
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config, show_messages
+from semiconv_d2.engine.outputs import check_file
 from semiconv_d2.engine.ownership import columns, format_ownership, measure_ownership
 
 
@@ -29,6 +30,8 @@ def main():
     parser.add_argument("--output", type=Path, help="JSON with the values of all instances")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args()
+    if arguments.output:
+        check_file(arguments.output, "--output")
     cfg = load_checked_config(arguments)
     measured = measure_ownership(cfg)
     print(format_ownership(measured))

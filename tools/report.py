@@ -46,17 +46,20 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    from semiconv_d2.engine import ConfigError
+    from semiconv_d2.engine.outputs import check_file
     from semiconv_d2.engine.report import build_page
     from semiconv_d2.engine.runs import ReportError, read_runs
     from semiconv_d2.visualization.report.page import render
 
     try:
+        check_file(arguments.output, "--output")
         runs = read_runs(arguments.runs, arguments.names)
         page = build_page(
             runs, arguments.dataset, arguments.image_root, arguments.pictures, arguments.resamples
         )
         html = render(page)
-    except ReportError as error:
+    except (ConfigError, ReportError) as error:
         sys.exit(f"error: {error}")
     for note in page.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -24,14 +24,20 @@ def main():
     source, target = arguments.source, arguments.target
     if not source.is_file():
         sys.exit(f"error: there is no checkpoint {source}")
-    content = torch.load(source, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader of damaged files raises whatever comes up
+        sys.exit(f"error: {source} is damaged, or no checkpoint ({type(error).__name__})")
     if not isinstance(content, dict) or "model" not in content:
         sys.exit(f"error: {source} is no checkpoint of Detectron2, with weights under 'model'")
     weights = content["model"]
     if arguments.half:
         weights = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": weights}, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"model": weights}, target)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"error: {target} cannot be written: {error}")
     size = target.stat().st_size / 1e6
     print(f"{target}: {sum(w.numel() for w in weights.values()):,} numbers, {size:.1f} MB")
 

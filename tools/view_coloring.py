@@ -15,6 +15,7 @@ from pathlib import Path
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config
 from semiconv_d2.engine.coloring_views import describe_meetings, view_colorings
+from semiconv_d2.engine.outputs import check_folder
 
 
 def main():
@@ -30,6 +31,7 @@ def main():
     if args.images < 1:
         parser.error("--images must be at least 1")
     try:
+        check_folder(args.output, "--output")
         meetings = view_colorings(load_checked_config(args), args.output, args.images)
     except (ConfigError, DatasetError) as error:
         sys.exit(f"error: {error}")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import read_image
@@ -22,6 +21,7 @@ from ..modeling import InstanceColoring
 from ..ops import segment_means
 from ..visualization.coloring import ColoringView, Meeting, draw_centres, draw_colorings
 from ..visualization.embedding import principal_colours
+from .loading import build_checked, load_trained
 from .records import record_masks
 from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
@@ -39,7 +39,7 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
 
     Raises:
         ConfigError: it is another model, mixes nothing, or the dataset has no instance; see
-            `check_evaluation` too.
+            `check_evaluation` and `load_trained` too.
     """
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         raise ConfigError(
@@ -52,8 +52,8 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
             "embeddings of an instance meet."
         )
     check_evaluation(cfg)
-    model = build_model(cfg).eval()
-    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    model = build_checked(lambda: build_model(cfg), "MODEL").eval()
+    load_trained(model, cfg.MODEL.WEIGHTS)
 
     meetings: list[Meeting] = []
     ranked: list[tuple[float, int, ColoringView]] = []

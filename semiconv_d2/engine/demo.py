@@ -1,4 +1,5 @@
-"""What a model makes of images, videos and cameras: pictures, windows and COCO results."""
+"""What a model makes of images, videos and cameras: pictures, windows, label images and COCO
+results."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wm
 _ARROWS = 60  # that fit beside each other into an image
 _FADED = 0.7  # how white the embedding is outside the instances
 _SHARED = 20  # images that shared colours are taken from
+_MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
 _ESCAPE, _Q = 27, ord("q")
 
 
@@ -72,7 +74,10 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
             if not files:
-                raise DatasetError(f"{path} has no image and no video in it.")
+                raise DatasetError(
+                    f"{path} has no image and no video in it. Folders in it are not looked into: "
+                    f"name them, or a pattern such as '{path}/**/*.png'."
+                )
             sources += map(_source, files)
         elif "://" in name or (name.isdecimal() and not path.exists()):
             sources.append(Source(name, True))
@@ -97,6 +102,13 @@ def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence
         raise ConfigError("--show kernels: a row for each instance fits no video: add masks.")
 
 
+def check_labels(sources: Sequence[Source]) -> None:
+    """Raises `ConfigError` where a source is no image and has no label image."""
+    moving = next((s.name for s in sources if s.moving), None)
+    if moving:
+        raise ConfigError(f"--labels: {moving} is no image; label images are of images alone.")
+
+
 def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxes | None:
     """Colours for the embeddings of several images; None where no image can be read."""
     images = [s for s in sources if not s.moving]
@@ -104,8 +116,8 @@ def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxe
     embeddings = []
     for source in tqdm(images[::step], desc="colours", unit="image", file=sys.stderr):
         try:
-            image = read_rgb(source.name)
-        except (OSError, SyntaxError, ValueError):
+            image = _read(source)
+        except _UnreadableError:
             continue  # it is named when its turn comes
         embeddings.append(_coloured(predictor.explain(image)))
     return principal_axes(embeddings) if embeddings else None
@@ -125,12 +137,14 @@ class Demo:
         drawing: Drawing,
         output: Path | None = None,
         annotations: Path | None = None,
+        labels: Path | None = None,
     ):
         """
         Args:
             output: folder for the pictures; None for windows.
             annotations: in COCO's format, for the ids of images and categories in the results;
                 without, images are numbered from 1 and categories as the model has them.
+            labels: folder for label images, see `label_instances`; None for none.
 
         Raises:
             DatasetError: the annotations are damaged, or lack a class of the model.
@@ -138,6 +152,7 @@ class Demo:
         self.predictor = predictor
         self.drawing = drawing
         self.output = output
+        self.labels = labels
         self.results: list[dict] = []
         self.failed: list[tuple[str, str]] = []
         self._annotations = annotations
@@ -165,15 +180,14 @@ class Demo:
             raise _UnreadableError(f"{self._annotations} has no image of this name")
 
     def _image(self, source: Source) -> bool:
-        try:
-            image = read_rgb(source.name)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _UnreadableError(f"{type(error).__name__}: {error}") from error
+        image = _read(source)
         shows = self.drawing.shows
         found, explanation = self._look(image, shows)
         self._record(found, source.name)
         colours = following_colours(_masks(found, image))
         stem = self._stem(source)
+        if self.labels is not None:
+            _write_labels(found, self.labels / f"{stem}_labels.png")
         for show in shows:
             figure = self._draw(show, image, found, explanation, colours, self.drawing.axes)
             if self.output is None:
@@ -296,6 +310,41 @@ def check_windows() -> None:
             "This OpenCV opens no windows: name a folder with --output, or install opencv-python "
             "in the place of opencv-python-headless."
         ) from error
+
+
+def label_instances(found: Instances) -> np.ndarray:
+    """Numbers of instances by falling score from 1 on, (H, W) uint16; 0 is the background, and of
+    masks that overlap the better one has the pixel.
+
+    Raises:
+        ConfigError: there are more than 65,535 instances, or boxes alone.
+    """
+    if not found.has("pred_masks"):
+        raise ConfigError("There are no label images of boxes alone: the model finds no masks.")
+    if len(found) > _MOST_LABELS:
+        raise ConfigError(
+            f"An image has {len(found):,} instances, of which a label image of 16 bits holds "
+            f"{_MOST_LABELS:,}: raise the score threshold."
+        )
+    labels = np.zeros(found.image_size, dtype=np.uint16)
+    ranking = found.scores.argsort(descending=True, stable=True).tolist()
+    for number, index in reversed(list(enumerate(ranking, start=1))):
+        labels[found.pred_masks[index].numpy()] = number
+    return labels
+
+
+def _write_labels(found: Instances, path: Path) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(label_instances(found)).save(path)
+
+
+def _read(source: Source) -> np.ndarray:
+    try:
+        return read_rgb(source.name)
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        raise _UnreadableError(f"{type(error).__name__}: {error}") from error
 
 
 def _draw_embedding(

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase, hooks
@@ -30,9 +29,10 @@ from ..data.coco_json import write_json
 from ..modeling import SemiConvMixin
 from ..visualization.comparison import draw_comparison
 from .explanation import can_explain
+from .loading import build_checked, load_trained
 from .records import record_masks
 from .region_view import view_crowded_region
-from .setup import ConfigError
+from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
 
 # Without subnet and kernel this is the stock model; what counts for both, MASK_SCORE and its like,
@@ -75,7 +75,12 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
 
     Returns:
         One row for each model.
+
+    Raises:
+        ConfigError: the config is none of such a model, or has no mask AP; see `check_evaluation`
+            and `load_trained` too.
     """
+    check_evaluation(cfg)
     heads = cfg.MODEL.ROI_HEADS.NAME
     if heads not in ROI_HEADS_REGISTRY or not issubclass(
         ROI_HEADS_REGISTRY.get(heads), SemiConvMixin
@@ -239,8 +244,8 @@ def _changed(cfg: CfgNode, *overrides) -> CfgNode:
 
 def _load(cfg: CfgNode) -> nn.Module:
     seed_all_rng(SEED)  # the subnet's first weights
-    model = build_model(cfg)
-    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    model = build_checked(lambda: build_model(cfg), "MODEL")
+    load_trained(model, cfg.MODEL.WEIGHTS)
     return model.eval()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _filter_reused_missing_keys
 from torch import nn
+
+from .setup import ConfigError
 
 ATTACHED = ("embedding_head", "seed_kernel", "region_embedding")
 """Modules whose parameters a stock model lacks: those that are attached to it."""
@@ -35,11 +38,12 @@ def build_checked(build: Callable[[], nn.Module], where: str) -> nn.Module:
     except (
         *(LookupError, ValueError, TypeError, RuntimeError, AssertionError, AttributeError),
     ) as error:
-        raise _config_error(f"{where}: {_reason(error)}") from error
+        raise ConfigError(f"{where}: {_reason(error)}") from error
 
 
-def load_weights(model: nn.Module, weights: str) -> None:
-    """Loads what fits of a checkpoint; Detectron2 says which parameters are left as they were.
+@contextmanager
+def reading_weights(weights: str) -> Iterator[None]:
+    """Whatever goes wrong while a checkpoint is read becomes one clear error.
 
     Args:
         weights: a file or an address, as in MODEL.WEIGHTS.
@@ -47,7 +51,18 @@ def load_weights(model: nn.Module, weights: str) -> None:
     Raises:
         ConfigError: it cannot be read or fetched.
     """
-    _load(model, weights)
+    try:
+        yield
+    except Exception as error:  # the readers of damaged files raise whatever comes up
+        if "://" in weights and isinstance(error, OSError):
+            raise ConfigError(
+                f"The weights {weights} cannot be fetched: {_reason(error)}. Download them "
+                "elsewhere, and name the file in MODEL.WEIGHTS."
+            ) from error
+        raise ConfigError(
+            f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or no "
+            "checkpoint?"
+        ) from error
 
 
 def load_trained(model: nn.Module, weights: str) -> None:
@@ -60,12 +75,14 @@ def load_trained(model: nn.Module, weights: str) -> None:
     Raises:
         ConfigError: it cannot be read or fetched, lacks parameters, or has them in other shapes.
     """
-    found = _load(model, weights)
+    found = _Checkpointer(model)
+    with reading_weights(weights):
+        found.load(weights)
     if found.other_shapes:
-        raise _config_error(f"The weights {weights} do not fit: {_describe(found.other_shapes)}")
+        raise ConfigError(f"The weights {weights} do not fit: {_describe(found.other_shapes)}")
     missing = [name for name in found.missing if not _is_dispensable(name)]
     if missing:
-        raise _config_error(
+        raise ConfigError(
             f"The weights {weights} lack {len(missing)} of the model's parameters, such as "
             f"{missing[0]}: name the checkpoint of a model that was trained with this config."
         )
@@ -87,23 +104,6 @@ class _Checkpointer(DetectionCheckpointer):
         self.missing = sorted(_filter_reused_missing_keys(self.model, incompatible.missing_keys))
         self.other_shapes = incompatible.incorrect_shapes
         return incompatible
-
-
-def _load(model: nn.Module, weights: str) -> _Checkpointer:
-    checkpointer = _Checkpointer(model)
-    try:
-        checkpointer.load(weights)
-    except Exception as error:  # the readers of damaged files raise whatever comes up
-        if "://" in weights and isinstance(error, OSError):
-            raise _config_error(
-                f"The weights {weights} cannot be fetched: {_reason(error)}. Download them "
-                "elsewhere, and name the file in MODEL.WEIGHTS."
-            ) from error
-        raise _config_error(
-            f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or no "
-            "checkpoint?"
-        ) from error
-    return checkpointer
 
 
 def _is_dispensable(name: str) -> bool:
@@ -131,7 +131,7 @@ def _describe(other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]
 def _reason(error: Exception) -> str:
     """The message of an error, on one line and not too long; where it says little, its place."""
     kind = type(error).__name__
-    if isinstance(error, UnpicklingError):
+    if isinstance(error, (UnpicklingError, EOFError)):
         return kind  # PyTorch's message tells how to run the code of strangers
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     text = " ".join(text.split())
@@ -139,9 +139,3 @@ def _reason(error: Exception) -> str:
         *_, place = traceback.extract_tb(error.__traceback__)
         text = f"{kind} {text}".strip() + f" in {Path(place.filename).name}, `{place.line}`"
     return (text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …").rstrip(".!")
-
-
-def _config_error(message: str) -> ValueError:
-    from .setup import ConfigError  # which imports this module
-
-    return ConfigError(message)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.layers import paste_masks_in_image
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from ..data.geometry import CONTACT, contact
 from ..modeling import SemiConvMixin
 from ..ops import seed_embedding
+from .loading import build_checked, load_trained
 from .records import record_masks
 from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
@@ -71,13 +71,14 @@ def measure_ownership(cfg: CfgNode) -> Ownership:
     """Measures MODEL.WEIGHTS on the first test dataset.
 
     Raises:
-        ConfigError: see `check_evaluation`; or the model has no boxes with masks.
+        ConfigError: see `check_evaluation` and `load_trained`; or the model has no boxes with
+            masks.
     """
     check_evaluation(cfg)
-    model = build_model(cfg).eval()
+    model = build_checked(lambda: build_model(cfg), "MODEL").eval()
     if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
         raise ConfigError(f"{type(model).__name__} has no masks of regions: take a Mask R-CNN.")
-    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    load_trained(model, cfg.MODEL.WEIGHTS)
     parts = list(_measure_images(cfg, model))
     if not parts:
         raise ConfigError(f"{cfg.DATASETS.TEST[0]} has no instance.")

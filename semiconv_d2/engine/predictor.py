@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, instantiate
 from detectron2.data import MetadataCatalog, transforms
 from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
+from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import log_first_n
 from torch import nn
 
 from semiconv_d2 import get_config_file
 
+from ..data.custom import STRETCH, read_8bit
+from ..data.mask_files import DEEP_MODES
 from .explanation import Explanation, explain
+from .loading import build_checked, load_trained
 from .setup import COUNTED_BY_ROI_HEADS, ConfigError, check_weights, load_config
 
 if TYPE_CHECKING:
@@ -66,8 +70,8 @@ class Predictor:
                 YAML or LazyConfig (`.py`, which is run); or the name of one of this package.
             weights: a checkpoint. By default that of the run, or the one that the config names.
             score_threshold: from 0 to 1. What the model itself leaves out stays out.
-            device: "cpu", "cuda", "cuda:1", …; by default the config's, or the CPU where that is
-                missing.
+            device: "cpu", "cuda", "cuda:1", …; by default the config's, which is the CPU after
+                training on one, or the CPU where that is missing.
             classes: names; by default those of the run, or of the config's datasets.
             overrides: KEY, VALUE, KEY, VALUE, … of a YAML config; "key=value", … of a LazyConfig.
 
@@ -91,9 +95,10 @@ class Predictor:
 
         Args:
             image: file, Pillow image, or uint8 array: (H, W, 3) RGB, or (H, W) grey.
+                See `read_rgb`.
 
         Raises:
-            ValueError: the array has another shape or type.
+            ValueError: the array has another shape or type, or the image too many bits.
             OSError: the file is missing or no image.
         """
         with torch.no_grad():
@@ -136,10 +141,24 @@ class Predictor:
 
 
 def read_rgb(image: ImageLike) -> np.ndarray:
-    """An image as (H, W, 3) uint8, RGB; files the way their EXIF data turn them."""
+    """An image as (H, W, 3) uint8, RGB; files the way their EXIF data turn them.
+
+    Grey files of more than 8 bits are stretched as `prepare_custom.py` does it with those that are
+    trained on, and of several pages the first one is taken; both is said.
+
+    Raises:
+        ValueError: an array has another shape or type, or something that is no file more than 8
+            bits.
+        OSError: a file is missing or no image.
+    """
     if isinstance(image, (str, Path)):
-        return read_image(str(image), "RGB")
+        return _read_file(str(image))
     if not isinstance(image, np.ndarray):
+        if image.mode in DEEP_MODES:
+            raise ValueError(
+                f"The image has the mode {image.mode}, more than 8 bits, of which Pillow cuts off "
+                "what is bright: name its file, which is stretched, or convert it to 8 bits."
+            )
         return np.asarray(image.convert("RGB"))
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
@@ -149,6 +168,28 @@ def read_rgb(image: ImageLike) -> np.ndarray:
             "uint8, (height, width, 3) in RGB or (height, width)."
         )
     return image
+
+
+def _read_file(name: str) -> np.ndarray:
+    from PIL import Image
+
+    path = PathManager.get_local_path(name)
+    with Image.open(path) as header:
+        deep = header.mode in DEEP_MODES
+        # MPO, a JPEG of some cameras, has a preview as its second page.
+        pages = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+    if deep:
+        log_first_n(
+            logging.WARNING,
+            f"{name} has more than 8 bits. Such images are stretched to 8, each between its "
+            f"{STRETCH[0]} and {STRETCH[1]} percentile, as prepare_custom.py does it. If the model "
+            "has learned from images that were converted in another way, convert them so too.",
+            name=__name__,
+        )
+        return np.repeat(read_8bit(Path(path))[..., None], 3, axis=2)
+    if pages > 1:
+        logger.warning("%s has %d pages, of which the first one is taken.", name, pages)
+    return read_image(path, "RGB")
 
 
 def find_config(model: str | Path) -> tuple[Path, Path | None]:
@@ -207,18 +248,24 @@ def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[s
     if device:
         overrides = [*overrides, "MODEL.DEVICE", device]
     cfg = load_config(str(config), overrides)
+    counted = cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
+    if counted and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
+        raise ConfigError(
+            f"{config}: MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data in "
+            "training. Name the folder of the run, whose config has the number, or set it: "
+            "MODEL.ROI_HEADS.NUM_CLASSES N."
+        )
     check_weights(cfg, resume=False, needed=True)
-    model = _build(config, lambda: build_model(cfg))
-    _load_weights(model, cfg.MODEL.WEIGHTS)
+    _check_device(cfg.MODEL.DEVICE, device)
+    model = build_checked(lambda: build_model(cfg), str(config))
+    load_trained(model, cfg.MODEL.WEIGHTS)
     low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     return _Loaded(
         model,
         [transforms.ResizeShortestEdge([low, low], high)] if low else [],
         cfg.INPUT.FORMAT,
         [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES
-        if cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
-        else 0,
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,
     )
 
 
@@ -230,7 +277,7 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
         augmentations = [instantiate(a) for a in loader.mapper.augmentations]
         image_format = cfg.model.get("input_format") or loader.mapper.image_format
         names = loader.dataset.names
-        device = device or cfg.train.get("device", "cuda")
+        used = device or cfg.train.get("device", "cuda")
     except Exception as error:  # a LazyConfig is a program: it may fail in any way
         raise ConfigError(f"{config}: {type(error).__name__}: {error}") from error
     if not weights or ("://" not in weights and not Path(weights).is_file()):
@@ -238,11 +285,12 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
             f"{config}: train.init_checkpoint is {weights!r}, which is not there: name the "
             "trained checkpoint."
         )
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if used.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
-        device = "cpu"
-    model = _build(config, lambda: instantiate(cfg.model).to(device))
-    _load_weights(model, weights)
+        used = "cpu"
+    _check_device(used, device)
+    model = build_checked(lambda: instantiate(cfg.model).to(used), str(config))
+    load_trained(model, weights)
     return _Loaded(
         model,
         augmentations,
@@ -252,20 +300,18 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
     )
 
 
-def _build(config: Path, build: Callable[[], nn.Module]) -> nn.Module:
+def _check_device(used: str, asked: str | None) -> None:
+    """Raises `ConfigError` where a device is not there; says so where a better one was not asked
+    for, since the config of a run on a CPU has the CPU in it."""
     try:
-        return build()
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"{config}: {error}") from error
-
-
-def _load_weights(model: nn.Module, weights: str) -> None:
-    """Detectron2 says which parameters are missing, as after attaching to a stock model."""
-    try:
-        DetectionCheckpointer(model).load(weights)
-    except (RuntimeError, KeyError, EOFError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"The weights {weights} cannot be loaded: {reason}") from error
+        torch.empty(0, device=used)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"There is no device {used!r} (--device, MODEL.DEVICE): take cpu, cuda, or cuda:1 for "
+            "the second of several."
+        ) from error
+    if used == "cpu" and not asked and torch.cuda.is_available():
+        logger.warning("Running on the CPU, as the config has it; --device cuda takes the GPU.")
 
 
 def _last_checkpoint(folder: Path) -> Path | None:

@@ -187,9 +187,10 @@ def measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
 
 
 def recorded_threshold(recorded: dict) -> Threshold:
-    """From which score on detections count, as the row of S in evaluation.json notes it."""
+    """From which score on detections count, as the row of S in evaluation.json notes it, rounded;
+    0.5 where it notes none."""
     for row in recorded.get("rows", []):
-        noted = re.match(r"score ≥ ([\d.]+), (.*)", row.get("note") or "")
+        noted = re.match(r"score ≥ (\d+(?:\.\d+)?), (.*)", str(row.get("note") or ""))
         if row.get("key") == "S" and noted:
             return Threshold(float(noted[1]), noted[2])
     return Threshold(0.5, "given")
@@ -443,11 +444,8 @@ def _precision_recall(measured: Sequence[Measured]) -> pages.Section:
         if lines
     ]
     several = " Mean over the classes." if len(measured[0].detections.truth.cats) > 1 else ""
-    text = [
-        f"Of {overlap}es, as COCO samples it: the best precision at or beyond each recall.{several}"
-    ]
-    if overlap == "mask":
-        text[0] = text[0].replace("maskes", "masks")
+    what = {"mask": "masks", "box": "boxes"}[overlap]
+    text = [f"Of {what}, as COCO samples it: the best precision at or beyond each recall.{several}"]
     return pages.Section("curves", "Precision and recall", text, charts)
 
 

@@ -19,7 +19,8 @@ from torch import nn
 from ..evaluation import Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
-from .loading import build_checked
+from .loading import build_checked, reading_weights
+from .run_folder import checkpoint_of
 from .run_record import TimedEvaluator, record_run
 from .writers import WandbWriter
 
@@ -35,6 +36,11 @@ class Trainer(DefaultTrainer):
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Detectron2's; a `ConfigError` says what in MODEL cannot be."""
         return build_checked(lambda: super(Trainer, cls).build_model(cfg), "MODEL")
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Detectron2's; a `ConfigError` says what cannot be read."""
+        with reading_weights(checkpoint_of(self.cfg, resume)):
+            super().resume_or_load(resume=resume)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):

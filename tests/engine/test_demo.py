@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import Instances
 from PIL import Image
 
 from semiconv_d2 import Predictor
 from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.mask_files import read_labels
 from semiconv_d2.engine import ConfigError
 from semiconv_d2.engine.demo import (
     Demo,
     Drawing,
     Source,
+    check_labels,
     check_shows,
     find_sources,
+    label_instances,
     shared_axes,
 )
 
@@ -72,7 +76,10 @@ def test_finds_files_folders_patterns_videos_and_cameras(tmp_path):
     assert find_sources([str(tmp_path / "notes.txt")]) == [
         Source(str(tmp_path / "notes.txt"), False)
     ]
-    for missing, message in (("empty", "no image"), ("*.tif", "nothing matches")):
+    for missing, message in (
+        ("empty", r"no image.*Folders in it are not looked into.*empty/\*\*/\*\.png"),
+        ("*.tif", "nothing matches"),
+    ):
         with pytest.raises(DatasetError, match=message):
             find_sources([str(tmp_path / missing)])
 
@@ -195,6 +202,87 @@ def test_shared_colours_are_the_same_for_the_same_embedding(predictor, worms):
     width = first.shape[2]
     torch.testing.assert_close(axes.colours(both)[:, :width], axes.colours(first))
     torch.testing.assert_close(axes.colours(both)[:, width:], axes.colours(second))
+
+
+def test_images_that_pillow_holds_for_bombs_are_skipped(predictor, worms, monkeypatch, tmp_path):
+    large = tmp_path / "large.png"
+    Image.fromarray(np.zeros((400, 400), dtype=np.uint8)).save(large)
+    with Image.open(worms[0]) as small:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", small.width * small.height)
+    sources = [Source(str(large), False), Source(str(worms[0]), False)]
+    demo = Demo(predictor, Drawing(()), tmp_path)
+    demo.run(sources)
+    [(name, reason)] = demo.failed
+    assert name == str(large)
+    assert reason.startswith("DecompressionBombError")
+    assert demo.results
+    assert shared_axes(predictor, sources) is not None
+
+
+def instances(masks: np.ndarray, scores: list[float]) -> Instances:
+    found = Instances(masks.shape[1:], scores=torch.tensor(scores))
+    found.pred_masks = torch.from_numpy(masks)
+    return found
+
+
+def test_labels_are_numbers_by_falling_score_and_the_better_one_has_the_pixel():
+    masks = np.zeros((3, 4, 6), dtype=bool)
+    masks[0, :, :3] = masks[1, 1:3, 2:5] = masks[2, 3, 4:] = True
+    labels = label_instances(instances(masks, [0.6, 0.9, 0.7]))
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(
+        labels,
+        [[3, 3, 3, 0, 0, 0], [3, 3, 1, 1, 1, 0], [3, 3, 1, 1, 1, 0], [3, 3, 3, 0, 2, 2]],
+    )
+    assert not label_instances(instances(masks[:0], [])).any()
+
+
+def test_labels_hold_16_bits_of_instances():
+    masks = np.ones((2**16, 1, 1), dtype=bool)
+    assert label_instances(instances(masks[1:], [0.5] * (2**16 - 1))).item() == 1
+    with pytest.raises(ConfigError, match="65,536 instances"):
+        label_instances(instances(masks, [0.5] * 2**16))
+
+
+def test_boxes_and_videos_have_no_labels():
+    with pytest.raises(ConfigError, match="boxes alone"):
+        label_instances(Instances((4, 4), scores=torch.ones(1)))
+    check_labels([Source("a.png", False)])
+    with pytest.raises(ConfigError, match=r"film\.mp4 is no image"):
+        check_labels([Source("a.png", False), Source("film.mp4", True)])
+
+
+def test_the_tool_writes_labels_alone_of_images_in_subfolders(run_tool, worms, predictor, tmp_path):
+    for folder, path in zip(("a", "b"), worms, strict=False):
+        (tmp_path / folder).mkdir()
+        shutil.copy(path, tmp_path / folder / "well.png")
+    status, _, err = run_tool(
+        "tools/demo.py",
+        *("--model", "demo_semiconv", "--weights", SHIPPED, "--labels", tmp_path / "labels"),
+        *("--input", tmp_path / "**" / "*.png", "--opts", "INPUT.MIN_SIZE_TEST", "192"),
+    )
+    assert status == 0, err
+    written = sorted((tmp_path / "labels").iterdir())
+    assert [p.name for p in written] == ["well_2_labels.png", "well_labels.png"]
+    assert Image.open(written[1]).mode == "I;16"
+    expected = label_instances(predictor(worms[0]))
+    assert expected.max() > 2
+    np.testing.assert_array_equal(read_labels(written[1]), expected)
+
+
+def test_places_that_cannot_be_written_are_found_before_the_work(run_tool, worms, tmp_path):
+    (tmp_path / "file").touch()
+    for option, place in (
+        ("--output", tmp_path / "file"),
+        ("--labels", tmp_path / "file"),
+        ("--json", tmp_path),
+    ):
+        # The model is not looked for: it is not there.
+        status, _, err = run_tool(
+            "tools/demo.py", "--model", "nowhere", "--input", worms[0], option, place
+        )
+        assert status == 1
+        assert f"error: {option} {place}: " in err
 
 
 def test_refuses_what_cannot_be_shown(predictor):

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 import semiconv_d2
-from semiconv_d2.engine import load_config
+from semiconv_d2.engine import ConfigError, load_config
 from semiconv_d2.engine.drop_in import Row, draw_twins, format_rows, time_per_image
 
 
@@ -90,6 +90,39 @@ def test_measures_without_ap_are_refused(run_tool, stock_checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("DATASETS.TEST", "()"), "error: DATASETS.TEST is empty"),
+        (("MODEL.WEIGHTS", ""), "error: MODEL.WEIGHTS is empty"),
+    ],
+)
+def test_what_cannot_be_compared_says_so(run_tool, stock_checkpoint, tmp_path, overrides, message):
+    status, _, err = run_tool(
+        "tools/drop_in.py", "--config-file", "configs/demo_semiconv.yaml",
+        "--output", tmp_path / "out", "--opts", "MODEL.WEIGHTS", stock_checkpoint, *overrides,
+    )  # fmt: skip
+    assert status == 1
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_stage_1_of_other_classes_is_refused(stock_checkpoint):
+    cfg = load_config(
+        "configs/demo_semiconv.yaml",
+        ["MODEL.WEIGHTS", str(stock_checkpoint), "MODEL.ROI_HEADS.NUM_CLASSES", "2"],
+    )
+    with pytest.raises(ConfigError, match="number of classes is 1, the config's 2"):
+        draw_twins(cfg, stock_checkpoint, stock_checkpoint, stock_checkpoint.parent / "x.png")
+
+
+def test_a_file_is_no_folder_to_write_to(run_tool, stock_checkpoint):
+    arguments = ("--config-file", "nowhere.yaml", "--output", stock_checkpoint)
+    status, _, err = run_tool("tools/drop_in.py", *arguments)
+    assert status == 1
+    assert f"error: --output {stock_checkpoint}: " in err
+
+
 def test_format_leaves_out_what_is_not_there():
     row = Row("stock", 40.25, 80.0, 30.0, None, 1234567)
     last = format_rows([row]).splitlines()[-1]
@@ -138,3 +171,18 @@ def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
     status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "no.pth", tmp_path / "o.pth")
     assert status == 1
     assert "there is no checkpoint" in err
+
+
+def test_strip_checkpoint_names_what_it_cannot_read_or_write(run_tool, tmp_path):
+    torch.save({"model": {"a": torch.randn(300, 40)}}, tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    for name, content in (("cut", whole[:5000]), ("other", b"\xe6no weights"), ("empty", b"")):
+        (tmp_path / f"{name}.pth").write_bytes(content)
+        status, _, err = run_tool(
+            "tools/strip_checkpoint.py", tmp_path / f"{name}.pth", tmp_path / "o.pth"
+        )
+        assert status == 1
+        assert err.startswith(f"error: {tmp_path / name}.pth is damaged, or no checkpoint (")
+    status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "whole.pth", tmp_path)
+    assert status == 1
+    assert err.startswith(f"error: {tmp_path} cannot be written: ")

@@ -96,6 +96,8 @@ def test_what_cannot_be_measured_is_said(configs):
     for key, value, message in (
         ("MODEL.WEIGHTS", "", "MODEL.WEIGHTS is empty"),
         ("DATASETS.TEST", "()", "DATASETS.TEST is empty"),
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "number of classes is 1, the config's 3"),
+        ("MODEL.ROI_HEADS.NAME", "Nope", "MODEL: No object named 'Nope'"),
     ):
         cfg = configs["stock"].clone()
         cfg.defrost()
@@ -125,3 +127,10 @@ def test_the_tool_says_what_is_missing(run_tool, tmp_path, configs):
         status, _, err = run_tool("tools/ownership.py", "--config-file", SEMICONV, *overrides)
         assert status == 1
         assert message in err
+
+
+def test_the_tool_looks_where_it_is_to_write_before_it_measures(run_tool, tmp_path):
+    arguments = ("--config-file", "nowhere.yaml", "--output", tmp_path)
+    status, _, err = run_tool("tools/ownership.py", *arguments)
+    assert status == 1
+    assert f"error: --output {tmp_path}: that is a folder" in err

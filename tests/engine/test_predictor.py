@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,11 @@ from PIL import Image
 
 import semiconv_d2
 from semiconv_d2 import Predictor
+from semiconv_d2.data.custom import read_8bit
+from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_config
 from semiconv_d2.engine.explanation import can_explain
-from semiconv_d2.engine.predictor import find_config
+from semiconv_d2.engine.predictor import find_config, read_rgb
 from semiconv_d2.ops import log_odds
 
 SMALL = ("INPUT.MIN_SIZE_TEST", "192", "MODEL.WEIGHTS", "checkpoints/demo_mask_rcnn.pth")
@@ -179,12 +183,70 @@ def test_says_what_is_missing(run, tmp_path):
             find_config(model)
     with pytest.raises(ConfigError, match=r"MODEL\.WEIGHTS is empty"):
         Predictor("demo_semiconv", overrides=["MODEL.WEIGHTS", ""])
-    with pytest.raises(ConfigError, match="gpu"):
-        Predictor(run, device="gpu")
+    for device in ("gpu", *(["cuda:99"] if torch.cuda.is_available() else [])):
+        with pytest.raises(ConfigError, match=f"There is no device '{device}' .--device"):
+            Predictor(run, device=device)
     with pytest.raises(ConfigError, match="not there"):
         Predictor("demo_semiconv", weights=tmp_path / "none.pth")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         Predictor("demo_semiconv", weights=tmp_path / "alone.pth")
+    with pytest.raises(ConfigError, match=r"own_semiconv\.yaml: .*NUM_CLASSES is 0.* folder of"):
+        Predictor("own_semiconv", weights=run / "model_0000009.pth")
+    overrides = ["MODEL.ROI_HEADS.NUM_CLASSES", "3"]
+    with pytest.raises(ConfigError, match="number of classes is 1, the config's 3"):
+        Predictor(run, overrides=overrides)
+
+
+def test_a_gpu_that_the_config_does_not_take_is_mentioned(run, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    overrides = ["MODEL.DEVICE", "cpu"]
+    with caplog.at_level(logging.WARNING):
+        Predictor(run, device="cpu")
+        assert "--device" not in caplog.text
+        Predictor(run, overrides=overrides)
+    assert "Running on the CPU, as the config has it; --device cuda takes the GPU" in caplog.text
+
+
+DEEP = {"16.png": np.uint16, "16.tif": np.uint16, "32.tif": np.int32, "float.tif": np.float32}
+
+
+@pytest.fixture
+def deep(tmp_path) -> list[Path]:
+    """The same picture of 12 bits in files of more than 8."""
+    grey = np.random.default_rng(0).integers(200, 4096, (12, 16))
+    for name, kind in DEEP.items():
+        Image.fromarray(grey.astype(kind)).save(tmp_path / name)
+    return [tmp_path / name for name in DEEP]
+
+
+def test_deep_files_are_stretched_as_those_that_are_trained_on(deep, monkeypatch, caplog):
+    monkeypatch.setattr("detectron2.utils.logger._LOG_COUNTER", Counter())
+    with caplog.at_level(logging.WARNING):
+        for path in deep:
+            image = read_rgb(path)
+            assert image.shape == (12, 16, 3)
+            assert image.std() > 50  # not saturated
+            for channel in range(3):
+                np.testing.assert_array_equal(image[..., channel], read_8bit(path))
+    assert caplog.text.count("has more than 8 bits") == 1
+
+
+def test_deep_pillow_images_are_refused(deep):
+    for path in deep:
+        with pytest.raises(ValueError, match="more than 8 bits"):
+            read_rgb(Image.open(path))
+
+
+def test_of_several_pages_the_first_one_is_taken_and_said(tmp_path, caplog):
+    pages = [Image.fromarray(np.full((4, 5), value, dtype=np.uint8)) for value in (10, 20)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with caplog.at_level(logging.WARNING):
+        assert (read_rgb(tmp_path / "stack.tif") == 10).all()
+    assert "stack.tif has 2 pages, of which the first one is taken" in caplog.text
+    pages = [Image.fromarray(np.full((4, 5), value, dtype=np.uint16)) for value in (10, 20)]
+    pages[0].save(tmp_path / "deep.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DatasetError, match="has 2 pages"):
+        read_rgb(tmp_path / "deep.tif")
 
 
 def test_explains_regions(predictor, worms, monkeypatch):

@@ -254,7 +254,7 @@ def test_an_evaluation_of_other_predictions_is_said(folder):
         ),
         (
             lambda f: (f / "good" / "inference" / "coco_instances_results.json").write_text("["),
-            "cannot read .*coco_instances_results.json",
+            "coco_instances_results.json is not JSON",
         ),
         (lambda f: rename_dataset(f / "good"), "different datasets: poor on .*; good on other"),
     ],
@@ -312,6 +312,12 @@ def test_the_score_of_s_is_read_from_its_note():
     rows = [{"key": "S", "note": "score ≥ 0.746, chosen on bbbc010_train", "values": {}}]
     assert recorded_threshold({"rows": rows}) == (0.746, "chosen on bbbc010_train")
     assert recorded_threshold({"rows": []}) == (0.5, "given")
+    by_size = "ranked by size, of scores from 0.617 on"
+    rows[0]["note"] = f"score ≥ 0.000, {by_size}"
+    assert recorded_threshold({"rows": rows}) == (0, by_size)
+    for other in ("score ≥ 0.7.4, x", "score ≥ ., x", "from 0.3 on", "", None, 3):
+        rows[0]["note"] = other
+        assert recorded_threshold({"rows": rows}) == (0.5, "given")
 
 
 def test_detections_are_paired_one_to_one_for_the_largest_sum(original):
@@ -368,3 +374,6 @@ def test_the_tool_says_what_is_wrong_in_one_line(run_tool, tmp_path):
     assert err.strip().splitlines()[-1].startswith(f"error: {tmp_path} has no config.yaml")
     assert "Traceback" not in err
     assert not (tmp_path / "report.html").exists()
+    status, _, err = run_tool("tools/report.py", tmp_path, "--output", tmp_path)
+    assert status == 1
+    assert f"error: --output {tmp_path}: that is a folder" in err
