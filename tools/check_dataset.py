@@ -22,11 +22,12 @@ from PIL import Image, ImageOps
 
 from semiconv_d2.data.checking import find_defects, read_coco
 from semiconv_d2.data.checking_annotations import can_find_crossings
-from semiconv_d2.data.coco_json import write_json
+from semiconv_d2.data.coco_json import check_replaceable, write_json
 from semiconv_d2.data.defects import errors_of, format_defects
 from semiconv_d2.data.describing import SAMPLE, DetectorScale, describe, format_statistics
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.data.fixing import fix, write_fixed
+from semiconv_d2.data.fixing import fix, fixed_path, write_fixed
+from semiconv_d2.data.mask_files import open_image
 from semiconv_d2.data.segmentations import decode_mask
 from semiconv_d2.visualization.masks import instance_colours
 from semiconv_d2.visualization.samples import draw_sample
@@ -159,6 +160,8 @@ def read_scale(cfg):
 def check(dataset, scale, arguments, several):
     """Prints the numbers and defects of a dataset. Returns whether it has no errors, or its mended
     copy with --fix."""
+    if arguments.fix:
+        check_replaceable(fixed_path(dataset.json_file))
     print(f"{dataset.json_file}, images in {dataset.image_root}\n")
     content = read_coco(dataset.json_file)
     defects = find_defects(content, dataset.image_root, read_images=not arguments.no_images)
@@ -204,8 +207,10 @@ def draw_pictures(content, image_root, wanted, folder):
     images = [image for image in content["images"] if image["id"] in instances]
     chosen = np.random.default_rng(0).permutation(len(images))[:wanted]
     for number, image in enumerate((images[index] for index in sorted(chosen)), start=1):
-        with Image.open(image_root / image["file_name"]) as file:
-            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+        pixels = open_image(
+            image_root / image["file_name"],
+            lambda file: np.asarray(ImageOps.exif_transpose(file).convert("RGB")),
+        )
         annotations = instances[image["id"]]
         masks = np.stack([decode_mask(a["segmentation"], pixels.shape[:2]) for a in annotations])
         colours = instance_colours(len(annotations))

@@ -13,6 +13,7 @@ the images. The table is printed; with --output it is written too, beside everyt
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from semiconv_d2.data.coco_json import write_json
@@ -104,8 +105,13 @@ def parse_arguments():
         parser.error("--pictures are of the differences that --compare A B finds")
     if arguments.pictures and arguments.compare[0].resolve() == arguments.compare[1].resolve():
         parser.error("--pictures: A and B are the same")
-    if arguments.most < 1:
-        parser.error("--most is 1 or more")
+    for option, least in (("most", 1), ("max_detections", 1), ("resamples", 0)):
+        if getattr(arguments, option) < least:
+            parser.error(f"--{option.replace('_', '-')} is {least} or more")
+    if not 0 <= arguments.score_threshold <= 1:
+        parser.error("--score-threshold is from 0 to 1")
+    if arguments.pictures and find_spec("detectron2") is None:
+        parser.error("--pictures needs Detectron2, which is not installed")
     models = arguments.compare or [arguments.results]
     if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
         parser.error("--threshold-from takes a ground truth and one results file for each model")
@@ -175,9 +181,11 @@ def main():
 
 def find_images(arguments, truth):
     """The folder of the images of a ground truth, which pictures and foregrounds need."""
-    from detectron2.data import MetadataCatalog
+    root = arguments.image_root
+    if root is None and find_spec("detectron2") is not None:
+        from detectron2.data import MetadataCatalog
 
-    root = arguments.image_root or MetadataCatalog.get(truth).get("image_root")
+        root = MetadataCatalog.get(truth).get("image_root")
     if root is None or not Path(root).is_dir():
         sys.exit(
             f"error: there is no folder of images of {truth}{f', {root}' * bool(root)}: "

@@ -5,30 +5,26 @@ All kinds of defects, and which of them are errors, are in `defects.KINDS`.
 
 from __future__ import annotations
 
-import json
 import shlex
 import warnings
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from semiconv_d2.data.checking_annotations import KnownImage, check_annotations
 from semiconv_d2.data.defects import KINDS, Defect, Findings, Repair, errors_of
-from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.files import DatasetError, read_json
 from semiconv_d2.data.json_values import as_integer, is_integer, shorten
-from semiconv_d2.data.mask_files import DEEP_MODES
+from semiconv_d2.data.mask_files import DEEP_MODES, read_orientation
 from semiconv_d2.data.segmentations import MOST_PIXELS
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 LISTS = ("categories", "images", "annotations")
 """What a JSON in COCO's format must have."""
 
 _QUICK_HEADERS = 200  # files whose headers a quick check reads
 _SHOWN = 5  # errors in one message
-_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
 
 Size = tuple[int, int]
 
@@ -39,25 +35,13 @@ def read_coco(json_file: Path) -> dict:
     Raises:
         DatasetError: the file is missing or is no such JSON.
     """
-    try:
-        text = json_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {json_file}: {error}") from error
-    if text.startswith("\ufeff"):
-        raise DatasetError(
-            f"{json_file} begins with a byte order mark (BOM), which Detectron2 and COCO's tools "
-            f"cannot read: save it as UTF-8 without BOM"
-        )
-    if not text.strip():
-        raise DatasetError(f"{json_file} is empty")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DatasetError(
-            f"{json_file} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from error
-    except (RecursionError, ValueError) as error:  # a number of thousands of digits
-        raise DatasetError(f"{json_file} cannot be read as JSON: {error}") from error
+    content = read_json(json_file)
+    with json_file.open("rb") as file:
+        if file.read(len(BOM_UTF8)) == BOM_UTF8:
+            raise DatasetError(
+                f"{json_file} begins with a byte order mark (BOM), which Detectron2 and COCO's "
+                f"tools cannot read: save it as UTF-8 without BOM"
+            )
     if not isinstance(content, dict):
         raise DatasetError(
             f"{json_file} is a {type(content).__name__} at its top: COCO's format has an object "
@@ -85,22 +69,22 @@ def _require_list(json_file: Path, content: Mapping, part: str) -> None:
 
 
 def find_defects(
-    content: Mapping, image_root: Path, read_images: bool = False, quick: bool = False
+    content: Mapping, image_root: Path | None, read_images: bool = False, quick: bool = False
 ) -> list[Defect]:
     """All that is wrong, in the order of categories, images and annotations.
 
     Args:
         content: see `read_coco`.
-        image_root: the folder that file names start from.
+        image_root: the folder that file names start from; None to look at the JSON alone.
         read_images: decode every image, which finds damaged ones and takes as long as it takes;
             without it their headers are read.
-        quick: leave out what takes long: the headers of all but 200 images, and polygons that
-            cross themselves. The latter are left out without Shapely, too.
+        quick: leave out what takes long: the headers of all but 200 images, instances that come
+            twice, and polygons that cross themselves. The latter are left out without Shapely, too.
 
     Raises:
         DatasetError: there is no such folder.
     """
-    if not image_root.is_dir():
+    if image_root is not None and not image_root.is_dir():
         raise DatasetError(f"there is no folder of images {image_root}")
     defects = [
         Defect(f"no-{part}", KINDS[f"no-{part}"], "the JSON", f"its list '{part}' is empty")
@@ -126,17 +110,26 @@ def check_before_training(json_file: Path, image_root: Path) -> dict:
     """
     content = read_coco(json_file)
     errors = errors_of(find_defects(content, image_root, quick=True))
-    if not errors:
-        return content
+    if errors:
+        raise DatasetError(tell_errors(json_file, errors, str(image_root)))
+    return content
+
+
+def tell_errors(json_file: Path, errors: Sequence[Defect], images: str = "IMAGES") -> str:
+    """The first errors of a JSON in one line, and how to go on.
+
+    Args:
+        images: its folder of images, for the command that tells all of them.
+    """
     counts = Counter(error.kind for error in errors)
     first = {error.kind: error for error in reversed(errors)}
     told = [f"{first[kind]} ({kind}: {count:,})" for kind, count in list(counts.items())[:_SHOWN]]
     rest = len(counts) - len(told)
-    raise DatasetError(
+    return (
         f"{json_file} has {len(errors):,} error{'s' * (len(errors) > 1)}: {'; '.join(told)}"
         + (f"; and {rest} more kinds" if rest > 0 else "")
         + ". All of them, and with --fix a mended copy: python tools/check_dataset.py "
-        + shlex.join([str(json_file), str(image_root)])
+        + shlex.join([str(json_file), images])
     )
 
 
@@ -154,9 +147,13 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
             continue
         if first.setdefault(number, index) != index:
             what = f"categories[{first[number]}] has its id too"
-            found.add(index, "duplicate-category-id", what, Repair.DROP)
+            if name == entries[first[number]].get("name"):
+                found.add(index, "duplicate-category-id", what, Repair.MERGE)
+            else:
+                what += ", but another name: nobody can tell whose the annotations are"
+                found.add(index, "duplicate-category-id", what)
         elif not isinstance(name, str) or not name:
-            value = {"name": f"category {number}"}
+            value = {"name": str(name) if is_integer(name) else f"category {number}"}
             found.add(index, "category-name", _no_text("name", entry), Repair.SET, value)
         elif named.setdefault(name, index) != index:
             what = f"{found.where(named[name])} has its name {shorten(name)} too"
@@ -165,7 +162,7 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
 
 
 def _check_images(
-    entries: list[dict], image_root: Path, read_images: bool, quick: bool
+    entries: list[dict], image_root: Path | None, read_images: bool, quick: bool
 ) -> tuple[dict[Any, KnownImage], list[Defect]]:
     """The images by their ids, and what is wrong with these."""
     from tqdm import tqdm
@@ -180,6 +177,9 @@ def _check_images(
     found = Findings("images", where)
     _check_ids("image-id", entries, ids, numbers, found)
     dropped = _check_repeated(entries, ids, found)
+    names = {name for e in entries if isinstance(name := e.get("file_name"), str)}
+    bases = Counter(_base_name(name).lower() for name in names)
+    new_ids = [numbers.get(number) for number in ids]
     step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
     named: dict[str, int] = {}
     images: dict[Any, KnownImage] = {}
@@ -189,8 +189,10 @@ def _check_images(
             continue
         size = _size_of(entries[index])
         if index not in dropped:
-            path = _check_file(entries, index, image_root, named, found)
-            file = None
+            _check_name(entries, index, named, new_ids, found)
+            path = file = None
+            if image_root is not None:
+                path = _find_file(entries, index, image_root, bases, found)
             if path is not None and (index % step == 0 or size is None):
                 file = _check_header(path, index, read_images, found)
             size = _check_size(entries[index], index, size, file, found)
@@ -261,35 +263,74 @@ def _identity(entry: Mapping) -> tuple:
     return entry.get("file_name"), entry.get("height"), entry.get("width")
 
 
-def _check_file(
-    entries: list[dict], index: int, image_root: Path, named: dict[str, int], found: Findings
+def _check_name(
+    entries: list[dict],
+    index: int,
+    named: dict[str, int],
+    numbers: Sequence[int | None],
+    found: Findings,
+) -> None:
+    """
+    Args:
+        named: index of the first image with each file name, which is added to.
+        numbers: the id that each image has or is to get.
+    """
+    name = entries[index].get("file_name")
+    if not isinstance(name, str) or not name:
+        return
+    if _leads_out(name):
+        found.add(index, "file-name-outside", "its file_name leads out of the folder of images")
+    first = named.setdefault(name, index)
+    if first == index:
+        return
+    what = (
+        f"its file is that of {found.where(first)} as well: the instances of the one are "
+        f"background in the other"
+    )
+    if _size_of(entries[first]) == _size_of(entries[index]):
+        found.add(index, "same-file-twice", what, Repair.MERGE, (numbers[index], numbers[first]))
+    else:
+        found.add(index, "same-file-twice", what)
+
+
+def _find_file(
+    entries: list[dict], index: int, image_root: Path, bases: Mapping[str, int], found: Findings
 ) -> Path | None:
     """Path of an image that is there.
 
     Args:
-        named: index of the first image with each file name, which is added to.
+        bases: how many file names have this last part, in lower case.
     """
     name = entries[index].get("file_name")
     if not isinstance(name, str) or not name:
         found.add(index, "file-name", _no_text("file_name", entries[index]), Repair.DROP)
         return None
-    if _leads_out(name):
-        found.add(index, "file-name-outside", "its file_name leads out of the folder of images")
-    if named.setdefault(name, index) != index:
-        what = f"its file is that of {found.where(named[name])} as well"
-        found.add(index, "same-file-twice", what)
     path = image_root / name
     if _is_file(path):
         return path
     slashes = name.replace("\\", "/")
-    if slashes != name and _is_file(image_root / slashes):
-        what = "its file_name has backslashes, which are no separators here"
-        found.add(index, "file-missing", what, Repair.SET, {"file_name": slashes})
-        return image_root / slashes
-    base = PurePosixPath(slashes).name
-    hint = f", but there is {base}" if base != name and _is_file(image_root / base) else ""
-    found.add(index, "file-missing", f"there is no {path}{hint}", Repair.DROP)
+    base = _base_name(name)
+    meant = [slashes, *_other_cases(slashes)]
+    if bases[base.lower()] == 1:  # else nobody can tell which of them it is
+        meant += [base, *_other_cases(base)]
+    for other in meant:
+        if other and _is_file(image_root / other):
+            what = f"there is no {path}, but there is {other}"
+            found.add(index, "file-missing", what, Repair.SET, {"file_name": other})
+            return image_root / other
+    found.add(index, "file-missing", f"there is no {path}", Repair.DROP)
     return None
+
+
+def _base_name(name: str) -> str:
+    """The last part of a file name that may have slashes or backslashes."""
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _other_cases(name: str) -> list[str]:
+    """A file name with its extension in lower and in upper case."""
+    stem, dot, extension = name.rpartition(".")
+    return [stem + dot + extension.lower(), stem + dot + extension.upper()] if dot else []
 
 
 def _is_file(path: Path) -> bool:
@@ -353,22 +394,13 @@ def _read_header(path: Path, decode: bool) -> _Header:
             (width, height), mode = image.size, image.mode
             # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
             late = image.format == "PNG" and "exif" not in image.info
-            orientation = 1 if late else _read_orientation(image)
+            orientation = 1 if late else read_orientation(image)
             if decode:
                 image.load()
-                orientation = _read_orientation(image) if late else orientation
+                orientation = read_orientation(image) if late else orientation
     except Exception as error:  # Pillow's readers of damaged files raise whatever they come across
         raise DatasetError(f"it cannot be read ({type(error).__name__}: {error})") from error
     return _Header((width, height) if orientation >= 5 else (height, width), orientation, mode)
-
-
-def _read_orientation(image: Image.Image) -> int:
-    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # Detectron2 takes any for no EXIF
-        return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _size_of(entry: Mapping) -> Size | None:

@@ -21,10 +21,11 @@ from semiconv_d2.data.segmentations import (
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
     check_encoding,
-    covers_pixels,
+    count_pixels,
     decode_counts,
     measure_runs,
     merge_boxes,
+    plain_polygons,
     read_polygon,
 )
 
@@ -55,7 +56,7 @@ def check_annotations(
     entries: list[dict],
     images: Mapping[ImageId, KnownImage],
     categories: Mapping[CategoryId, int],
-    crossings: bool,
+    thorough: bool,
 ) -> list[Defect]:
     """All that is wrong with annotations, in their order.
 
@@ -63,7 +64,8 @@ def check_annotations(
         entries: the annotations.
         images: by their ids.
         categories: the ids that they have or, where these are text, are to get, by their ids.
-        crossings: look for polygons that cross themselves, see `can_find_crossings`.
+        thorough: look for what takes long and is no error, too: instances that come twice, and
+            polygons that cross themselves, see `can_find_crossings`.
     """
 
     def where(index: int) -> str:
@@ -73,7 +75,7 @@ def check_annotations(
 
     found = Findings("annotations", where)
     _check_ids(entries, found)
-    crossings = crossings and can_find_crossings()
+    crossings = thorough and can_find_crossings()
     seen: dict[tuple, list[int]] = {}
     for start in range(0, len(entries), _BATCH):
         batch = _Batch()
@@ -83,7 +85,8 @@ def check_annotations(
             if not _check_category(entry, index, categories, found) or image is None:
                 continue
             _check_flags(entry, index, found)
-            if _read_segmentation(entry, index, image.size, batch, found):
+            read = _read_segmentation(entry, index, image.size, batch, found)
+            if read and thorough:
                 _check_repeated(entries, index, seen, found)
         batch.masks = np.full((len(batch.indices), 4), np.nan)
         batch.areas = np.zeros(len(batch.indices))
@@ -103,6 +106,12 @@ def can_find_crossings() -> bool:
         return int(version("shapely").split(".")[0]) >= 2
     except PackageNotFoundError:
         return False
+
+
+def has_box(entry: Mapping) -> bool:
+    """Whether an annotation has a box [left, top, width, height] with an area."""
+    box = _read_box(entry.get("bbox"))
+    return box is not None and min(box[2:]) > 0
 
 
 def _known(known: Mapping, value: object) -> Any:
@@ -133,9 +142,9 @@ def _check_ids(entries: list[dict], found: Findings) -> None:
         elif first.setdefault(number, index) != index:
             kind = "duplicate-annotation-id"
             what = f"annotations[{first[number]}] has its id too"
-        elif number == 0:
+        elif number < 1:
             kind = "annotation-id-zero"
-            what = "its id is 0, which COCO's evaluation takes for an instance that nothing matches"
+            what = f"its id is {number}; COCO's evaluation takes ids below 1 for no match at all"
         if kind:
             found.add(index, kind, what, Repair.SET, {"id": next(free)})
 
@@ -224,6 +233,8 @@ class _Batch:
 
     indices: list[int] = field(default_factory=list)
     """Of the annotations, N."""
+    mended: dict[int, list] = field(default_factory=dict)
+    """Polygons of some of the N, where they are written in another way than they have to be."""
     sizes: list[Size | None] = field(default_factory=list)
     """Of their images, N."""
     outlines: list[np.ndarray] = field(default_factory=list)
@@ -264,36 +275,62 @@ def _read_segmentation(
         what = f"its segmentation is {shorten(mask)}, neither polygons nor a run-length encoding"
         found.add(index, "segmentation-type", what, Repair.DROP)
         return False
-    if isinstance(mask[0], int | float):
-        what = "its segmentation is a polygon, where a list of polygons has to be"
-        found.add(index, "polygon-flat", what, Repair.SET, {"segmentation": [mask]})
-        mask = [mask]
     owner = len(batch.indices)
     batch.indices.append(index)
     batch.sizes.append(size)
-    for number, polygon in enumerate(mask):
-        try:
-            batch.outlines.append(read_polygon(polygon))
-        except SegmentationError as error:
-            batch.broken.append((owner, number, error))
-            continue
-        batch.owners.append(owner)
-        batch.numbers.append(number)
+    read = _try_polygons(mask)
+    wrong = _count_errors(read)
+    plain = plain_polygons(mask) if wrong else None
+    if plain is not None and _count_errors(again := _try_polygons(plain)) < wrong:
+        kind, what = "polygon-coordinates", "its segmentation has pairs or text"
+        if isinstance(mask[0], int | float):
+            kind, what = "polygon-flat", "its segmentation is a polygon"
+        what += ", where lists of numbers x, y, x, y, … have to be"
+        found.add(index, kind, what, Repair.SET, {"segmentation": plain})
+        batch.mended[owner], read = plain, again
+    for number, polygon in enumerate(read):
+        if isinstance(polygon, SegmentationError):
+            batch.broken.append((owner, number, polygon))
+        else:
+            batch.outlines.append(polygon)
+            batch.owners.append(owner)
+            batch.numbers.append(number)
     return True
+
+
+def _try_polygons(mask: list) -> list[np.ndarray | SegmentationError]:
+    """Corners of each polygon, see `read_polygon`, or why it is none."""
+    read: list[np.ndarray | SegmentationError] = []
+    for polygon in mask:
+        try:
+            read.append(read_polygon(polygon))
+        except SegmentationError as error:
+            read.append(error)
+    return read
+
+
+def _count_errors(read: list[np.ndarray | SegmentationError]) -> int:
+    return sum(isinstance(polygon, SegmentationError) for polygon in read)
 
 
 def _read_encoded(
     mask: Mapping, index: int, size: Size | None, batch: _Batch, found: Findings
 ) -> bool:
+    own = mask.get("size")
+    sides = [as_integer(side) for side in own] if isinstance(own, list) else []
+    plain = mask if None in sides else {**mask, "size": sides}
     try:
-        check_encoding(mask, size)
+        check_encoding(plain, size)
     except SegmentationError as error:
         found.add(index, error.kind, str(error), Repair.DROP)
         return False
+    if not all(map(is_integer, own)):
+        what = f"the size of its mask is {shorten(own)}, no whole numbers"
+        found.add(index, "rle-keys", what, Repair.SET, {"segmentation": plain})
     batch.encoded.append(len(batch.indices))
     batch.counts.append(mask["counts"])
     batch.indices.append(index)
-    batch.sizes.append((mask["size"][0], mask["size"][1]))
+    batch.sizes.append((sides[0], sides[1]))
     return True
 
 
@@ -386,20 +423,33 @@ def _check_thin(entries: list[dict], batch: _Batch, found: Findings) -> None:
         mask, size = entries[batch.indices[owner]]["segmentation"], batch.sizes[owner]
         if isinstance(mask, Mapping) or size is None:
             continue
-        if not covers_pixels(mask if isinstance(mask[0], list) else [mask], size):
+        if not count_pixels(batch.mended.get(owner, mask), size):
             what = "its polygons are so thin that no pixel is in its mask"
             found.add(batch.indices[owner], "mask-too-thin", what, Repair.DROP)
             batch.masks[owner] = np.nan
 
 
 def _check_areas(entries: list[dict], batch: _Batch, found: Findings) -> None:
-    for owner, index in enumerate(batch.indices):
-        area = entries[index].get("area")
-        if (is_number(area) and area >= 0) or np.isnan(batch.masks[owner, 0]):
+    sides = (batch.masks[:, 2:] - batch.masks[:, :2]).sum(axis=1)
+    measured = zip(batch.indices, batch.areas.tolist(), sides.tolist(), strict=True)
+    for owner, (index, own, side) in enumerate(measured):
+        if np.isnan(side):
             continue
-        what = f"its area is {shorten(area)}" if "area" in entries[index] else "it has no area"
-        value = {"area": float(batch.areas[owner])}
-        found.add(index, "area", f"{what}; COCO's evaluation needs it", Repair.SET, value)
+        entry, kind = entries[index], "area"
+        area = entry.get("area")
+        if not is_number(area) or area < 0:
+            what = f"its area is {shorten(area)}" if "area" in entry else "it has no area"
+            what += "; COCO's evaluation needs it"
+        elif abs(area - own) > FAR * side and not entry.get("iscrowd"):  # COCO's are others
+            mask, size = batch.mended.get(owner, entry["segmentation"]), batch.sizes[owner]
+            if isinstance(mask, list) and size is not None:
+                own = float(count_pixels(mask, size))  # of those that cross themselves, too
+                if abs(area - own) <= FAR * side:
+                    continue
+            kind, what = "area-far-from-mask", f"its area is {area:g}, its mask has {own:g} pixels"
+        else:
+            continue
+        found.add(index, kind, what, Repair.SET, {"area": own})
 
 
 def _check_crossings(batch: _Batch, found: Findings) -> None:
@@ -472,5 +522,5 @@ _BOX_MESSAGES = {
 
 def _read_box(value: object) -> list[float] | None:
     if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
-        return [float(side) for side in value]
+        return value
     return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.files import DatasetError, read_json
+
+_MARK = {"written_by": "semiconv_d2"}  # in the info of what this package writes
 
 
 class CocoImage(NamedTuple):
@@ -61,7 +63,7 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
                 | {"iscrowd": 0}
             )
     return {
-        "info": {},
+        "info": dict(_MARK),
         "licenses": [],
         "categories": [{"id": i, "name": name} for i, name in enumerate(categories, start=1)],
         "images": image_entries,
@@ -117,6 +119,32 @@ def _run_lengths(mask: np.ndarray) -> dict:
     counts = np.diff(flips, prepend=0, append=mask.size)
     rle = mask_util.frPyObjects({"size": mask.shape, "counts": counts}, *mask.shape)
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
+
+
+def mark(content: Mapping) -> dict:
+    """A copy that says in its info who wrote it, so that it may be replaced."""
+    info = content.get("info") or {}
+    info = info if isinstance(info, Mapping) else {"description": info}
+    return {**content, "info": {**info, **_MARK}}
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that no JSON of somebody else's would be overwritten.
+
+    Raises:
+        DatasetError: there is a file of that name which this package did not write.
+    """
+    if not path.exists():
+        return
+    try:
+        content = read_json(path)
+    except DatasetError:
+        content = None
+    info = content.get("info") if isinstance(content, dict) else None
+    if not isinstance(info, dict) or not _MARK.items() <= info.items():
+        raise DatasetError(
+            f"{path} would be overwritten, which this package did not write: rename or remove it"
+        )
 
 
 def write_json(content: dict, path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from semiconv_d2.data.coco_json import CocoImage
+from semiconv_d2.data.coco_json import CocoImage, check_replaceable
 from semiconv_d2.data.files import DatasetError, describe_folder, write_image
 from semiconv_d2.data.mask_files import (
     DEEP_MODES,
@@ -30,6 +30,8 @@ from semiconv_d2.data.mask_files import (
     open_image,
     read_labels,
     read_mask,
+    read_orientation,
+    refuse_binary,
     split_labels,
     try_all,
 )
@@ -148,14 +150,9 @@ def labels_data(
         def read(size: Size) -> list[Instance]:
             pixels = read_labels(files[key])
             _check_size(files[key], pixels, found[key], size)
-            masks = list(split_labels(pixels, background, void))
-            if len(masks) == 1 and pixels[masks[0]][0] in (255, 65535):
-                raise DatasetError(
-                    f"{files[key]} has the one label {pixels[masks[0]][0]}, as the mask of all "
-                    f"instances at once has: number the instances, or give --void if it marks no "
-                    f"instance"
-                )
-            return [(mask, 1) for mask in masks]
+            mend = ", or give --void if it marks no instance"
+            refuse_binary(files[key], pixels, background, void, mend)
+            return [(mask, 1) for mask in split_labels(pixels, background, void)]
 
         def read_void() -> np.ndarray:
             return read_labels(files[key]) == void
@@ -263,6 +260,8 @@ def prepare_own(
         return CocoImage(name.as_posix(), *size, instances, void)
 
     summary = write_prepared(output, data.categories, splits, read)
+    if len(data.categories) > 1:
+        remarks = [f"categories: {', '.join(data.categories)}", *remarks]
     remarks = [*remarks, *data.remarks, *_remarks(looked.values())]
     return OwnSummary(summary.folder, summary.images, summary.instances, remarks=remarks)
 
@@ -394,7 +393,7 @@ def check_named_size(where: str, named: tuple[object, object], image: Path, size
         if one is not None and one != other:
             raise DatasetError(
                 f"{where} is for an image {one} pixels {what}, {image} is {other}: the image has "
-                f"been replaced or resized since"
+                f"been replaced or resized since{_turning(image)}"
             )
 
 
@@ -436,6 +435,8 @@ class _Looked(NamedTuple):
     size: Size
     deep: bool
     """Has more than 8 bits."""
+    turned: bool
+    """By its EXIF orientation."""
     instances: int
     """That cover a pixel."""
     empty: int
@@ -443,20 +444,21 @@ class _Looked(NamedTuple):
 
 
 def _look(source: Source) -> _Looked:
-    size, deep = _read_size(source.image)
+    size, deep, turned = _read_size(source.image)
     instances = source.read(size)
     full = sum(bool(mask.any()) for mask, _ in instances)
-    return _Looked(size, deep, full, len(instances) - full)
+    return _Looked(size, deep, turned, full, len(instances) - full)
 
 
-def _read_size(path: Path) -> tuple[Size, bool]:
-    """Height and width of an image as it is shown, and whether it has more than 8 bits."""
+def _read_size(path: Path) -> tuple[Size, bool, bool]:
+    """Height and width of an image as it is shown, whether it has more than 8 bits, and whether it
+    is turned by its EXIF orientation."""
     from PIL import Image, ImageOps
 
-    def look(image: Image.Image) -> tuple[Size, bool]:
-        deep = image.mode in DEEP_MODES
+    def look(image: Image.Image) -> tuple[Size, bool, bool]:
+        deep, turned = image.mode in DEEP_MODES, read_orientation(image) > 1
         shown = ImageOps.exif_transpose(image)  # reads all pixels, as Detectron2 turns them
-        return (shown.height, shown.width), deep
+        return (shown.height, shown.width), deep, turned
 
     return open_image(path, look)
 
@@ -467,6 +469,12 @@ def _remarks(looked: Iterable[_Looked]) -> list[str]:
     empty = sum(image.empty for image in looked)
     if empty:
         remarks.append(f"left out: {count(empty, 'instance')} covering no pixel")
+    turned = sum(image.turned for image in looked)
+    if turned:
+        remarks.append(
+            f"{count(turned, 'image')} turned by EXIF orientation: see that the masks are meant "
+            f"for the turned images"
+        )
     deep = sum(image.deep for image in looked)
     if deep:
         remarks.append(
@@ -530,6 +538,8 @@ def _check_output(output: Path, sources: Sequence[Source]) -> None:
             f"{output} is no earlier output of this tool: give another --output, or empty it; "
             f"found: {describe_folder(output)}"
         )
+    for name in sorted(entries & names):
+        check_replaceable(output / name)
     for source in sources:
         for path, folder in (
             (source.image.absolute(), output.absolute()),
@@ -578,4 +588,16 @@ def _check_size(path: Path, pixels: np.ndarray, image: Path, size: Size) -> None
     if pixels.shape != size:
         raise DatasetError(
             f"{path} is {pixels.shape} pixels (height, width), its image {image} is {size}"
+            f"{_turning(image)}"
         )
+
+
+def _turning(image: Path) -> str:
+    """Of an image that its EXIF orientation turns, that it does, and how to mend that; else ""."""
+    orientation = open_image(image, read_orientation)
+    if orientation == 1:
+        return ""
+    return (
+        f", as its EXIF orientation {orientation} turns it: if the annotations are for the image "
+        f"as it is stored, save it without that orientation"
+    )

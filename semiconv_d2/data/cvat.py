@@ -112,7 +112,8 @@ def _read_xml(path: Path) -> Element:
 def _read_image(
     entry: Element, path: Path, folders: Sequence[Path], names: Sequence[str]
 ) -> _Image:
-    name, subset = entry.get("name", ""), entry.get("subset")
+    name = entry.get("name", "").replace("\\", "/")  # Windows writes backslashes
+    subset = entry.get("subset")
     where = f"{path}, image {name}"
     candidates = [
         candidate

@@ -25,7 +25,7 @@ KINDS = {
     "duplicate-image-id": ERROR,
     "file-name": ERROR,
     "file-name-outside": WARNING,
-    "same-file-twice": WARNING,
+    "same-file-twice": ERROR,
     "file-missing": ERROR,
     "file-unreadable": ERROR,
     "image-size": ERROR,
@@ -41,6 +41,7 @@ KINDS = {
     "iscrowd-missing": WARNING,
     "ignore": ERROR,
     "area": WARNING,
+    "area-far-from-mask": WARNING,
     "segmentation-missing": ERROR,
     "segmentation-empty": ERROR,
     "segmentation-type": ERROR,
@@ -78,6 +79,8 @@ class Repair(Enum):
 
     NONE = "nothing"
     DROP = "drop the entry, and the annotations of an image or category"
+    MERGE = "drop the entry, and give its annotations to the other one"
+    """`Defect.value` has the ids of this image and of the other one; categories have the same."""
     SET = "set values"
     """`Defect.value` has the new values by their keys."""
     DROP_POLYGON = "drop the polygon"
@@ -117,6 +120,8 @@ class Defect(NamedTuple):
             return ""
         if self.repair is Repair.SET:
             return f"set {', '.join(self.value)}"
+        if self.repair is Repair.MERGE:
+            return f"drop the {_SINGULAR[self.part]}, give its annotations to the other one"
         if self.repair is Repair.DROP:
             rest = "" if self.part == "annotations" else " and its annotations"
             return f"drop the {_SINGULAR[self.part]}{rest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,10 +54,32 @@ def read_lines(path: Path) -> list[str]:
         DatasetError: the file is missing or no text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file has, with or without a byte order mark.
+
+    Raises:
+        DatasetError: the file is missing, no text, empty or no JSON.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    if not text.strip():
+        raise DatasetError(f"{path} is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DatasetError(
+            f"{path} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from error
+    except (RecursionError, ValueError) as error:  # a number of thousands of digits
+        raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
 
 
 def read_image(path: Path, modes: Iterable[str]) -> np.ndarray:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from semiconv_d2.data.coco_json import write_json
+from semiconv_d2.data.coco_json import check_replaceable, mark, write_json
 from semiconv_d2.data.defects import Defect, Repair
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.segmentations import FLAT, clip_polygon, polygon_area, read_polygon
 
 
-def fix(content: Mapping, defects: Iterable[Defect]) -> tuple[dict, list[str]]:
+def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
     """A copy without the defects that can be mended; what cannot be is dropped.
 
     Args:
@@ -38,10 +38,14 @@ def fix(content: Mapping, defects: Iterable[Defect]) -> tuple[dict, list[str]]:
         part: _mend(content[part], repairs.get(part, {}))
         for part in ("categories", "images", "annotations")
     }
+    merges = [d for d in defects if d.repair is Repair.MERGE and d.part == "images"]
+    merged = dict(d.value for d in merges)
     known = {part: {entry["id"] for entry in mended[part]} for part in ("categories", "images")}
     annotations = []
     lost: Counter[str] = Counter()
     for entry in mended["annotations"]:
+        if entry["image_id"] in merged:
+            entry = {**entry, "image_id": merged[entry["image_id"]]}
         if entry["image_id"] not in known["images"]:
             lost["image"] += 1
         elif entry["category_id"] not in known["categories"]:
@@ -65,10 +69,12 @@ def write_fixed(json_file: Path, content: Mapping) -> Path:
     """Write a mended copy beside the original and return its path.
 
     Raises:
+        DatasetError: a file of that name is somebody else's.
         OSError: it cannot be written.
     """
     path = fixed_path(json_file)
-    write_json(dict(content), path)
+    check_replaceable(path)
+    write_json(mark(content), path)
     return path
 
 
@@ -84,7 +90,7 @@ def _mend(entries: list[dict], repairs: Mapping[int, list[Defect]]) -> list[dict
 
 def _mend_entry(entry: dict, defects: list[Defect]) -> dict | None:
     """A mended copy of an entry, None where it is dropped."""
-    if any(defect.repair is Repair.DROP for defect in defects):
+    if any(defect.repair in (Repair.DROP, Repair.MERGE) for defect in defects):
         return None
     values = {}
     for defect in defects:

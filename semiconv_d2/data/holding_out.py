@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from semiconv_d2.data.checking import read_coco
-from semiconv_d2.data.coco_json import write_json
+from semiconv_d2.data.coco_json import check_replaceable, mark, write_json
 from semiconv_d2.data.files import DatasetError
+from semiconv_d2.data.json_values import is_integer
 
 
 def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
@@ -21,7 +22,8 @@ def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
         The files, and how many images and annotations each has.
 
     Raises:
-        DatasetError: the file is broken, or one part would be empty.
+        DatasetError: the file is broken, has an annotation without an image, or one part would be
+            empty; or a file to write is there and somebody else's.
     """
     content = read_coco(json_file)
     images = content["images"]
@@ -34,11 +36,23 @@ def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
         "fit": [image for i, image in enumerate(images, start=1) if i % every],
         "holdout": [image for i, image in enumerate(images, start=1) if not i % every],
     }
+    annotations = content["annotations"]
+    known = {image["id"] for image in images if is_integer(image.get("id"))}
+    strays = sum(
+        not is_integer(a.get("image_id")) or a["image_id"] not in known for a in annotations
+    )
+    if strays or len(known) < len(images):
+        raise DatasetError(
+            f"{json_file}: {len(images) - len(known)} images have no id of their own, and {strays} "
+            f"annotations no image; python tools/check_dataset.py tells which, and mends them"
+        )
+    paths = {name: json_file.with_name(f"{json_file.stem}_{name}.json") for name in parts}
+    for path in paths.values():
+        check_replaceable(path)
     written = {}
     for name, chosen in parts.items():
         ids = {image["id"] for image in chosen}
-        annotations = [a for a in content["annotations"] if a["image_id"] in ids]
-        path = json_file.with_name(f"{json_file.stem}_{name}.json")
-        write_json(content | {"images": chosen, "annotations": annotations}, path)
-        written[path] = len(chosen), len(annotations)
+        own = [a for a in annotations if a["image_id"] in ids]
+        write_json(mark(content | {"images": chosen, "annotations": own}), paths[name])
+        written[paths[name]] = len(chosen), len(own)
     return written

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -33,7 +32,7 @@ from semiconv_d2.data.custom import (
     polygon_mask,
     read_points,
 )
-from semiconv_d2.data.files import DatasetError, describe_folder
+from semiconv_d2.data.files import DatasetError, describe_folder, read_json
 from semiconv_d2.data.mask_files import IMAGE_SUFFIXES, try_all
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
@@ -93,10 +92,7 @@ def read_labelme(path: Path) -> LabelmeFile:
         DatasetError: the file is missing, damaged or not of LabelMe, or a shape in it is of an
             unknown type or has too few points.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"cannot read {path} as JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise DatasetError(f"{path} has no list of shapes, so it is not of LabelMe: remove it")
     name = content.get("imagePath")
@@ -128,6 +124,7 @@ def _read_shape(where: str, shape: object) -> LabelmeShape | None:
         raise DatasetError(f"{where} is no shape")
     kind = shape.get("shape_type") or "polygon"  # which old versions do not write
     label, group = shape.get("label"), shape.get("group_id")
+    label = label.strip() if isinstance(label, str) else label
     if kind in _WITHOUT_AREA:
         return None
     if not isinstance(label, str) or not label:

@@ -12,6 +12,7 @@ key of an image is its stem.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -40,6 +41,7 @@ LABEL_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 """Pillow's names of the modes with more than 8 bits in a channel."""
 
+_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _PROBLEMS = 10  # problems named in one message
 
@@ -150,6 +152,40 @@ def read_labels(path: Path) -> np.ndarray:
     return pixels.astype(np.int32)
 
 
+def refuse_binary(
+    path: Path, labels: np.ndarray, background: int = 0, void: int | None = None, mend: str = ""
+) -> None:
+    """Refuse an image of labels that has the mask of all instances at once.
+
+    Args:
+        path: of the image.
+        labels, background, void: see `split_labels`.
+        mend: what else than numbering the instances would help.
+
+    Raises:
+        DatasetError: its one label is 255 or 65535.
+    """
+    highest = int(labels.max(initial=0))
+    if highest not in (255, 65535) or highest in (background, void):
+        return
+    if np.isin(labels, [n for n in (highest, background, void) if n is not None]).all():
+        raise DatasetError(
+            f"{path} has the one label {highest}, as the mask of all instances at once has: number "
+            f"the instances{mend}"
+        )
+
+
+def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
+    """What the stems of at least half of some files have after those of their images, such as
+    "_cp_masks"; "" where they have no such thing in common, or mere numbers."""
+    stems = [path.stem for path in files if path.stem not in keys]
+    rests = Counter(
+        stem[len(key) :] for stem in stems if (key := _longest_key(stem, keys)) is not None
+    )
+    [(rest, number)] = rests.most_common(1) or [("", 0)]
+    return rest if 2 * number >= len(stems) and not rest[1:].isdigit() else ""
+
+
 def split_labels(
     labels: np.ndarray, background: int = 0, void: int | None = None
 ) -> Iterator[np.ndarray]:
@@ -219,6 +255,15 @@ def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
     if result is None:
         raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
     return result
+
+
+def read_orientation(image: Image.Image) -> int:
+    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # Detectron2 takes any for no EXIF
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

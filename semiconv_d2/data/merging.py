@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semiconv_d2.data.checking import read_coco
 from semiconv_d2.data.coco_json import write_json
+from semiconv_d2.data.files import DatasetError
 
 
 def merge_classes(json_file: Path, output: Path, name: str = "object") -> dict:
@@ -16,8 +17,10 @@ def merge_classes(json_file: Path, output: Path, name: str = "object") -> dict:
         What was written.
 
     Raises:
-        DatasetError: `json_file` is broken.
+        DatasetError: `json_file` is broken, or also the output.
     """
+    if json_file.resolve() == output.resolve():
+        raise DatasetError(f"{output} is the input as well: give another output")
     content = read_coco(json_file)
     merged = content | {
         "annotations": [a | {"category_id": 1} for a in content["annotations"]],

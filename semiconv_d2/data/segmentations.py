@@ -58,19 +58,36 @@ def read_polygon(numbers: object) -> np.ndarray:
     try:
         values = np.array(numbers, dtype=np.float64)
     except OverflowError:
-        values = np.array([np.inf])
-    if not np.isfinite(values).all():
-        raise SegmentationError("polygon-coordinates", "has a coordinate that is not finite")
+        values = np.full(len(numbers), np.inf)
     if len(values) < 6:
         raise SegmentationError("polygon-short", f"has {len(values) / 2:g} corners, fewer than 3")
     if len(values) % 2:
         raise SegmentationError("polygon-odd", f"has {len(values)} numbers, which are no pairs")
-    farthest = np.abs(values).max()
-    if farthest > FARTHEST:
+    if not (values.min() >= -FARTHEST and values.max() <= FARTHEST):  # NaN too
+        if not np.isfinite(values).all():
+            raise SegmentationError("polygon-coordinates", "has a coordinate that is not finite")
+        farthest = np.abs(values).max()
         raise SegmentationError(
             "polygon-coordinates", f"has a coordinate of {farthest:.6g}, which no image has"
         )
     return values.reshape(-1, 2)
+
+
+def plain_polygons(segmentation: list) -> list | None:
+    """The same polygons with numbers x, y, x, y and so on for pairs of them and for numbers that
+    are text; None where they are something else.
+
+    Args:
+        segmentation: a list of polygons, or a polygon alone.
+    """
+    if len(segmentation) > 2 and all(isinstance(p, list) and len(p) == 2 for p in segmentation):
+        segmentation = [segmentation]  # the points of one polygon
+    elif not any(isinstance(polygon, list) for polygon in segmentation):
+        segmentation = [segmentation]
+    try:
+        return [np.array(p, dtype=np.float64).ravel().tolist() for p in segmentation]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def check_encoding(segmentation: Mapping, size: Size | None) -> None:
@@ -234,12 +251,12 @@ def decode_mask(segmentation: object, size: Size) -> np.ndarray:
     return np.zeros(size, dtype=bool) if encoded is None else mask_util.decode(encoded) > 0
 
 
-def covers_pixels(polygons: object, size: Size) -> bool:
-    """Whether polygons have any pixel as COCO's tools draw them; see `decode_mask`."""
+def count_pixels(polygons: object, size: Size) -> int:
+    """Pixels that polygons have as COCO's tools draw them; see `decode_mask`."""
     import pycocotools.mask as mask_util
 
     encoded = _encode_polygons(polygons, size)
-    return encoded is not None and mask_util.area(encoded) > 0
+    return 0 if encoded is None else int(mask_util.area(encoded))
 
 
 def _encode_polygons(polygons: object, size: Size) -> dict | None:

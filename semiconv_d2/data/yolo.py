@@ -42,8 +42,8 @@ def yolo_data(root: Path) -> OwnData:
     """A data set for segmentation in the layout of Ultralytics, with a `data.yaml`.
 
     The folders that `train`, `val` and `test` name there, or the lists of images, are looked for
-    in the root where they are not found as written. The label file of an image lies in the folder
-    `labels` in place of `images`; an image without one has no instances.
+    in the root where they are not found as written, which is remarked on. The label file of an
+    image lies in the folder `labels` in place of `images`; an image without one has no instances.
 
     Raises:
         DatasetError: naming the file, and the line in it, that is not what it has to be.
@@ -51,10 +51,12 @@ def yolo_data(root: Path) -> OwnData:
     path = root / "data.yaml" if root.is_dir() else root
     config = _read_yaml(path)
     names = _read_names(path, config.get("names"))
-    images = {split: _find_images(path, config, split) for split in SPLITS if config.get(split)}
+    remarks: list[str] = []
+    images = {
+        split: _find_images(path, config, split, remarks) for split in SPLITS if config.get(split)
+    }
     if not images.get("train"):
         raise DatasetError(f"{path} names no images for training (train)")
-    remarks = []
     for split in [split for split in images if split != "train"]:
         if images[split] == images["train"]:
             del images[split]
@@ -95,7 +97,7 @@ def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
     """
     polygons, boxes = [], 0
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -157,7 +159,7 @@ def _read_yaml(path: Path) -> dict:
             f"{describe_folder(path.parent)}"
         )
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DatasetError(f"cannot read {path} as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
@@ -174,21 +176,27 @@ def _read_names(path: Path, names: object) -> dict[int, str]:
     return {key: str(names[key]) for key in sorted(names)}
 
 
-def _find_images(path: Path, config: Mapping, split: str) -> list[Path]:
-    """Images of a split: those of its folders, and those in its lists of images."""
+def _find_images(path: Path, config: Mapping, split: str, remarks: list[str]) -> list[Path]:
+    """Images of a split: those of its folders, and those in its lists of images.
+
+    Args:
+        remarks: one is added for each path that is not as it is written.
+    """
     named = config[split] if isinstance(config[split], list) else [config[split]]
     images: dict[Path, None] = {}
     for name in map(str, named):
-        found = _find_named(path.parent, str(config.get("path") or "."), name)
+        found, moved = _find_named(path.parent, str(config.get("path") or "."), name, split)
         if found is None:
             raise DatasetError(
                 f"{path} names {name} for {split}, which is missing: mend the path in it, or "
                 f"remove the line; found beside it: {describe_folder(path.parent)}"
             )
+        if moved:
+            remarks.append(f"{path} names {name} for {split}, read from {found}")
         if found.is_dir():
             files = [file for file in sorted(found.rglob("*")) if _is_image(file)]
         else:
-            files = [_find_listed(path.parent, found, line) for line in read_lines(found)]
+            files = _find_listed(path.parent, found, remarks)
         if not files:
             raise DatasetError(f"{found} has no images, {path} names it for {split}")
         images.update(dict.fromkeys(files))
@@ -199,22 +207,36 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def _find_listed(root: Path, path: Path, line: str) -> Path:
-    found = _find_named(root, str(path.parent), line)
-    if found is None:
-        raise DatasetError(f"{path} names an image that is missing: {line}")
-    return found
+def _find_listed(root: Path, path: Path, remarks: list[str]) -> list[Path]:
+    """The images in a list of them, which may have moved with it."""
+    files, elsewhere = [], 0
+    for line in read_lines(path):
+        found, moved = _find_named(root, str(path.parent), line)
+        if found is None:
+            raise DatasetError(f"{path} names an image that is missing: {line}")
+        files.append(found)
+        elsewhere += moved
+    if elsewhere:
+        remarks.append(f"{count(elsewhere, 'image')} of {path} read from elsewhere in {root}")
+    return files
 
 
-def _find_named(root: Path, base: str, name: str) -> Path | None:
-    """What a path in a data.yaml means: as it is written or, since data sets move and their
-    files keep the old paths, what its last parts name in the root."""
+def _find_named(root: Path, base: str, name: str, split: str = "") -> tuple[Path | None, bool]:
+    """What a path in a data.yaml means, None where it is missing, and whether it has moved.
+
+    It is as written or, since data sets move and their files keep the old paths, what its last
+    parts name in the root: all of them, at least two, or one that is named after the split.
+    """
     written = Path(root, base, PureWindowsPath(name).as_posix())
     if written.exists():
-        return _absolute(written)
+        return _absolute(written), False
     parts = [part for part in PureWindowsPath(name).parts if part not in ("..", ".")]
-    moved = (root.joinpath(*parts[begin:]) for begin in range(len(parts)))
-    return next((_absolute(path) for path in moved if path.exists()), None)
+    tails = [parts[begin:] for begin in range(len(parts))]
+    for tail in tails:
+        enough = tail == parts or len(tail) > 1 or Path(tail[0]).stem == split
+        if enough and root.joinpath(*tail).exists():
+            return _absolute(root.joinpath(*tail)), True
+    return None, False
 
 
 def _absolute(path: Path) -> Path:

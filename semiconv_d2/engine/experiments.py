@@ -8,25 +8,46 @@ import os
 import statistics
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 import yaml
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from tabulate import tabulate
 from tqdm import tqdm
 
+from ..data.files import DatasetError
 from ..data.geometry import CONTACT
+from .loading import build_checked
 from .ownership import LABELS
-from .runs import EVALUATION, Run, read_run
-from .setup import ConfigError, load_config
+from .runs import EVALUATION, Run, flatten, read_run
+from .setup import ConfigError, load_checked_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNERSHIP = "ownership.json"
 
-_KEYS = {"config", "about", "against", "seeds", "repeated", "keys", "variants"}
+# Keys of a plan: their type, and what it is called.
+_KEYS = {
+    "about": (str, "text"),
+    "config": (str, "text"),
+    "against": (str, "text"),
+    "seeds": (list, "a list"),
+    "repeated": (list, "a list"),
+    "keys": (dict, "a mapping"),
+    "variants": (dict, "a mapping"),
+}
+# Keys of a config that the machine or the tool sets, and those that change no result.
+_NOT_COMPARED = {
+    "OUTPUT_DIR", "SEED", "MODEL.DEVICE", "SOLVER.AMP.ENABLED",
+    "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "WANDB.PROJECT",
+    "EVALUATION.MEASURES", "TEST.EVAL_PERIOD",
+}  # fmt: skip
 # Columns of the tables: the row of evaluation.json, and the value in it.
 _OVERALL = {
     "AP": ("segm", "AP"),
@@ -81,27 +102,61 @@ def read_plan(path: Path) -> Plan:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or set(content) != _KEYS:
-        found = sorted(content) if isinstance(content, dict) else "no mapping"
+    if not isinstance(content, dict) or set(content) != set(_KEYS):
+        found = sorted(map(str, content)) if isinstance(content, dict) else "no mapping"
         raise ConfigError(f"{path} needs the keys {', '.join(sorted(_KEYS))}; it has {found}")
     content = content | {"repeated": content["repeated"] or [], "keys": content["keys"] or {}}
-    for key, kind, what in (("seeds", list, "list"), ("repeated", list, "list"),
-                            ("keys", dict, "mapping"), ("variants", dict, "mapping")):  # fmt: skip
+    for key, (kind, what) in _KEYS.items():
         if not isinstance(content[key], kind):
-            raise ConfigError(f"{path}: {key} is {content[key]!r}; it must be a {what}")
-    if not content["seeds"]:
-        raise ConfigError(f"{path}: seeds is empty")
-    for name in (content["against"], *content["repeated"]):
-        if name not in content["variants"]:
-            raise ConfigError(f"{path}: {name!r} is no variant")
-    variants = {name: keys or {} for name, keys in content["variants"].items()}
+            raise ConfigError(f"{path}: {key} is {content[key]!r}; it must be {what}")
+    variants = {name: {} if v is None else v for name, v in content["variants"].items()}
+    try:
+        _check_variants(variants)
+        _check_seeds(content["seeds"])
+        for name in (content["against"], *content["repeated"]):
+            if name not in list(variants):
+                raise ConfigError(f"{name!r} is no variant")
+        for key in ("seeds", "repeated"):
+            if len(set(content[key])) < len(content[key]):
+                raise ConfigError(f"{key} is {content[key]}: name each once")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return Plan(path.stem, **content | {"variants": variants})
+
+
+def _check_variants(variants: Mapping[object, object]) -> None:
+    folders: dict[str, str] = {}
+    for name, keys in variants.items():
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(
+                f"the name of a variant is {name!r}; it must be text: put it in quotes"
+            )
+        if not isinstance(keys, dict):
+            raise ConfigError(f"the variant {name!r} is {keys!r}; it must be a mapping")
+        folder = _folder_name(name)
+        if folder in (".", "..") or set(folder) & set("/\\"):
+            raise ConfigError(f"the variant {name!r} names its folder, which cannot be {folder!r}")
+        if folder in folders:
+            raise ConfigError(
+                f"the variants {folders[folder]!r} and {name!r} have the same folder, {folder}: "
+                "rename one"
+            )
+        folders[folder] = name
+
+
+def _check_seeds(seeds: Sequence[object]) -> None:
+    if not seeds:
+        raise ConfigError("seeds is empty")
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigError(f"seeds has {seed!r}; seeds are whole numbers from 0 on")
 
 
 def run_plan(
     plan: Plan, output: Path, processes: int = 1, overrides: Sequence[str] = ()
 ) -> list[str]:
     """Trains and measures what has not been; a variant and seed that is complete is left alone.
+    Every variant is checked before anything is trained.
 
     Args:
         output: every run gets a folder in there.
@@ -112,12 +167,14 @@ def run_plan(
         What failed, a line each.
 
     Raises:
-        ConfigError: a run has been trained, or begun, with other values of the plugin's or the
-            solver's keys than the plan has now.
+        ConfigError: a variant cannot be trained or measured; or a run has been trained, or begun,
+            with another config than the plan has now.
     """
-    for name, seed in plan.runs:
-        if _is_begun(_folder(output, name, seed)):
-            _check_same_keys(plan, _folder(output, name, seed), name, overrides)
+    for name in tqdm(plan.variants, "checks", unit="variant", leave=False, file=sys.stderr):
+        try:
+            _check_variant(plan, output, name, overrides)
+        except (ConfigError, DatasetError) as error:
+            raise ConfigError(f"the variant {name!r} of {plan.name}: {error}") from error
     runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
     threads = max(1, torch.get_num_threads() // processes)
     failures = []
@@ -232,7 +289,11 @@ def _listed(devices: Iterable[str | None]) -> str:
 
 
 def _folder(output: Path, name: str, seed: int) -> Path:
-    return output / name.replace(" ", "_") / f"seed_{seed}"
+    return output / _folder_name(name) / f"seed_{seed}"
+
+
+def _folder_name(name: str) -> str:
+    return name.replace(" ", "_")
 
 
 def _is_complete(folder: Path) -> bool:
@@ -249,21 +310,78 @@ def _keys(plan: Plan, name: str) -> list[str]:
     return [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
 
 
-def _check_same_keys(plan: Plan, folder: Path, name: str, overrides: Sequence[str]) -> None:
-    wanted = load_config(plan.config, [*overrides, *_keys(plan, name)])
-    trained = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    sections = (
-        (wanted.MODEL.SEMICONV, trained["MODEL"].get("SEMICONV", {})),
-        (wanted.SOLVER, trained["SOLVER"]),
+def _check_variant(plan: Plan, output: Path, name: str, overrides: Sequence[str]) -> None:
+    keys = [*overrides, *_keys(plan, name)]
+    cfg = load_config(plan.config, keys)
+    if len(cfg.DATASETS.TEST) != 1:
+        raise ConfigError(
+            f"DATASETS.TEST is {cfg.DATASETS.TEST}: a plan needs one dataset to test on; set "
+            "DATASETS.TEST or OWN_DATA.TEST_JSON."
+        )
+    folders = [_folder(output, variant, seed) for variant, seed in plan.runs if variant == name]
+    wanted = _plain(cfg)
+    for folder in folders:
+        if _is_begun(folder):
+            _check_same_config(wanted, folder)
+    unfinished = [folder for folder in folders if not _is_complete(folder)]
+    if unfinished:
+        # Of one that has not begun, if there is such a one: it needs the weights to start from.
+        opts = [*keys, "OUTPUT_DIR", str(min(unfinished, key=_is_begun))]
+        arguments = Namespace(config_file=plan.config, opts=opts, resume=True)
+        _check_model(load_checked_config(arguments))
+
+
+def _check_model(cfg: CfgNode) -> None:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_checked(lambda: build_model(cfg), "its model cannot be built")
+    if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
+        raise ConfigError(
+            f"{type(model).__name__} as it is here has no masks of regions, which are measured "
+            "after training: take a Mask R-CNN, or train it by tools/train_net.py."
+        )
+
+
+def _check_same_config(wanted: Mapping[str, object], folder: Path) -> None:
+    """Raises `ConfigError` where a run has been trained with another config. Keys that it lacks,
+    since they came later, have their defaults; keys that are no more are passed over."""
+    trained = _defaults() | _read_config(folder)
+    for key, value in wanted.items():
+        if value != trained[key] and not _is_adapted(key, value, trained[key]):
+            raise ConfigError(
+                f"{folder} has been trained with {key} {trained[key]}, and the plan says {value}: "
+                "remove it, or give another --output."
+            )
+
+
+def _read_config(folder: Path) -> dict[str, object]:
+    """Of a run, by keys with dots."""
+    path = folder / "config.yaml"
+    try:
+        return flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read {path}: {reason}; restore it or remove {folder}") from error
+
+
+def _plain(cfg: CfgNode) -> dict[str, object]:
+    """By keys with dots, as YAML has it."""
+    return flatten(yaml.safe_load(cfg.dump()))
+
+
+@cache
+def _defaults() -> Mapping[str, object]:
+    return _plain(load_config(""))
+
+
+def _is_adapted(key: str, value: object, trained: object) -> bool:
+    """Whether the machine or the data may have made another value of a plan's."""
+    return (
+        key in _NOT_COMPARED
+        or (key, value) == ("MODEL.ROI_HEADS.NUM_CLASSES", 0)
+        or (key, trained) == ("INPUT.MASK_FORMAT", "bitmask")
     )
-    for now, then in sections:
-        for key, value in yaml.safe_load(now.dump()).items():
-            # A config leaves out AMP where there is no GPU, and the run may have had one.
-            if key != "AMP" and then.get(key) != value:
-                raise ConfigError(
-                    f"{folder} has been trained with {key} {then.get(key)}, and the plan says "
-                    f"{value}: remove it, or give another --output."
-                )
 
 
 def _run(

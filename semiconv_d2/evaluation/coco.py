@@ -151,7 +151,6 @@ def _precision(
     truth: COCO, detections: Sequence[dict], iou_type: str, max_detections: int, fast: bool
 ) -> np.ndarray:
     """Precision at each threshold, recall, class and area (T, R, K, A), -1 where undefined."""
-    limits = [1, 10, max_detections]
     annotations = [dict(a) for a in truth.dataset["annotations"]]
     content = {**truth.dataset, "annotations": annotations}
     if not detections:
@@ -178,7 +177,7 @@ def _precision(
                 for d in detections
             ]
             evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
-        evaluation.params.maxDets = limits
+        evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
     return np.asarray(evaluation.eval["precision"])[..., -1]

@@ -93,8 +93,8 @@ def evaluate(
     check_measures(measures)
     if not detections.has_masks and set(measures) != {"coco"}:
         if "coco" not in measures:
-            raise MeasureError(f"there are no masks, which {', '.join(measures)} need")
-        logger.warning("there are no masks: box AP alone is measured")
+            raise MeasureError(f"{', '.join(measures)} need masks: {detections.without_masks}")
+        logger.warning("box AP alone is measured: %s", detections.without_masks)
         measures = ["coco"]
     truth = detections.truth
     return Evaluation(

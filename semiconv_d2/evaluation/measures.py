@@ -76,10 +76,24 @@ class Detections:
         return pair_images(self.truth, self.results, overlap, limit)
 
     @cached_property
+    def without_masks(self) -> str:
+        """Which detections and instances have none, for people; "" where all have."""
+        parts = []
+        for what, things in (
+            ("annotations", self.truth.dataset["annotations"]),
+            ("detections", self.results),
+        ):
+            lacking = [thing for thing in things if not thing.get("segmentation")]
+            if lacking:
+                first = lacking[0].get("id", f"of image {lacking[0]['image_id']}")
+                part = f"{len(lacking):,} of {len(things):,} {what}"
+                parts.append(f"{part} have no mask, the first is {first}")
+        return "; ".join(parts)
+
+    @property
     def has_masks(self) -> bool:
         """Whether all detections and instances have."""
-        things = (*self.results, *self.truth.dataset["annotations"])
-        return all(thing.get("segmentation") for thing in things)
+        return not self.without_masks
 
     @cached_property
     def counts(self) -> list[counting.Counts]:
@@ -158,10 +172,10 @@ def choose_threshold(detections: Detections, dataset: str) -> Threshold:
         dataset: its name, which must not be that of the images that S is then reported on.
 
     Raises:
-        MeasureError: there are no masks.
+        MeasureError: masks are missing.
     """
     if not detections.has_masks:
-        raise MeasureError(f"no score for S can be chosen on {dataset}: there are no masks")
+        raise MeasureError(f"no score for S can be chosen on {dataset}: {detections.without_masks}")
     return Threshold(counting.best_score(detections.counts), f"chosen on {dataset}")
 
 

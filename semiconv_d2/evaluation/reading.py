@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.checking import read_coco
-from ..data.files import DatasetError
-from ..data.json_values import is_integer, is_number
-from ..data.mask_files import find_labels, find_masks, read_labels, read_mask, split_labels
+from ..data.checking import find_defects, read_coco, tell_errors
+from ..data.checking_annotations import has_box
+from ..data.defects import ERROR, Defect, Repair
+from ..data.files import DatasetError, describe_folder, read_json
+from ..data.fixing import fix
+from ..data.json_values import as_integer, is_integer, is_number, shorten
+from ..data.mask_files import (
+    find_labels,
+    find_masks,
+    find_suffix,
+    read_labels,
+    read_mask,
+    refuse_binary,
+    split_labels,
+)
 from ..data.segmentations import (
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
@@ -30,6 +41,9 @@ if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 logger = logging.getLogger(__name__)
+
+_NEEDED = ("annotation-id-zero", "iscrowd-missing", "area")
+"""Kinds of warnings that an evaluation would trip over."""
 
 
 def find_truth(name: str) -> COCO:
@@ -56,8 +70,9 @@ def find_truth(name: str) -> COCO:
 def load_truth(json_file: Path) -> COCO:
     """Annotations in COCO's format, without its chatter.
 
-    Boxes and areas that are missing are those of the masks, a missing iscrowd is 0. Annotations of
-    images that are not listed are left out, which is said.
+    What can be mended without loss is mended, which is said: ids of annotations, numbers and ids
+    that are text, boxes, areas and iscrowd that are missing or none. Annotations of images that
+    are not listed are left out, which is said, too. Annotations may have a box alone.
 
     Raises:
         DatasetError: the file is missing, is no COCO annotation file, or has an entry that cannot
@@ -66,76 +81,71 @@ def load_truth(json_file: Path) -> COCO:
     from pycocotools.coco import COCO
 
     truth = COCO()
-    truth.dataset = read_coco(json_file)
-    images, categories = (
-        {_whole(json_file, part, n, e, "id"): e for n, e in enumerate(truth.dataset[part])}
-        for part in ("images", "categories")
-    )
-    if not categories:
-        raise DatasetError(f"{json_file} has no categories")
-    for number, category in categories.items():
-        category.setdefault("name", str(number))
-    for number, image in images.items():
-        if not is_integer(image.get("height")) or not is_integer(image.get("width")):
-            raise DatasetError(f"{json_file}: image {number} has no height and width")
-    every = truth.dataset["annotations"]
-    known = truth.dataset["annotations"] = [a for a in every if a.get("image_id") in images]
-    if len(known) < len(every):
-        strays = len(every) - len(known)
-        logger.warning("%s: left out %d annotations of images not listed", json_file, strays)
-    for number, annotation in enumerate(known):
-        _check_annotation(json_file, number, annotation, images, categories)
-    _refuse_broken_runs(f"{json_file}: annotation", known)
+    truth.dataset = _mend(json_file, read_coco(json_file))
+    _refuse_bad_voids(json_file, truth.dataset["images"])
+    for annotation in truth.dataset["annotations"]:
+        if not annotation.get("segmentation"):  # boxes alone are often exported with an empty one
+            annotation.pop("segmentation", None)
+            if not is_number(annotation.get("area")):
+                annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
-    for annotation in known:
-        _complete(annotation, truth, json_file)
     return truth
 
 
-def _check_annotation(
-    json_file: Path, number: int, annotation: dict, images: Mapping, categories: Mapping
-) -> None:
-    """Refuses what cannot be evaluated; polygons of an odd number of coordinates are left out, as
-    Detectron2 leaves them out."""
-    _whole(json_file, "annotations", number, annotation, "id")
-    where = f"{json_file}: annotation {annotation['id']}"
-    if _whole(json_file, "annotations", number, annotation, "category_id") not in categories:
-        raise DatasetError(f"{where} has the unknown category {annotation['category_id']}")
-    mask = annotation.pop("segmentation", None)
-    if mask:  # boxes alone are often exported with an empty one
-        annotation["segmentation"] = mask
-    if isinstance(mask, list) and mask:
-        even = [p for p in mask if not isinstance(p, list) or len(p) % 2 == 0]
-        annotation["segmentation"] = even or mask
-    image = images[annotation["image_id"]]
-    problem = _mask_problem(annotation, (image["height"], image["width"]))
-    if problem:
-        raise DatasetError(f"{where}: {problem}")
+def _mend(json_file: Path, content: dict) -> dict:
+    """A copy of a ground truth with that mended which can be without loss; the rest is an error."""
+    defects = find_defects(content, None, quick=True)
+    strays = [d for d in defects if d.kind == "unknown-image" and d.repair is Repair.DROP]
+    left_out = {("annotations", stray.index) for stray in strays}
+    repairs, errors = [], []
+    for defect in defects:
+        if (defect.part, defect.index) in left_out:
+            continue
+        entry = content[defect.part][defect.index] if defect.part else {}
+        if defect.kind in ("segmentation-missing", "segmentation-empty") and has_box(entry):
+            continue
+        if _loses_nothing(defect, entry):
+            repairs.append(defect)
+        elif defect.severity == ERROR:
+            errors.append(defect)
+    if len(strays) == len(content["annotations"]):
+        errors += strays
+    if errors:
+        raise DatasetError(tell_errors(json_file, errors))
+    if strays:
+        count = len(strays)
+        logger.warning("%s: left out %d annotations of images not listed", json_file, count)
+    if repairs:
+        counts = Counter(defect.kind for defect in repairs)
+        told = ", ".join(f"{kind} ({count:,})" for kind, count in counts.items())
+        logger.warning("%s: mended for the evaluation, not in the file: %s", json_file, told)
+    return fix(content, [*repairs, *strays])[0] if repairs or strays else content
 
 
-def _whole(json_file: Path, part: str, number: int, entry: Mapping, key: str) -> int:
-    if not is_integer(entry.get(key)):
-        raise DatasetError(
-            f"{json_file}: {part}[{number}] has the {key} {entry.get(key)!r}, which is no whole "
-            f"number; python tools/check_dataset.py tells all that is wrong"
-        )
-    return entry[key]
+def _loses_nothing(defect: Defect, entry: Mapping) -> bool:
+    """Whether a repair is needed here and changes nothing that means something: the ids of images
+    and categories, which results refer to, stay what they are."""
+    if defect.kind == "polygon-odd":
+        return defect.repair is Repair.DROP_POLYGON  # Detectron2 leaves it out, too
+    if defect.repair is not Repair.SET or defect.kind == "ignore":
+        return False
+    if defect.severity != ERROR and defect.kind not in _NEEDED:
+        return False
+    ids = ("image_id", "category_id", *(["id"] if defect.part != "annotations" else []))
+    return all(as_integer(entry.get(k)) == v for k, v in defect.value.items() if k in ids)
 
 
-def _complete(annotation: dict, truth: COCO, json_file: Path) -> None:
-    """Box, area and iscrowd of an annotation that lacks them."""
-    from pycocotools import mask as mask_util
-
-    annotation.setdefault("iscrowd", 0)
-    if annotation.get("segmentation"):
-        if "bbox" not in annotation:
-            annotation["bbox"] = mask_util.toBbox(truth.annToRLE(annotation)).tolist()
-        if "area" not in annotation:
-            annotation["area"] = float(mask_util.area(truth.annToRLE(annotation)))
-    elif "bbox" not in annotation:
-        raise DatasetError(f"{json_file}: annotation {annotation['id']} has neither mask nor box")
-    annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+def _refuse_bad_voids(json_file: Path, images: Iterable[Mapping]) -> None:
+    voids = []
+    for image in images:
+        if "void" in image:
+            voids.append({"id": image["id"], "segmentation": image["void"]})
+            size = image["height"], image["width"]
+            problem = _mask_problem(voids[-1], size, encoded=True)
+            if problem:
+                raise DatasetError(f"{json_file}: void pixels of image {image['id']}: {problem}")
+    _refuse_broken_runs(f"{json_file}: void pixels of image", voids)
 
 
 def read_results(path: Path, truth: COCO, label_suffix: str = "") -> list[dict]:
@@ -158,15 +168,8 @@ def read_results(path: Path, truth: COCO, label_suffix: str = "") -> list[dict]:
     return _read_results_json(path, truth)
 
 
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
-
-
 def _read_results_json(path: Path, truth: COCO) -> list[dict]:
-    content = _read_json(path)
+    content = read_json(path)
     if not isinstance(content, list):
         raise DatasetError(
             f"{path} has no COCO results: expected a list of "
@@ -191,31 +194,42 @@ def _problem(entry: object, truth: COCO) -> str | None:
     if missing:
         return f"no {', '.join(missing)}"
     if not is_integer(entry["image_id"]) or entry["image_id"] not in truth.imgs:
-        return f"image {entry['image_id']!r} is not in the ground truth"
-    if not is_integer(entry["category_id"]) or entry["category_id"] not in truth.cats:
         return (
-            f"category {entry['category_id']!r} is not in the ground truth, which has "
-            f"{', '.join(map(str, sorted(truth.cats)[:10]))}{', …' if len(truth.cats) > 10 else ''}"
+            f"image {shorten(entry['image_id'])} is not in the ground truth, {_listed(truth.imgs)}"
         )
+    if not is_integer(entry["category_id"]) or entry["category_id"] not in truth.cats:
+        number = shorten(entry["category_id"])
+        return f"category {number} is not in the ground truth, {_listed(truth.cats)}"
     if not is_number(entry["score"]):
-        return f"score {entry['score']!r} is not a number"
+        return f"score {shorten(entry['score'])} is not a number"
     if "segmentation" not in entry and "bbox" not in entry:
         return "neither segmentation nor bbox"
     box = entry.get("bbox", [0, 0, 0, 0])
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return f"bbox {box!r} is not [left, top, width, height]"
+        return f"bbox {shorten(box)} is not [left, top, width, height]"
     image = truth.imgs[entry["image_id"]]
     return _mask_problem(entry, (image["height"], image["width"]))
 
 
-def _mask_problem(entry: Mapping, size: tuple[int, int]) -> str | None:
-    """What is wrong with the mask of a result or annotation, but for runs that do not add up."""
+def _listed(ids: Iterable[int]) -> str:
+    first = sorted(ids)
+    return f"which has {', '.join(map(str, first[:10]))}{', …' if len(first) > 10 else ''}"
+
+
+def _mask_problem(entry: Mapping, size: tuple[int, int], encoded: bool = False) -> str | None:
+    """What is wrong with the mask of a result, but for runs that do not add up.
+
+    Args:
+        encoded: polygons are wrong, too.
+    """
     if "segmentation" not in entry:
         return None
     mask = entry["segmentation"]
     try:
         if isinstance(mask, Mapping):
             check_encoding(mask, size)
+        elif encoded:
+            return "no run-length encoding"
         elif isinstance(mask, list) and mask:
             for polygon in mask:
                 read_polygon(polygon)
@@ -264,6 +278,8 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
             f"{len(truth.cats)} categories: give a COCO results JSON"
         )
     [category] = truth.cats
+    if not all(isinstance(image.get("file_name"), str) for image in truth.imgs.values()):
+        raise DatasetError(f"{folder}: the ground truth has no file_name that masks could be of")
     images = {Path(image["file_name"]).stem: image for image in truth.imgs.values()}
     if len(images) < len(truth.imgs):
         raise DatasetError(
@@ -271,7 +287,7 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
             f"same name in several folders or with several extensions"
         )
     results = []
-    for key, masks in _masks_in(folder, images, label_suffix):
+    for key, masks in _masks_in(folder, images, label_suffix).items():
         image = images[key]
         size = (image["height"], image["width"])
         for mask in masks:
@@ -293,14 +309,37 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
     return results
 
 
-def _masks_in(
-    folder: Path, images: Mapping, label_suffix: str
-) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
-    """Stem of an image and its masks, of images that have any."""
+def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Iterable[np.ndarray]]:
+    """Masks by the stem of their image, for images that have a file."""
     files = [path for path in folder.iterdir() if path.is_file()]
-    if label_suffix or any(path.stem in images for path in files):
-        for key, path in find_labels(folder, images, label_suffix, pass_over=True).items():
-            yield key, split_labels(read_labels(path))
+    own = [path for path in files if path.stem in images]
+    suffix = find_suffix(files, images)
+    if own and suffix and not label_suffix:
+        key = own[0].stem
+        raise DatasetError(
+            f"{folder} has {own[0].name} and {key}{suffix}: give --label-suffix {suffix} if the "
+            f"latter are the labels, or move the others away"
+        )
+    if label_suffix or own:
+        labels = find_labels(folder, images, label_suffix, pass_over=True)
+        found = {key: _read_label_masks(path) for key, path in labels.items()}
     else:
-        for key, paths in find_masks(folder, images, pass_over=True).items():
-            yield key, (read_mask(path) for path in paths)
+        masks = find_masks(folder, images, pass_over=True)
+        found = {key: map(read_mask, paths) for key, paths in masks.items()}
+    if not found:
+        key = next(iter(images))
+        expected = f"{key}{label_suffix}.png" + ("" if label_suffix else f", {key}_1.png or {key}/")
+        raise DatasetError(
+            f"{folder} has nothing for any of the {len(images)} images, such as {expected}; see "
+            f"--label-suffix; found: {describe_folder(folder)}"
+        )
+    if len(found) < len(images):
+        lacking = len(images) - len(found)
+        logger.warning("%s: %d of %d images have no file", folder, lacking, len(images))
+    return found
+
+
+def _read_label_masks(path: Path) -> Iterator[np.ndarray]:
+    labels = read_labels(path)
+    refuse_binary(path, labels)
+    yield from split_labels(labels)

@@ -18,6 +18,7 @@ from semiconv_d2.data.coco_json import CocoImage, build_coco, write_json
 from semiconv_d2.data.defects import ERROR, KINDS, WARNING, errors_of, format_defects
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.data.fixing import fix, write_fixed
+from semiconv_d2.data.segmentations import polygon_area
 from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
 
 HEIGHT, WIDTH = 40, 60
@@ -85,6 +86,7 @@ def dataset(tmp_path: Path) -> tuple[dict, Path]:
                 30,
                 39,
                 segmentation=[rectangle(5, 20, 15, 30), rectangle(20, 30, 30, 39)],
+                area=190,
             ),
         ],
     }
@@ -103,13 +105,15 @@ def remove(part: str, index: int, key: str) -> Change:
 
 
 def shape(*polygons) -> Change:
-    """Other polygons for the first annotation, and the box around them."""
+    """Other polygons for the first annotation, with the box around them and their area."""
 
     def change(content: dict, root: Path) -> None:
         corners = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
         low, high = corners.min(axis=0), corners.max(axis=0)
         content["annotations"][0].update(
-            segmentation=list(polygons), bbox=[*low.tolist(), *(high - low).tolist()]
+            segmentation=list(polygons),
+            bbox=[*low.tolist(), *(high - low).tolist()],
+            area=sum(polygon_area(np.reshape(polygon, (-1, 2))) for polygon in polygons),
         )
 
     return change
@@ -212,6 +216,11 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("category without name", remove("categories", 1, "name"), "category-name"),
         ("category name a number", put("categories", 1, name=3), "category-name"),
         ("category twice", add("categories", {"id": 7, "name": "cow"}), "duplicate-category-id"),
+        (
+            "category entry twice",
+            add("categories", {"id": 7, "name": "dog"}),
+            "duplicate-category-id",
+        ),
         ("category name twice", put("categories", 1, name="cat"), "duplicate-category-name"),
     ),
     "images[0] (one.png)": (
@@ -291,6 +300,9 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
     "annotation 0 of image 4": (
         ("annotation id 0", put("annotations", 0, id=0), "annotation-id-zero"),
     ),
+    "annotation -3 of image 4": (
+        ("annotation id negative", put("annotations", 0, id=-3), "annotation-id-zero"),
+    ),
     FIRST: (
         ("annotation id twice", put("annotations", 5, id=10), "duplicate-annotation-id"),
         ("unknown category", put("annotations", 0, category_id=2), "unknown-category"),
@@ -307,6 +319,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("ignore", put("annotations", 0, ignore=1), "ignore"),
         ("no area", remove("annotations", 0, "area"), "area"),
         ("area negative", put("annotations", 0, area=-1), "area"),
+        ("area of another scale", put("annotations", 0, area=600), "area-far-from-mask"),
         ("no segmentation", remove("annotations", 0, "segmentation"), "segmentation-missing"),
         ("segmentation null", mask(None), "segmentation-missing"),
         ("segmentation empty", mask([]), "segmentation-empty"),
@@ -325,6 +338,8 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("coordinate of 400 digits", mask([[10**400, *BAR[1:]]]), "polygon-coordinates"),
         ("coordinate text", mask([["5", *BAR[1:]]]), "polygon-coordinates"),
         ("pairs of coordinates", mask([[[5, 5], [20, 5], [20, 15]]]), "polygon-coordinates"),
+        ("one polygon of pairs", mask([[5, 5], [20, 5], [20, 15]]), "polygon-coordinates"),
+        ("one text among coordinates", mask([[*BAR[:-1], "15"]]), "polygon-coordinates"),
         ("polygon a number", mask([BAR, 3]), "polygon-coordinates"),
         ("on one line", mask([[5, 5, 10, 10, 15, 15]]), {"polygon-no-area": ERROR}),
         ("on one line beside a polygon", mask([[5, 5, 10, 10, 15, 15], BAR]), "polygon-no-area"),
@@ -335,7 +350,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("crossing itself", shape([5, 5, 20, 15, 20, 5, 5, 15]), "polygon-crosses-itself"),
         ("encoding without counts", mask({"size": [HEIGHT, WIDTH]}), "rle-keys"),
         ("encoding without size", mask({"counts": [HEIGHT * WIDTH]}), "rle-keys"),
-        ("size of fractions", mask({"size": [40.0, 60], "counts": "5"}), "rle-keys"),
+        ("size of fractions", mask({"size": [40.5, 60], "counts": "5"}), "rle-keys"),
         ("counts a number", mask({"size": [HEIGHT, WIDTH], "counts": 5}), "rle-keys"),
         (
             "encoding of another size",
@@ -366,6 +381,11 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
     ),
     SECOND: (
         ("area NaN", put("annotations", 2, area=NAN), "area"),
+        (
+            "size with a point",
+            put("annotations", 2, segmentation={**encoded(compressed=True), "size": [40.0, "60"]}),
+            "rle-keys",
+        ),
         ("counts too short", counts("5"), "rle-counts"),
         ("counts too long", counts([HEIGHT * WIDTH, 1]), "rle-counts"),
         ("counts negative", counts([HEIGHT * WIDTH + 5, -5]), "rle-counts"),
@@ -417,6 +437,7 @@ BROKEN = [
     for name, change, kind in rows
 ]
 UNMENDABLE = ("no categories", "no images", "no annotations")
+UNDECIDED = ("category twice",)
 
 
 def shown(defects) -> str:
@@ -469,7 +490,7 @@ def test_a_mended_copy_has_no_errors(dataset, tmp_path, name, change):
     path = write_fixed(original, mended)
 
     left = find_defects(read_coco(path), root, read_images=True)
-    assert not errors_of(left), shown(left)
+    assert bool(errors_of(left)) == (name in UNDECIDED), shown(left)
     repaired = {d.kind for d in defects if d.mending}
     assert not repaired & {d.kind for d in left}, shown(left)
     assert bool(changes) == bool(repaired)
@@ -565,6 +586,90 @@ def test_two_images_of_one_id_go_with_their_annotations_and_a_repeated_entry_doe
     mended, _ = fix(content, find_defects(content, root))
     assert [image["file_name"] for image in mended["images"]] == ["two.jpg", "empty.png"]
     assert [a["id"] for a in mended["annotations"]] == [12, 13, 14]
+
+
+def test_images_of_one_file_become_one_with_all_annotations(dataset):
+    content, root = dataset
+    content["images"] += [{**content["images"][0], "id": number} for number in (20, 21)]
+    content["annotations"][1]["image_id"], content["annotations"][5]["image_id"] = 20, 21
+    mended, _ = fix(content, find_defects(content, root))
+    assert [image["id"] for image in mended["images"]] == [4, 5, 6]
+    assert [a["image_id"] for a in mended["annotations"]] == [4, 4, 5, 5, 5, 4]
+    content["images"][3]["height"] += 1  # as nobody knows which of both is right
+    defects = [d for d in find_defects(content, root) if d.kind == "same-file-twice"]
+    assert [bool(d.mending) for d in defects] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("category", "value"),
+    [({"id": 7, "name": "dog"}, [1, 7]), ({"id": 7, "name": "cow"}, [1, 7, 7])],
+)
+def test_categories_of_one_id_are_merged_where_their_names_are_equal(dataset, category, value):
+    content, root = dataset
+    content["categories"].append(category)
+    mended, _ = fix(content, find_defects(content, root))
+    assert [c["id"] for c in mended["categories"]] == value
+    assert len(mended["annotations"]) == len(content["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("train/one.png", "one.png"), ("one.PNG", "one.png"), ("train\\two.JPG", "two.jpg")],
+)
+def test_a_file_name_that_says_which_file_is_meant_is_mended(dataset, name, meant):
+    content, root = dataset
+    index = ["one.png", "two.jpg"].index(meant)
+    content["images"][index]["file_name"] = name
+    mended, _ = fix(content, find_defects(content, root))
+    assert mended["images"][index]["file_name"] == meant
+    content["images"][2]["file_name"] = f"val/{meant}"  # which of both lies there?
+    assert find_defects(content, root)[-1].mending == "drop the image and its annotations"
+
+
+def test_other_ways_to_write_polygons_are_mended(dataset):
+    content, root = dataset
+    corners = np.reshape(BAR, (-1, 2)).tolist()
+    for polygons in ([corners], corners, [list(map(str, BAR))], BAR):
+        content["annotations"][0]["segmentation"] = polygons
+        mended, _ = fix(content, find_defects(content, root))
+        assert mended["annotations"][0]["segmentation"] == [BAR]
+
+
+def test_a_category_name_that_is_a_number_becomes_text(dataset):
+    content, root = dataset
+    content["categories"][1]["name"] = 5
+    mended, _ = fix(content, find_defects(content, root))
+    assert mended["categories"][1]["name"] == "5"
+
+
+def test_the_area_of_a_polygon_that_crosses_itself_is_that_of_its_pixels(dataset):
+    content, root = dataset
+    shape([5, 5, 20, 15, 20, 5, 5, 15])(content, root)
+    content["annotations"][0]["area"] = 75
+    assert "area-far-from-mask" not in {d.kind for d in find_defects(content, root)}
+    content["annotations"][0]["area"] = 750
+    [defect] = [d for d in find_defects(content, root) if d.kind == "area-far-from-mask"]
+    assert 60 < defect.value["area"] < 90
+    content["annotations"][0]["iscrowd"] = 1  # COCO's own areas of crowd regions are others
+    assert "area-far-from-mask" not in {d.kind for d in find_defects(content, root)}
+
+
+def test_a_mended_copy_replaces_its_like_alone(dataset, tmp_path):
+    content, _ = dataset
+    original = tmp_path / "train.json"
+    path = write_fixed(original, content)
+    write_fixed(original, content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"train_fixed\.json would be overwritten"):
+        write_fixed(original, content)
+    assert json.loads(path.read_text()) == content
+
+
+def test_the_json_alone_can_be_checked(dataset):
+    content, _ = dataset
+    content["images"][0]["file_name"] = "gone.png"
+    content["annotations"][0]["bbox"] = None
+    assert [d.kind for d in find_defects(content, None)] == ["bbox"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from semiconv_d2.data.custom import (
     Shape,
     Source,
     by_split,
+    check_named_size,
     crop_mask,
     ellipse_mask,
     labels_data,
@@ -240,8 +241,21 @@ def test_images_are_taken_as_they_are_shown(root, tmp_path, read_masks):
     exif[0x0112] = 6  # turned by 90 degrees
     height, width = LABELS["one"].shape
     save(root / "images" / "one.jpg", np.zeros((width, height, 3), dtype=np.uint8), exif=exif)
-    prepare_own(labelled(root), tmp_path / "out", val_fraction=0)
+    summary = prepare_own(labelled(root), tmp_path / "out", val_fraction=0)
     assert read_masks(tmp_path / "out" / "train.json")["one.jpg"][0][0].shape == (height, width)
+    assert "1 image turned by EXIF orientation: see that the masks" in str(summary)
+
+
+def test_a_size_that_does_not_fit_a_turned_image_names_its_orientation(root, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.zeros((*LABELS["one"].shape, 3), dtype=np.uint8)
+    save(root / "images" / "one.jpg", pixels, exif=exif)
+    message = "as its EXIF orientation 6 turns it: if .*, save it without that orientation"
+    with pytest.raises(DatasetError, match=message):
+        prepare_own(labelled(root), tmp_path / "out")
+    with pytest.raises(DatasetError, match=message):
+        check_named_size("x", LABELS["one"].shape, root / "images" / "one.jpg", pixels.shape[1::-1])
 
 
 def test_images_must_not_become_one(root, tmp_path):
@@ -305,7 +319,10 @@ def test_nothing_of_anybody_elses_is_overwritten(root, tmp_path):
     data = labels_data(root / "images", tmp_path / "labels")
     with pytest.raises(DatasetError, match="no earlier output"):
         prepare_own(data, root)
-    (root / "train.json").write_text("{}")
+    (root / "train.json").write_text('{"info": {}}')
+    with pytest.raises(DatasetError, match=r"train\.json would be overwritten, which this package"):
+        prepare_own(data, root)
+    (root / "train.json").write_text('{"info": {"written_by": "semiconv_d2"}}')
     with pytest.raises(DatasetError, match=r"lies in the output folder .*mine, whose images are"):
         prepare_own(data, root)
     assert len(list((root / "images").iterdir())) == 5

@@ -110,6 +110,12 @@ def test_a_cvat_project_has_the_same_numbers_in_several_tasks(tmp_path, read_mas
     assert boxes(read["Train/b.png"]) == [("cell", [30, 15, 33, 17])]
 
 
+def test_cvat_on_windows(cvat, tmp_path):
+    path = cvat / "annotations.xml"
+    path.write_text(path.read_text().replace("deep/two.png", "deep\\two.png"))
+    assert prepare_own(cvat_data(cvat), tmp_path / "out", 0).images == {"train": 2}
+
+
 def test_cvat_without_the_images(cvat, tmp_path):
     (cvat / "images").rename(tmp_path / "pictures")
     with pytest.raises(DatasetError, match=r"image one.png is missing, looked for at .*--images"):

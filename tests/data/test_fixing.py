@@ -46,7 +46,7 @@ def mend(tmp_path: Path):
 
 def test_a_polygon_is_cut_off_where_the_image_ends_and_its_box_and_area_follow(mend):
     triangle = [[-10, 10, 10, 0, 10, 20]]
-    mended, changes = mend(triangle, [-10, 0, 20, 20])
+    mended, changes = mend(triangle, [-10, 0, 20, 20], area=200)
     assert mended["bbox"] == [0, 0, 10, 20]
     assert mended["area"] == pytest.approx(150)  # 200 less a quarter
     before, after = (decode_mask(s, SIZE) for s in (triangle, mended["segmentation"]))
@@ -106,6 +106,6 @@ def test_the_copy_lies_beside_the_original_and_is_written_whole_or_not_at_all(tm
     assert path == fixed_path(original) == tmp_path / "train_fixed.json"
     with pytest.raises(TypeError):
         write_fixed(original, {"images": [object()]})
-    assert json.loads(path.read_text()) == {"images": []}
+    assert json.loads(path.read_text()) == {"images": [], "info": {"written_by": "semiconv_d2"}}
     assert original.read_text() == "{}"
     assert {p.name for p in tmp_path.iterdir()} == {"train.json", "train_fixed.json"}

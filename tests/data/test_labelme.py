@@ -132,6 +132,14 @@ def test_a_mask_beyond_the_border_is_cut_off(tmp_path, read_masks):
     assert "left out: 1 instance covering no pixel" in text
 
 
+def test_labels_are_stripped_and_all_listed(root, tmp_path, read_masks):
+    path = write(root, "three", [shape("polygon", POLYGON, "cell ")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as an editor on Windows saves it
+    text, read = prepare(root, tmp_path / "out", read_masks)
+    assert "categories: cell, nucleus\n" in text
+    assert [name for _, name in read["three.jpg"]] == ["cell"]
+
+
 def test_categories_may_be_given(root, tmp_path, read_masks):
     prepare(root, tmp_path / "out", read_masks, categories=["nucleus", "dirt", "cell"])
     content = json.loads((tmp_path / "out" / "train.json").read_text())
@@ -188,8 +196,8 @@ def add(*arguments: object, **others: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r: (r / "one.json").write_text('{"shapes": ['), r"cannot read .*one.json as JSON"),
-        (lambda r: (r / "one.json").write_bytes(b"\xff\xfe"), r"cannot read .*one.json as JSON"),
+        (lambda r: (r / "one.json").write_text('{"shapes": ['), r"one.json is not JSON: .*line 1"),
+        (lambda r: (r / "one.json").write_bytes(b"\xff\xfe"), r"cannot read .*one.json: "),
         (lambda r: (r / "one.json").write_text("[]"), "one.json has no list of shapes, so it is n"),
         (change(shapes=None), "one.json has no list of shapes, so it is not of LabelMe"),
         (change(imagePath=None), "one.json does not name its image"),

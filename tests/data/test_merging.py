@@ -35,6 +35,15 @@ def test_only_classes_change(tmp_path):
     assert json.loads(path.read_text()) == content
 
 
+def test_the_input_is_not_overwritten(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}')
+    before = path.read_text()
+    with pytest.raises(DatasetError, match=r"a\.json is the input as well"):
+        merge_classes(path, tmp_path / "new" / ".." / "a.json")
+    assert path.read_text() == before
+
+
 def test_a_broken_file_is_said(tmp_path):
     with pytest.raises(DatasetError, match="cannot read"):
         merge_classes(tmp_path / "none.json", tmp_path / "one.json")

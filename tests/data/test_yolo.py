@@ -53,7 +53,30 @@ def test_yolo_as_roboflow_exports_it(yolo, tmp_path):
         yolo / "data.yaml",
         "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['cat', 'dog']\n",
     )
-    assert prepare_own(yolo_data(yolo), tmp_path / "out").instances == {"train": 2, "val": 1}
+    summary = prepare_own(yolo_data(yolo), tmp_path / "out")
+    assert summary.instances == {"train": 2, "val": 1}
+    assert f"names ../train/images for train, read from {yolo}/train/images" in str(summary)
+
+
+def test_the_last_part_of_a_path_alone_is_not_enough(yolo):
+    """Else all images would be those of a split."""
+    write(yolo / "data.yaml", "train: data/old/images\nnames: [cat, dog]\n")
+    with pytest.raises(DatasetError, match="names data/old/images for train, which is missing"):
+        yolo_data(yolo)
+
+
+def test_a_list_of_another_computer_is_found_by_the_name_of_its_split(yolo, tmp_path):
+    write(yolo / "data.yaml", "train: /nowhere/train.txt\nnames: [cat, dog]\n")
+    write(yolo / "train.txt", "/nowhere/images/train/a.jpg\n")
+    remarks = yolo_data(yolo).remarks
+    assert f"names /nowhere/train.txt for train, read from {yolo}/train.txt" in remarks[0]
+    assert remarks[1] == f"1 image of {yolo}/train.txt read from elsewhere in {yolo}"
+
+
+def test_a_byte_order_mark_is_passed_over(yolo):
+    path = yolo / "labels" / "train" / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(yolo_data(yolo).splits["train"]) == 2
 
 
 def test_yolo_as_cvat_exports_it(yolo, tmp_path):

@@ -141,6 +141,29 @@ def test_what_cannot_be_checked_is_said_in_one_line(run_tool, arguments, message
     assert "Traceback" not in err
 
 
+def test_a_file_of_somebody_else_is_not_replaced(run_tool, worms, tmp_path):
+    json_file, _, images = worms
+    other = tmp_path / "train_fixed.json"
+    shutil.copyfile(json_file, other)
+    other.write_text(other.read_text().replace("semiconv_d2", "somebody"))
+    status, out, err = run_tool(TOOL, json_file, images, "--fix")
+    assert (status, out) == (1, "")
+    assert f"{other} would be overwritten, which this package did not write" in err
+
+
+def test_pictures_name_a_damaged_file(run_tool, worms, tmp_path):
+    json_file, content, images = worms
+    for image in content["images"]:
+        path = images / image["file_name"]
+        path.write_bytes(path.read_bytes()[:-40])
+    status, _, err = run_tool(
+        TOOL, json_file, images, "--no-images", "--pictures", 1, "--output", tmp_path / "out"
+    )
+    assert status == 1
+    assert "cannot read the image" in err
+    assert content["images"][0]["file_name"].rstrip("0123456789.png") in err
+
+
 def test_where_nothing_would_be_left_nothing_is_written(run_tool, worms, tmp_path):
     json_file, content, images = worms
     for annotation in content["annotations"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,10 @@ def test_two_models(run_tool, files, tmp_path):
         (("{val}", "{good_val}", "--compare", "{good_val}", "{good_val}"), "give either RESULTS"),
         (("{val}", "{good_val}", "--threshold-from", "{train}"), "one results file for each"),
         (("{good_val}", "{good_val}"), "list"),
+        (("{val}", "{good_val}", "--max-detections", "0"), "--max-detections is 1 or more"),
+        (("{val}", "{good_val}", "--resamples", "-1"), "--resamples is 0 or more"),
+        (("{val}", "{good_val}", "--score-threshold", "50"), "--score-threshold is from 0 to 1"),
+        (("{val}", "{good_val}", "--score-threshold", "nan"), "--score-threshold is from 0 to 1"),
         (
             ("{val}", "{good_val}", "--threshold-from", "{val}", "{good_val}"),
             "chosen on the tested images flatters",
@@ -149,6 +155,31 @@ def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
     assert status == 1
     assert "4 images cannot be drawn, the first: " in err.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+WITHOUT = """
+import runpy, sys
+sys.modules["detectron2"] = None  # importing it fails
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_images_that_are_given_need_no_detectron2(files, tmp_path):
+    def run(*options):
+        arguments = (TOOL, files["val"], *options, "--image-root", files["val"].parent / "images")
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT, *map(str, arguments)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+        )
+
+    done = run(files["good_val"], "--within-foreground", "--measures", "coco")
+    assert done.returncode == 0, done.stderr
+    done = run("--compare", files["good_val"], files["poor_val"], "--pictures", tmp_path / "out")
+    assert done.returncode == 2
+    assert "--pictures needs Detectron2" in done.stderr
 
 
 def test_within_the_foreground(run_tool, files, tmp_path):

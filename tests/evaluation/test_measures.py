@@ -41,16 +41,16 @@ def same(a, b):
 
 
 @many
-@given(SEEDS, st.booleans())
-def test_both_libraries_and_the_curves_give_the_same_numbers(seed, crowd):
+@given(SEEDS, st.booleans(), st.sampled_from([1, 3, 100]))
+def test_both_libraries_and_the_curves_give_the_same_numbers(seed, crowd, most):
     truth, results = make_scene(seed, classes=3, crowd=crowd)
     if not results:
         return
     for overlap in ("mask", "box"):
-        fast = coco.coco_values(truth, results, overlap, fast=True)
-        plain = coco.coco_values(truth, results, overlap, fast=False)
+        fast = coco.coco_values(truth, results, overlap, most, fast=True)
+        plain = coco.coco_values(truth, results, overlap, most, fast=False)
         assert same(fast, plain)
-        pairs = pair_images(truth, results, overlap)
+        pairs = pair_images(truth, results, overlap, most)
         curves = coco.ranked_values(coco.coco_rankings(pairs, truth.cats))
         for name, limits in coco.AREAS.items():
             chosen = coco.choose_area(pairs, *limits)

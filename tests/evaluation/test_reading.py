@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import (
     Detections,
     MeasureError,
+    Threshold,
     choose_threshold,
     evaluate,
     find_truth,
@@ -75,12 +77,14 @@ def runs(counts, size=(12, 15)):
 
 
 BROKEN = {
-    "not json": ("[{", "cannot read"),
+    "not json": ("[{", "is not JSON: .*line 1"),
+    "too deep": ("[" * 100_000, "cannot be read as JSON"),
+    "a number of 5,000 digits": (f"[{'9' * 5000}]", "cannot be read as JSON"),
     "an object": ({"annotations": []}, "expected a list of"),
     "a number in the list": ([3], "result 0: expected an object, not int"),
     "no score": (without("score"), "result 0: no score"),
     "no image": (without("image_id"), "no image_id"),
-    "an unknown image": (broken(image_id=7), "image 7 is not in the ground truth"),
+    "an unknown image": (broken(image_id=7), "image 7 is not in the ground truth, which has 1, 2"),
     "an image that is a list": (broken(image_id=[1]), "image"),
     "an unknown category": (broken(category_id=9), "category 9 .* has 1"),
     "a score that is text": (broken(score="0.9"), "score '0.9' is not a number"),
@@ -200,21 +204,79 @@ def truth_with(**changes):
         ("", "empty"),
         ([], "object"),
         ({"images": [], "annotations": []}, "categories"),
-        ({"images": [], "annotations": [], "categories": []}, "no categories"),
-        (truth_with(images={"id": "gone"}), r"images\[0\] has the id None"),
-        (truth_with(images={"height": "gone"}), "image 1 has no height and width"),
-        (truth_with(categories={"id": "c1"}), r"categories\[0\] has the id 'c1'"),
-        (truth_with(annotations={"id": "a1"}), r"annotations\[0\] has the id 'a1'"),
-        (truth_with(annotations={"category_id": 7}), "annotation 1 has the unknown category 7"),
-        (truth_with(annotations={"segmentation": "mask"}), "annotation 1: .* neither polygons"),
-        (truth_with(annotations={"segmentation": runs([5, 5])}), "annotation 1: .* do not add up"),
-        (truth_with(annotations={"segmentation": "gone", "bbox": "gone"}), "neither mask nor box"),
+        ({"images": [], "annotations": [], "categories": []}, "'categories' is empty"),
+        (truth_with(images=[]), "its list 'images' is empty"),
+        (truth_with(images={"id": "gone"}), r"images\[0\] .*it has no id"),
+        (truth_with(images={"height": "gone"}), "image 1 .*: it has width 15"),
+        (truth_with(images={"void": runs("0", (5, 5))}), "image 1: .* 5 × 5 .* 12 × 15"),
+        (truth_with(images={"void": runs([5, 5])}), "void pixels of image 1: .* do not add up"),
+        (truth_with(images={"void": [[0, 0, 5, 0, 5, 5]]}), "image 1: no run-length encoding"),
+        (truth_with(categories={"id": "c1"}), r"category c1|categories\[0\]"),
+        (truth_with(annotations={"category_id": 7}), "annotation 1 .*no category has the id 7"),
+        (truth_with(annotations={"segmentation": "mask"}), "annotation 1 .* neither polygons"),
+        (truth_with(annotations={"segmentation": runs([5, 5])}), "annotation 1 .* do not add up"),
+        (truth_with(annotations={"segmentation": "gone", "bbox": "gone"}), "has no segmentation"),
+        (truth_with(annotations={"segmentation": [], "bbox": [0, 0, -5, 5]}), "segmentation is em"),
+        (truth_with(annotations={"ignore": 1}), "annotation 1 .* it has ignore"),
+        (truth_with(images=[TRUTH.dataset["images"][1] | {"id": 9}]), "no image has the id 1"),
+        (truth_with(images={"file_name": "2.png"}), "its file is that of image 1"),
     ],
 )
 def test_broken_ground_truth(content, message, tmp_path):
     with pytest.raises(DatasetError, match=message) as error:
         load_truth(write(tmp_path / "t.json", content))
     assert "\n" not in str(error.value)
+    if " error: " in str(error.value):
+        assert str(error.value).endswith(f"python tools/check_dataset.py {tmp_path}/t.json IMAGES")
+
+
+def text_ids(key):
+    content = truth_with()
+    for annotation in content["annotations"]:
+        annotation[key] = str(annotation[key])
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (truth_with(annotations={"bbox": None}), "bbox"),
+        (truth_with(annotations={"bbox": "0 0 5 10"}), "bbox"),
+        (truth_with(annotations={"bbox": [0, 0, 5]}), "bbox"),
+        (truth_with(annotations={"bbox": [math.nan, 0, 5, 10]}), "bbox"),
+        (truth_with(annotations={"bbox": [5, 10, -5, -10]}), "bbox-negative"),
+        (truth_with(annotations={"iscrowd": None}), "iscrowd"),
+        (truth_with(annotations={"iscrowd": "0"}), "iscrowd"),
+        (truth_with(annotations={"area": None}), "area"),
+        (truth_with(annotations={"id": "a1"}), "annotation-id"),
+        (truth_with(annotations={"id": 0}), "annotation-id-zero"),
+        (truth_with(annotations={"id": -1}), "annotation-id-zero"),
+        (truth_with(annotations={"id": 2}), "duplicate-annotation-id"),
+        (truth_with(images={"height": "12", "width": 15.0}), "image-size"),
+        (text_ids("image_id"), "unknown-image"),
+        (text_ids("category_id"), "unknown-category"),
+    ],
+)
+def test_what_can_be_mended_without_loss_is(content, kind, tmp_path, caplog):
+    content["annotations"].append({"image_id": 99})
+    truth = load_truth(write(tmp_path / "t.json", content))
+    assert "left out 1 annotations of images not listed" in caplog.text
+    assert f"mended for the evaluation, not in the file: {kind} (" in caplog.text
+    detections = Detections(truth, RESULTS, Threshold(0.5, "given"))
+    values = evaluate(detections, ["coco", "region", "s", "difficulty", "errors"]).values()
+    assert values["segm"]["AP"] == values["bbox"]["AP"] == 100
+    assert values["region"]["mean"] == values["S"]["mean"] == 100
+    assert values["contact_0"]["instances"] + values["contact_3"]["instances"] == 2
+    assert values["error_count"]["Miss"] == 0
+    for overlap, fast in product(("mask", "box"), (True, False)):
+        assert coco_values(truth, RESULTS, overlap, fast=fast)["AP"] == 100
+
+
+def test_areas_and_boxes_that_are_merely_far_from_the_mask_stay(tmp_path):
+    """They are COCO's own, and its numbers have to come out."""
+    content = truth_with(annotations={"area": 5000, "bbox": [0, 0, 15, 12]})
+    [first, _] = load_truth(write(tmp_path / "t.json", content)).dataset["annotations"]
+    assert (first["area"], first["bbox"]) == (5000, [0, 0, 15, 12])
 
 
 @pytest.mark.parametrize("key", ["bbox", "area", "iscrowd"])
@@ -235,24 +297,75 @@ def test_polygons_that_detectron2_leaves_out_are_left_out(tmp_path):
 
 
 def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path, caplog):
-    content = truth_with(images=TRUTH.dataset["images"][1:])
+    content = truth_with()
+    content["annotations"] += [
+        a | {"id": 10 + a["id"], "image_id": 7} for a in content["annotations"]
+    ]
     truth = load_truth(write(tmp_path / "t.json", content))
-    assert not truth.anns
+    assert list(truth.anns) == [1, 2]
     assert "left out 2 annotations" in caplog.text
 
 
 @pytest.mark.parametrize("empty", [{}, {"segmentation": []}, {"segmentation": None}])
-def test_ground_truth_without_masks_has_box_ap_alone(empty, tmp_path):
+def test_ground_truth_without_masks_has_box_ap_alone(empty, tmp_path, caplog):
     content = truth_with()
     for annotation in content["annotations"]:
         del annotation["segmentation"]
         annotation |= empty
     detections = Detections(load_truth(write(tmp_path / "t.json", content)), RESULTS)
     assert list(evaluate(detections, ["coco", "errors"]).values()) == ["bbox"]
-    with pytest.raises(MeasureError, match="there are no masks, which errors need"):
+    assert "box AP alone is measured: 2 of 2 annotations have no mask" in caplog.text
+    with pytest.raises(MeasureError, match="errors need masks: 2 of 2 annotations have no mask, t"):
         evaluate(detections, ["errors"])
     with pytest.raises(MeasureError, match="no score for S"):
         choose_threshold(detections, "these")
+
+
+def test_how_many_masks_are_missing_is_said(tmp_path, caplog):
+    content = truth_with()
+    content["annotations"][1]["segmentation"] = []
+    truth = load_truth(write(tmp_path / "t.json", content))
+    evaluate(Detections(truth, RESULTS), ["coco"])
+    evaluate(Detections(truth, RESULTS), ["coco", "errors"])
+    assert "1 of 2 annotations have no mask, the first is 2" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["", "_labels"])
+def test_a_folder_without_any_file_that_fits(suffix, tmp_path):
+    with pytest.raises(DatasetError, match=f"has nothing for any of the 2 .* 1{suffix}.png.*-suff"):
+        read_results(tmp_path, TRUTH, suffix)
+
+
+def test_images_without_a_file_are_counted(tmp_path, caplog):
+    save(tmp_path / "1.png", LEFT.astype(np.uint8))
+    read_results(tmp_path, TRUTH)
+    assert "1 of 2 images have no file" in caplog.text
+
+
+def test_photographs_beside_labels_are_not_read_as_such(tmp_path):
+    save(tmp_path / "1.png", LEFT.astype(np.uint8))
+    save(tmp_path / "1_cp_masks.png", LEFT.astype(np.uint8) * 7)
+    with pytest.raises(DatasetError, match=r"has 1\.png and 1_cp_masks: give --label-suffix _cp_m"):
+        read_results(tmp_path, TRUTH)
+    assert len(read_results(tmp_path, TRUTH, "_cp_masks")) == 1
+
+
+def test_the_mask_of_all_instances_is_no_labels(tmp_path):
+    save(tmp_path / "1.png", (LEFT | RIGHT).astype(np.uint8) * 255)
+    with pytest.raises(DatasetError, match=r"1\.png has the one label 255, .*number the instances"):
+        read_results(tmp_path, TRUTH)
+
+
+def test_masks_need_names_of_images(tmp_path):
+    content = truth_with(images={"file_name": "gone"})
+    with pytest.raises(DatasetError, match="ground truth has no file_name"):
+        read_results(tmp_path, load_truth(write(tmp_path / "t.json", content)))
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(RESULTS).encode())
+    assert read_results(path, TRUTH) == RESULTS
 
 
 def test_label_images_of_another_name(tmp_path):
