@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from detectron2.config import CfgNode
 
+from .outputs import check_folder
 from .runs import flatten
 from .setup import ConfigError
 
@@ -29,10 +30,7 @@ def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> 
             or the one that is resumed has another model, or has lost its checkpoint.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"OUTPUT_DIR is {folder}, which cannot be written to: {error}") from error
+    check_folder(folder, "OUTPUT_DIR")
     if resume:
         _check_resumed(cfg, folder)
     elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):

@@ -33,7 +33,7 @@ def test_two_trainings_are_not_mixed(tmp_path, name):
 
 def test_a_folder_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"OUTPUT_DIR is .*cannot be written to"):
+    with pytest.raises(ConfigError, match=r"OUTPUT_DIR .*is a file; name a folder"):
         check_run_folder(config(tmp_path / "file" / "run"), resume=False)
 
 
