@@ -25,6 +25,7 @@ from ..data.custom import STRETCH, read_8bit
 from ..data.mask_files import DEEP_MODES
 from .explanation import Explanation, explain
 from .loading import build_checked, load_trained
+from .run_folder import noted_checkpoint
 from .setup import COUNTED_BY_ROI_HEADS, ConfigError, check_weights, load_config
 
 if TYPE_CHECKING:
@@ -315,10 +316,9 @@ def _check_device(used: str, asked: str | None) -> None:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, as Detectron2 notes it."""
-    note = folder / "last_checkpoint"
-    name = note.read_text(encoding="utf-8").strip() if note.is_file() else "model_final.pth"
-    return folder / name if (folder / name).is_file() else None
+    """The newest checkpoint of a run that is there."""
+    path = noted_checkpoint(folder) or folder / "model_final.pth"
+    return path if path.is_file() else None
 
 
 def _recorded_classes(folder: Path) -> list[str]:

@@ -32,7 +32,7 @@ def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> 
     folder = Path(cfg.OUTPUT_DIR)
     check_folder(folder, "OUTPUT_DIR")
     if resume:
-        _check_resumed(cfg, folder)
+        _check_resumed(cfg, folder, eval_only)
     elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):
         raise ConfigError(
             f"OUTPUT_DIR is {folder}, where another training has been. Go on with that by "
@@ -51,30 +51,36 @@ def config_kept(cfg: CfgNode) -> Iterator[None]:
         path.write_bytes(written)
 
 
-def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
-    """What is evaluated: the newest checkpoint of the folder where that is resumed and has one, or
-    MODEL.WEIGHTS."""
-    note = Path(cfg.OUTPUT_DIR, "last_checkpoint")
-    if resume and note.is_file():
-        return str(note.parent / note.read_text(encoding="utf-8").strip())
-    return cfg.MODEL.WEIGHTS
-
-
-def _check_resumed(cfg: CfgNode, folder: Path) -> None:
+def noted_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, as Detectron2 notes it; whether it is still there or not."""
     note = folder / "last_checkpoint"
-    if not note.is_file():
+    return folder / note.read_text(encoding="utf-8").strip() if note.is_file() else None
+
+
+def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
+    """What a run starts from, or is evaluated with: the newest checkpoint of its folder where that
+    is resumed and has one, or MODEL.WEIGHTS."""
+    noted = noted_checkpoint(Path(cfg.OUTPUT_DIR)) if resume else None
+    return str(noted or cfg.MODEL.WEIGHTS)
+
+
+def _check_resumed(cfg: CfgNode, folder: Path, eval_only: bool) -> None:
+    checkpoint = noted_checkpoint(folder)
+    if checkpoint is None:
         logger.info("There is nothing to resume in %s: it begins with MODEL.WEIGHTS.", folder)
         return
-    checkpoint = folder / note.read_text(encoding="utf-8").strip()
     if not checkpoint.is_file():
         raise ConfigError(
-            f"There is nothing to resume: {note} names {checkpoint.name}, which is not there. "
-            "Write the name of another checkpoint into it, or start from one in another folder: "
-            "MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
+            f"There is nothing to resume: {folder}/last_checkpoint names {checkpoint.name}, which "
+            "is not there. Write the name of another checkpoint into it, or start from one in "
+            "another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
         )
-    other = _first_difference(cfg, folder / CONFIG)
+    other = "" if eval_only else _first_difference(cfg, folder / CONFIG)
     if other:
-        raise ConfigError(f"{folder} has a run of another model, which cannot be resumed: {other}.")
+        raise ConfigError(
+            f"{folder} has a run of another model, which cannot be resumed: {other}. Start from "
+            f"its checkpoint in another folder: MODEL.WEIGHTS {checkpoint} OUTPUT_DIR FOLDER."
+        )
 
 
 def _first_difference(cfg: CfgNode, trained: Path) -> str:

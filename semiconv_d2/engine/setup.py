@@ -109,13 +109,13 @@ def load_checked_config(args: argparse.Namespace) -> CfgNode:
         raise ConfigError("Name a config: --config-file configs/own_semiconv.yaml, say.")
     cfg = load_config(args.config_file, args.opts)
     check_architecture(cfg)
-    check_batch(cfg, getattr(args, "num_gpus", 1) * getattr(args, "num_machines", 1))
     eval_only = getattr(args, "eval_only", False)
     if eval_only:
         check_evaluation(cfg, args.resume)
     else:
         check_weights(cfg, args.resume)
         check_writers(cfg)
+        check_batch(cfg, getattr(args, "num_gpus", 1) * getattr(args, "num_machines", 1))
     # Without a number of classes the training data tell it, also of a model that is evaluated.
     train = not eval_only or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0
     check_datasets(cfg, train)
@@ -148,10 +148,12 @@ def check_architecture(cfg: CfgNode) -> None:
 def check_batch(cfg: CfgNode, processes: int) -> None:
     """Raises `ConfigError` where the images of a step cannot be shared out."""
     images = cfg.SOLVER.IMS_PER_BATCH
-    if images < 1 or images % max(1, processes):
+    # With a reference Detectron2 fits the batch to the number of processes itself.
+    processes = max(1, cfg.SOLVER.REFERENCE_WORLD_SIZE or processes)
+    if images < 1 or images % processes:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH is {images}, the images of a step in all processes together: it "
-            f"must be a multiple of their number, {max(1, processes)}, and at least 1."
+            f"must be a multiple of their number, {processes}, and at least 1."
         )
 
 

@@ -9,7 +9,12 @@ from detectron2.engine import default_argument_parser
 import semiconv_d2
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config, load_config
-from semiconv_d2.engine.setup import check_architecture, check_datasets, check_weights
+from semiconv_d2.engine.setup import (
+    check_architecture,
+    check_batch,
+    check_datasets,
+    check_weights,
+)
 
 STOCK_HEADS = ["MODEL.ROI_HEADS.NAME", "StandardROIHeads"]
 VOC = semiconv_d2.get_config_file("voc_semiconv")
@@ -145,3 +150,15 @@ def test_options_of_masks_that_augmentation_ignores_are_told(caplog):
         check_architecture(load_config(VOC, [*keys, "True"]))
     assert "Test-time augmentation ignores MODEL.SEMICONV.MASK_SCORE." in caplog.text
     assert "EXCLUSIVE_MASKS" not in caplog.text
+
+
+def test_images_of_a_step_can_be_shared_out():
+    def config(*overrides):
+        return load_config(VOC, [str(word) for word in overrides])
+
+    check_batch(config("SOLVER.IMS_PER_BATCH", 4), processes=2)
+    with pytest.raises(ConfigError, match=r"IMS_PER_BATCH is 4.* multiple of their number, 3"):
+        check_batch(config("SOLVER.IMS_PER_BATCH", 4), processes=3)
+    # Detectron2 makes 6 of these.
+    scaled = ("SOLVER.IMS_PER_BATCH", 2, "SOLVER.REFERENCE_WORLD_SIZE", 1)
+    check_batch(config(*scaled), processes=3)
