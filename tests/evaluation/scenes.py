@@ -102,3 +102,10 @@ def make_scene(
         found.append(detections)
         voids.append(random_rectangle(rng) if void and rng.random() < 0.7 else None)
     return build_truth(images, classes, voids), build_results(found)
+
+
+LEFT, RIGHT = rectangle(0, 0, 10, 5), rectangle(0, 4, 10, 13)  # which share a column
+TRUTH = build_truth([[(LEFT, 1, False), (RIGHT, 1, False)], []])
+"""An image with two instances, and one with none."""
+RESULTS = build_results([[(LEFT, 1, 0.9), (RIGHT, 1, 0.8)], [(LEFT, 1, 0.1)]])
+"""Both, and one that is not there."""

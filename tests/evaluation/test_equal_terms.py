@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as mask_util
-from scenes import build_results, build_truth, rectangle
+from scenes import LEFT, RESULTS, RIGHT, TRUTH, rectangle
 
 from semiconv_d2.data.files import DatasetError
 from semiconv_d2.evaluation import (
@@ -14,10 +14,6 @@ from semiconv_d2.evaluation import (
     rank_by_size,
     read_results,
 )
-
-LEFT, RIGHT = rectangle(0, 0, 10, 5), rectangle(0, 4, 10, 13)  # which share a column
-TRUTH = build_truth([[(LEFT, 1, False), (RIGHT, 1, False)], []])
-RESULTS = build_results([[(LEFT, 1, 0.9), (RIGHT, 1, 0.8)], [(LEFT, 1, 0.1)]])
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "RGB"])
