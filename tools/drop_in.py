@@ -13,6 +13,7 @@ from semiconv_d2.data.files import DatasetError
 from semiconv_d2.engine import ConfigError, load_checked_config
 from semiconv_d2.engine.drop_in import compare_drop_in, format_rows
 from semiconv_d2.engine.outputs import check_folder
+from semiconv_d2.engine.setup import hush_pytorch
 
 
 def main():
@@ -31,6 +32,7 @@ def main():
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     parser.set_defaults(resume=False)
     args = parser.parse_args()
+    hush_pytorch()
     try:
         check_folder(args.output, "--output")
         cfg = load_checked_config(args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -36,10 +37,17 @@ class ConfigError(ValueError):
 
 def show_messages(output_dir: str | None = None) -> None:
     """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own."""
+    hush_pytorch()
     name = __name__.partition(".")[0]
     fresh = not logging.getLogger(name).handlers
     if fresh or output_dir:
         setup_logger(output_dir, comm.get_rank(), name=name, configure_stdout=fresh)
+
+
+def hush_pytorch() -> None:
+    """Leaves out what PyTorch says of Detectron2's code: whoever runs a tool cannot mend it."""
+    warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:

@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,19 @@ def test_images_of_a_step_can_be_shared_out():
     # Detectron2 makes 6 of these.
     scaled = ("SOLVER.IMS_PER_BATCH", 2, "SOLVER.REFERENCE_WORLD_SIZE", 1)
     check_batch(config(*scaled), processes=3)
+
+
+@pytest.mark.parametrize("hushed", [True, False])
+def test_tools_leave_out_what_pytorch_says_of_detectron2(hushed):
+    code = """
+        import logging, torch
+        from semiconv_d2.engine.setup import hush_pytorch
+        {}
+        torch.meshgrid(torch.arange(2), torch.arange(2))
+        logging.getLogger("torch.fx._symbolic_trace").warning("is_fx_tracing will return true")
+    """
+    lines = (line.strip() for line in code.format("hush_pytorch()" if hushed else "").split("\n"))
+    said = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    ).stderr
+    assert [text in said for text in ("meshgrid", "is_fx_tracing")] == [not hushed] * 2
