@@ -40,7 +40,7 @@ def test_what_it_is_worth_is_what_was_measured():
             [r["values"][key] for r in from_the_start if r["variant"] == name]
             for name in ("stock, one stage", "one stage")
         )
-        assert (len(stock), len(ours)) == (2, 3)
+        assert len(stock) == len(ours) == 3
         first, second = (f"{mean(v):.1f} ± {stdev(v):.1f}" for v in (stock, ours))
         assert line.endswith(f"| {first} | **{second}** |")
 
