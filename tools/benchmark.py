@@ -47,7 +47,9 @@ def benchmark_decoders(arguments):
 
 def benchmark_models(arguments):
     from semiconv_d2.engine.cost import Setting, benchmark_models, format_costs
+    from semiconv_d2.engine.setup import hush_pytorch
 
+    hush_pytorch()
     first = Setting(
         arguments.sizes[0], arguments.masks[0], arguments.resolutions[0], arguments.batches[0]
     )
