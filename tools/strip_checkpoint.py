@@ -1,7 +1,7 @@
 """Keeps the weights of a training checkpoint and drops optimizer, scheduler and iteration.
 
-python tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo.pth
-python tools/strip_checkpoint.py --half output/demo_mask_rcnn/model_final.pth checkpoints/demo.pth
+python tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth output/demo.pth
+python tools/strip_checkpoint.py --half output/demo_mask_rcnn/model_final.pth output/demo.pth
 """
 
 import argparse
