@@ -156,8 +156,8 @@ def _add_coloring(node: CfgNode) -> None:
 
 
 def _add_timm(node: CfgNode) -> None:
-    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN. All of it
-    # is trained; MODEL.BACKBONE.FREEZE_AT is for ResNets.
+    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN.
+    # MODEL.BACKBONE.FREEZE_AT is 0, all of it is trained, or 2 to 5: nothing is up to res2 to res5.
 
     # Of timm's architecture.
     node.NAME = "tf_efficientnet_lite0"

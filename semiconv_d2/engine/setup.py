@@ -46,7 +46,8 @@ def show_messages(output_dir: str | None = None) -> None:
 
 def hush_pytorch() -> None:
     """Leaves out what PyTorch says of Detectron2's code: whoever runs a tool cannot mend it."""
-    warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+    for start in ("torch.meshgrid", "The given NumPy array is not writable"):
+        warnings.filterwarnings("ignore", start, UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

@@ -19,20 +19,33 @@ STRIDES = (4, 8, 16, 32)
 class TimmBackbone(Backbone):
     """The feature maps of a classifier of timm."""
 
-    def __init__(self, name: str, weights: str | Path = "", *, freeze_norm: bool = True):
+    def __init__(
+        self,
+        name: str,
+        weights: str | Path = "",
+        *,
+        freeze_at: int = 0,
+        freeze_norm: bool = True,
+    ):
         """
         Args:
             name: of timm's architecture, "tf_efficientnet_lite0", …
             weights: a classifier's checkpoint in PyTorch's format. "": random ones.
+            freeze_at: 2 to 5: what "res2" … "res5" is computed from is not trained. 0: all is.
             freeze_norm: whether batch normalisation keeps the statistics of the weights.
 
         Raises:
             ImportError: timm is not installed.
-            ValueError: timm has no such architecture, it has no such feature maps, or the weights
-                are not of it.
+            ValueError: timm has no such architecture, it has no such feature maps, the weights
+                are not of it, or freeze_at is another number.
             FileNotFoundError: there is no such file.
         """
         super().__init__()
+        if freeze_at not in (0, *range(2, 6)):
+            raise ValueError(
+                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; a backbone of timm takes 0, all is "
+                f"trained, or 2 to 5, nothing is up to res2 to res5."
+            )
         timm = _import_timm()
         try:
             classifier = timm.create_model(name)
@@ -54,6 +67,9 @@ class TimmBackbone(Backbone):
         )
         if freeze_norm:
             self.body = timm.layers.freeze_batch_norm_2d(self.body)
+        if freeze_at:
+            for parameter in _behind(self.body, freeze_at - 2):
+                parameter.requires_grad = False
         self._shapes = {
             stage: ShapeSpec(channels=c, stride=s)
             for stage, c, s in zip(STAGES, self.body.feature_info.channels(), STRIDES, strict=True)
@@ -72,7 +88,10 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """MODEL.TIMM below MODEL.FPN, for MODEL.BACKBONE.NAME."""
     return FPN(
         bottom_up=TimmBackbone(
-            cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.WEIGHTS, freeze_norm=cfg.MODEL.TIMM.FREEZE_NORM
+            cfg.MODEL.TIMM.NAME,
+            cfg.MODEL.TIMM.WEIGHTS,
+            freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+            freeze_norm=cfg.MODEL.TIMM.FREEZE_NORM,
         ),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
@@ -88,6 +107,17 @@ def _import_timm():
     except ImportError as error:
         raise ImportError("MODEL.BACKBONE.NAME needs timm: pip install timm") from error
     return timm
+
+
+@torch.enable_grad()
+def _behind(body: nn.Module, index: int) -> list[nn.Parameter]:
+    """The parameters that a feature map depends on, whatever timm calls its layers."""
+    parameters = list(body.parameters())
+    body.eval()  # no statistics of this image
+    feature_map = body(torch.zeros(1, 3, 64, 64))[index]
+    body.train()
+    gradients = torch.autograd.grad(feature_map.sum(), parameters, allow_unused=True)
+    return [p for p, g in zip(parameters, gradients, strict=True) if g is not None]
 
 
 def _read(path: Path, name: str, classifier: nn.Module) -> dict[str, Tensor]:

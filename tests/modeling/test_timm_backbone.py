@@ -69,6 +69,29 @@ def test_frozen_statistics_stay_in_training(tmp_path):
         assert bool(changed) != freeze
 
 
+@pytest.mark.parametrize("name", [NAME, "resnet18", "convnext_atto"])
+@pytest.mark.parametrize("freeze_at", [0, 2, 4])
+def test_frozen_stages_get_no_gradient(name, freeze_at):
+    backbone = TimmBackbone(name, freeze_at=freeze_at, freeze_norm=False).train()
+    maps = backbone(torch.rand(2, 3, 64, 64))
+    for stage, values in maps.items():
+        assert values.requires_grad == (int(stage[-1]) > freeze_at)
+    maps["res5"].sum().backward()
+    first, *_, last = backbone.parameters()
+    assert (first.grad is None) == (first.requires_grad is False) == bool(freeze_at)
+    assert last.grad is not None
+
+
+def test_freezing_leaves_the_network_as_it_is(classifier, tmp_path):
+    weights = save(classifier.state_dict(), tmp_path / "weights.pth")
+    for freeze_norm in (True, False):
+        plain = TimmBackbone(NAME, weights, freeze_norm=freeze_norm)
+        frozen = TimmBackbone(NAME, weights, freeze_at=3, freeze_norm=freeze_norm)
+        assert [m.training for m in plain.modules()] == [m.training for m in frozen.modules()]
+        state = frozen.state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in plain.state_dict().items())
+
+
 def test_the_config_builds_a_mask_rcnn():
     cfg = get_cfg()
     add_semiconv_config(cfg)
@@ -76,7 +99,9 @@ def test_the_config_builds_a_mask_rcnn():
     cfg.MODEL.BACKBONE.NAME = "build_timm_fpn_backbone"
     cfg.MODEL.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.FPN.OUT_CHANNELS = 32
+    assert cfg.MODEL.BACKBONE.FREEZE_AT == 2
     backbone = build_backbone(cfg, ShapeSpec(channels=3)).eval()
+    assert not backbone.bottom_up(torch.zeros(1, 3, 64, 64))["res2"].requires_grad
     maps = backbone(torch.zeros(1, 3, 64, 64))
     assert {k: v.shape[1:] for k, v in maps.items()} == {
         f"p{level}": (32, 64 // 2**level, 64 // 2**level) for level in range(2, 7)
@@ -88,6 +113,8 @@ def test_bad_values_are_told(classifier, tmp_path):
         TimmBackbone("nonsense")
     with pytest.raises(ValueError, match=r"'vit_tiny_patch16_224', whose feature maps have the"):
         TimmBackbone("vit_tiny_patch16_224")
+    with pytest.raises(ValueError, match=r"MODEL\.BACKBONE\.FREEZE_AT is 1; a backbone of timm"):
+        TimmBackbone(NAME, freeze_at=1)
     with pytest.raises(FileNotFoundError, match=r"MODEL\.TIMM\.WEIGHTS is missing\.pth"):
         TimmBackbone(NAME, "missing.pth")
     path = save(classifier.state_dict(), tmp_path / "weights.pth")
