@@ -10,7 +10,7 @@
 #   make lint               style alone
 #   make environment        the environment alone
 #   make -s python          path of the environment's interpreter, for anything else
-#   make demo-checkpoint    the shipped models of stage 1, which take an hour each:
+#   make demo-checkpoint    the shipped models of stage 1, which take an hour or two:
 #   make bbbc010-checkpoint also BBBC010=folder
 #   make lock               the pinned versions, after changing requirements/*.in
 #
@@ -74,7 +74,7 @@ bbbc010:
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_bbbc010.py "$(BBBC010)" && \
 	"$$python" tools/drop_in.py --config-file configs/bbbc010_small_semiconv.yaml --output output/bbbc010_small
 
-# Trains the shipped stage 1 of BBBC010: an hour and a half on one core.
+# Trains the shipped stage 1 of BBBC010: about two hours on one core.
 bbbc010-checkpoint:
 	@test -d "$(BBBC010)" || { echo "error: make $@ BBBC010=FOLDER, see datasets/README.md" >&2; exit 1; }
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_bbbc010.py "$(BBBC010)" && \
