@@ -161,7 +161,8 @@ def _add_timm(node: CfgNode) -> None:
 
     # Of timm's architecture.
     node.NAME = "tf_efficientnet_lite0"
-    # Checkpoint of the classifier, in PyTorch's format. "": random weights.
+    # Checkpoint of the classifier, in PyTorch's format. "": random weights; to train from them set
+    # MODEL.BACKBONE.FREEZE_AT 0, or the first ones stay random.
     node.WEIGHTS = ""
     # Whether its batch normalisation keeps the statistics of these weights.
     node.FREEZE_NORM = True
