@@ -43,8 +43,8 @@ class TimmBackbone(Backbone):
         super().__init__()
         if freeze_at not in (0, *range(2, 6)):
             raise ValueError(
-                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; a backbone of timm takes 0, all is "
-                f"trained, or 2 to 5, nothing is up to res2 to res5."
+                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; a backbone of timm takes 0, where all "
+                "of it is trained, or 2 to 5, where it is from behind res2 … res5."
             )
         timm = _import_timm()
         try:
