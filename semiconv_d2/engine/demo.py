@@ -21,7 +21,7 @@ from ..data.files import DatasetError
 from ..visualization.detections import draw_detections, draw_seeds, following_colours
 from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_axes, thin_arrows
 from ..visualization.figures import pixels, save
-from ..visualization.regions import draw_instance_views
+from ..visualization.regions import draw_instance_views, region_scales
 from .explanation import Explanation, can_explain
 from .predictor import Predictor, read_rgb
 from .setup import ConfigError
@@ -35,6 +35,7 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wm
 
 _ARROWS = 60  # that fit beside each other into an image
 _FADED = 0.7  # how white the embedding is outside the instances
+_MOST_ROWS = 25  # of instances in a picture of kernels
 _SHARED = 20  # images that shared colours are taken from
 _MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
 _ESCAPE, _Q = 27, ord("q")
@@ -189,13 +190,15 @@ class Demo:
         if self.labels is not None:
             _write_labels(found, self.labels / f"{stem}_labels.png")
         for show in shows:
-            figure = self._draw(show, image, found, explanation, colours, self.drawing.axes)
-            if self.output is None:
-                if not _show(f"{stem}: {show}", pixels(figure, self.drawing.scale), wait=True):
-                    return False
-            else:
-                path = self.output / f"{stem}_{show}{self.drawing.ending}"
-                save(figure, path, self.drawing.scale)
+            figures = self._draw(show, image, found, explanation, colours, self.drawing.axes)
+            for page, figure in enumerate(figures, start=1):
+                name = show if page == 1 else f"{show}_{page}"
+                if self.output is None:
+                    if not _show(f"{stem}: {name}", pixels(figure, self.drawing.scale), wait=True):
+                        return False
+                else:
+                    path = self.output / f"{stem}_{name}{self.drawing.ending}"
+                    save(figure, path, self.drawing.scale)
         return True
 
     def _video(self, source: Source) -> bool:
@@ -214,7 +217,7 @@ class Demo:
                 if axes is None and explanation is not None:
                     axes = principal_axes([_coloured(explanation)])
                 for show in shows:
-                    figure = self._draw(show, image, found, explanation, colours, axes)
+                    (figure,) = self._draw(show, image, found, explanation, colours, axes)
                     picture = pixels(figure, self.drawing.scale)
                     if self.output is None:
                         go_on = go_on and _show(f"{stem}: {show}", picture, wait=False)
@@ -242,17 +245,23 @@ class Demo:
         explanation: Explanation | None,
         colours: np.ndarray,
         axes: PrincipalAxes | None,
-    ) -> Figure:
+    ) -> Iterator[Figure]:
+        """One figure, and of kernels as many as their rows need."""
         labels = self.predictor.labels(found)
         if show == "masks":
             masks = found.pred_masks.numpy() if found.has("pred_masks") else None
             boxes = found.pred_boxes.tensor.numpy()
-            return draw_detections(image, masks, boxes, labels, colours)
-        if show == "seeds":
-            return draw_seeds(image, explanation.views, labels, colours)
-        if show == "kernels":
-            return draw_instance_views(image, explanation.views, colours)
-        return _draw_embedding(image, explanation, colours, axes)
+            yield draw_detections(image, masks, boxes, labels, colours)
+        elif show == "seeds":
+            yield draw_seeds(image, explanation.views, labels, colours)
+        elif show == "kernels":
+            views = explanation.views
+            scales = region_scales(views) if views else None
+            for start in range(0, len(views) or 1, _MOST_ROWS):
+                rows = slice(start, start + _MOST_ROWS)
+                yield draw_instance_views(image, views[rows], colours[rows], scales)
+        else:
+            yield _draw_embedding(image, explanation, colours, axes)
 
     def _record(self, found: Instances, name: str, frame: int | None = None) -> None:
         self._images += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .figures import DPI
-from .masks import PALETTE, instance_colours, match_best, paint_masks
+from .masks import PALETTE, instance_colours, match_best, outline, paint_masks, window_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +44,9 @@ def draw_detections(
     if masks is None:
         for box, colour in zip(boxes, colours, strict=True):
             ax.plot(box[[0, 2, 2, 0, 0]], box[[1, 1, 3, 3, 1]], color=colour, linewidth=1.5)
+        masks = _fill(boxes, *image.shape[:2])
     else:
         _outline(ax, masks, colours)
-    if masks is None:
-        masks = _fill(boxes, *image.shape[:2])
     _write(ax, masks, labels, colours)
     return figure
 
@@ -160,13 +159,8 @@ def _frame(image: np.ndarray) -> tuple[Figure, Axes]:
 
 
 def _outline(ax: Axes, masks: np.ndarray, colours: np.ndarray) -> None:
-    height, width = masks.shape[1:]
-    x, y = np.arange(-1, width + 1) + 0.5, np.arange(-1, height + 1) + 0.5
     for mask, colour in zip(masks, colours, strict=True):
-        if mask.any():
-            ax.contour(
-                x, y, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=1.4, zorder=3
-            )
+        outline(ax, mask, [(colour, 1.4)])
 
 
 def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarray) -> None:
@@ -182,9 +176,9 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
     longest = DPI * max(ax.figure.get_size_inches())
     points = _FONT * longest * 72 / DPI
     pad = 0.3 * points
-    wide = [TextPath((0, 0), label or " ", size=points).get_extents().width for label in labels]
+    wide = {n: TextPath((0, 0), n or " ", size=points).get_extents().width for n in set(labels)}
     to_image = DPI / 72 * max(masks.shape[1:]) / longest
-    sizes = np.array([(w + 2 * pad, points + 2 * pad) for w in wide]) * to_image
+    sizes = np.array([(wide[n] + 2 * pad, points + 2 * pad) for n in labels]) * to_image
     corners = place_labels(np.array([_ends(m) for m in masks]), sizes, masks.any(axis=0))
     for label, corner, size, colour in zip(labels, corners, sizes, colours, strict=True):
         dark = colour @ (0.299, 0.587, 0.114) < 0.5
@@ -202,11 +196,13 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
 
 def _ends(mask: np.ndarray) -> np.ndarray:
     """The uppermost, lowest, leftmost and rightmost point of a mask, (4, 2) x and y."""
-    rows, columns = mask.nonzero()
+    window = window_of(mask)
+    rows, columns = mask[window].nonzero()
     if not len(rows):
         return np.zeros((4, 2))
-    first = rows.argmin(), rows.argmax(), columns.argmin(), columns.argmax()
-    points = np.stack([columns[[*first]], rows[[*first]]], axis=1) + 0.5
+    first = [rows.argmin(), rows.argmax(), columns.argmin(), columns.argmax()]
+    corner = window[1].start, window[0].start
+    points = np.stack([columns[first], rows[first]], axis=1) + corner + 0.5
     return points + 0.5 * np.array([(0, -1), (0, 1), (-1, 0), (1, 0)])
 
 

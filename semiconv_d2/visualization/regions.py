@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .masks import outline, paint_masks
+
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -57,7 +59,10 @@ class InstanceView(NamedTuple):
 
 
 def draw_instance_views(
-    image: np.ndarray, views: Sequence[InstanceView], colours: np.ndarray
+    image: np.ndarray,
+    views: Sequence[InstanceView],
+    colours: np.ndarray,
+    scales: Mapping[str, Scale] | None = None,
 ) -> Figure:
     """A row for each instance: its place in the image, the seed, the kernel, the mask logits before
     and after rescoring, and the mask. All panels of a row show the same square of the image.
@@ -65,6 +70,8 @@ def draw_instance_views(
     Args:
         image: (H, W, 3) uint8, RGB.
         colours: of the N instances, (N, 3) in [0, 1].
+        scales: as `region_scales` gives them, for several figures alike; None for those of these
+            views.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -83,7 +90,7 @@ def draw_instance_views(
         wide = cells * (_CELL + _GAP) - _GAP - 2 * inset
         return figure.add_axes((left / width, bottom / height, wide / width, inches / height))
 
-    scales = region_scales(views)
+    scales = scales or region_scales(views)
     for number, (view, label, colour) in enumerate(zip(views, labels, colours, strict=True)):
         bottom = _BELOW + (count - 1 - number) * (_CELL + _GAP)
         row = [place(column, bottom, 1, _CELL) for column in range(columns)]
@@ -108,7 +115,9 @@ def draw_instance_views(
     return figure
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
+    """The colours of values."""
+
     cmap: str
     norm: Normalize
     extend: str
@@ -117,7 +126,7 @@ class _Scale(NamedTuple):
     ticks: Sequence[float] | None = None
 
 
-def region_scales(views: Sequence[InstanceView]) -> dict[str, _Scale]:
+def region_scales(views: Sequence[InstanceView]) -> dict[str, Scale]:
     """Colours of values, the same in all rows."""
     from matplotlib.colors import Normalize, PowerNorm
 
@@ -126,21 +135,19 @@ def region_scales(views: Sequence[InstanceView]) -> dict[str, _Scale]:
     logits = np.abs(_finite(x for v in views for x in (v.logits, v.rescored)))
     largest = np.clip(np.quantile(logits, 1 - _TAIL), 1.0, _SURE)
     return {
-        "seed": _Scale(
+        "seed": Scale(
             "viridis",
             PowerNorm(0.5, 0, 1),
             "neither",
             "of the row's largest weight",
             (0, 0.1, 0.5, 1),
         ),
-        "kernel": _Scale("cividis", Normalize(lowest, 0), "min", "0: surely the seed's"),
-        "logits": _Scale(
-            "PuOr_r", Normalize(-largest, largest), "both", "above 0: of the instance"
-        ),
+        "kernel": Scale("cividis", Normalize(lowest, 0), "min", "0: surely the seed's"),
+        "logits": Scale("PuOr_r", Normalize(-largest, largest), "both", "above 0: of the instance"),
     }
 
 
-def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, _Scale]) -> None:
+def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, Scale]) -> None:
     """One of the (M, M) arrays of a view, in its place in the image.
 
     Args:
@@ -166,17 +173,17 @@ def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, _Scale])
 
 
 def _draw_row(
-    row, image: np.ndarray, view: InstanceView, colour: np.ndarray, scales: Mapping[str, _Scale]
+    row, image: np.ndarray, view: InstanceView, colour: np.ndarray, scales: Mapping[str, Scale]
 ) -> None:
     left, top, side = square_around(view.box)
     height, width = image.shape[:2]
+    x0, x1 = (int(np.clip(x, 0, width)) for x in (np.floor(left), np.ceil(left + side)))
+    y0, y1 = (int(np.clip(y, 0, height)) for y in (np.floor(top), np.ceil(top + side)))
+    part, mask = image[y0:y1, x0:x1], view.mask[y0:y1, x0:x1]
     first, *grids, last = row
-    for ax in (first, last):
-        ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
-        _outline(ax, view.mask, colour)
-    tint = np.zeros((height, width, 4))
-    tint[view.mask] = (*colour, 0.65)
-    last.imshow(tint, extent=(0, width, height, 0), interpolation="nearest")
+    for ax, picture in ((first, part), (last, paint_masks(part, mask[None], colour[None], 0.65))):
+        ax.imshow(picture, extent=(x0, x1, y1, y0), interpolation="nearest")
+        outline(ax, view.mask, [("black", 2.6), (colour, 1.4)])
     for ax, column in zip(grids, ("seed", "kernel", "logits", "rescored"), strict=True):
         show_grid(ax, view, column, scales)
     for ax in row:
@@ -209,18 +216,6 @@ def square_around(box: np.ndarray, margin: float = _MARGIN) -> tuple[float, floa
     x0, y0, x1, y1 = map(float, box)
     side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * margin)
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
-
-
-def _outline(ax, mask: np.ndarray, colour: np.ndarray) -> None:
-    """The border of a mask, (H, W); closed also where it touches the border of the image."""
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    if not len(rows):
-        return
-    top, left = rows[0], columns[0]
-    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(float), 1)
-    x, y = np.arange(part.shape[1]) + left - 0.5, np.arange(part.shape[0]) + top - 0.5
-    for line in (("black", 2.6), (colour, 1.4)):
-        ax.contour(x, y, part, levels=[0.5], colors=[line[0]], linewidths=line[1])
 
 
 def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:

@@ -26,6 +26,7 @@ from semiconv_d2.engine.demo import (
     label_instances,
     shared_axes,
 )
+from semiconv_d2.visualization.regions import draw_instance_views
 
 cv2 = pytest.importorskip("cv2")
 
@@ -170,6 +171,27 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tm
         "same_masks.png",
         "same_2_masks.png",
     }
+
+
+def test_many_rows_of_kernels_take_several_pictures(predictor, worms, tmp_path, monkeypatch):
+    found = len(predictor(worms[0]))
+    assert found > 4
+    monkeypatch.setattr("semiconv_d2.engine.demo._MOST_ROWS", found // 2)
+    scales = []
+
+    def draw(image, views, colours, scale):
+        scales.append(scale)
+        return draw_instance_views(image, views, colours, scale)
+
+    monkeypatch.setattr("semiconv_d2.engine.demo.draw_instance_views", draw)
+    demo = Demo(predictor, Drawing(("kernels",)), tmp_path)
+    demo.run([Source(str(worms[0]), False)])
+    count = 2 + found % 2
+    names = [f"{worms[0].stem}_kernels{page}.png" for page in ("", "_2", "_3")[:count]]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+    assert all(s is scales[0] for s in scales)  # so that colours mean the same in all of them
+    heights = [len(pixels(tmp_path / name)) for name in names]
+    assert heights[0] == heights[1]
 
 
 @pytest.mark.parametrize("ending", [".svg", ".pdf", ".jpg"])

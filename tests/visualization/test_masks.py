@@ -1,11 +1,16 @@
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
 from semiconv_d2.visualization.masks import (
     PALETTE,
     instance_colours,
     match_best,
     match_masks,
+    outline,
+    overlap,
     paint_masks,
+    window_of,
 )
 
 
@@ -55,3 +60,44 @@ def test_an_instance_is_given_to_the_mask_that_fits_best():
     assert match_best(found, reference).tolist() == [-1, 0, -1, -1, 1]  # of equals the first
     assert match_best(found[:0], reference).tolist() == []
     assert match_best(found, reference[:0]).tolist() == [-1] * 5
+
+
+def test_overlap_is_the_iou_of_each_pair():
+    rng = np.random.default_rng(0)
+    masks, reference = rng.random((4, 17, 23)) < 0.4, rng.random((3, 17, 23)) < 0.6
+    masks[2] = False
+    iou = overlap(masks, reference)
+    for (i, j), value in np.ndenumerate(iou):
+        union = (masks[i] | reference[j]).sum()
+        assert value == pytest.approx((masks[i] & reference[j]).sum() / union)
+    assert overlap(masks, reference[:0]).shape == (4, 0)
+    assert overlap(masks[:0], reference).shape == (0, 3)
+    assert overlap(masks[2:3], masks[2:3]).tolist() == [[0.0]]  # of nothing with nothing
+
+
+def test_a_window_holds_its_mask_and_no_more():
+    mask = boxes((4, 3, 9, 12))[0]
+    mask[5, 5] = False
+    assert window_of(mask) == (slice(3, 12), slice(4, 9))
+    assert mask[window_of(np.zeros_like(mask))].size == 0
+
+
+@pytest.mark.parametrize("corners", [(4, 3, 9, 12), (0, 0, 30, 20)])
+def test_an_outline_runs_along_the_border(corners):
+    x0, y0, x1, y1 = corners
+    ax = Figure().subplots()
+    outline(ax, boxes(corners)[0], [("black", 3.0), ((1.0, 0, 0), 1.0)])
+    below, above = ax.collections
+    assert below.get_linewidths() == [3.0]
+    assert above.get_edgecolor()[0].tolist() == [1, 0, 0, 1]
+    points = above.get_paths()[0].vertices
+    assert points.min(axis=0).tolist() == [x0, y0]
+    assert points.max(axis=0).tolist() == [x1, y1]
+    at_a_side = np.isin(points[:, 0], (x0, x1)) | np.isin(points[:, 1], (y0, y1))
+    assert at_a_side.all()
+
+
+def test_nothing_has_no_outline():
+    ax = Figure().subplots()
+    outline(ax, np.zeros((20, 30), dtype=bool), [("black", 1.0)])
+    assert not ax.collections

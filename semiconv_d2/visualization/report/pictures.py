@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 
+from ..masks import window_of
+
 LONGEST = 640
 """Longest side of a picture in its pixels."""
 
@@ -50,13 +52,12 @@ def mask_path(mask: np.ndarray) -> str:
     """
     import cv2
 
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    rows, columns = window_of(mask)
+    part = mask[rows, columns].astype(np.uint8)
+    if not part.size:
         return ""
     height, width = (FINENESS * side for side in picture_size(*mask.shape))
     scale_y, scale_x = height / mask.shape[0], width / mask.shape[1]
-    top, left = rows[0], columns[0]
-    part = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8)
     size = (
         max(1, round(part.shape[1] * scale_x)),
         max(1, round(part.shape[0] * scale_y)),
@@ -69,7 +70,7 @@ def mask_path(mask: np.ndarray) -> str:
     # With a margin, so that the resized outline reaches around the last pixels.
     padded = np.pad(inside.astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    offset = np.round((left * scale_x - 1, top * scale_y - 1)).astype(int)
+    offset = np.round((columns.start * scale_x - 1, rows.start * scale_y - 1)).astype(int)
     parts = []
     for contour in contours:
         points = cv2.approxPolyDP(contour, _TOLERANCE, closed=True)[:, 0]
