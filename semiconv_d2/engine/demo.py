@@ -33,7 +33,8 @@ SHOWS = ("masks", "embedding", "seeds", "kernels")
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
-_ARROWS = 60  # that fit beside each other into an image
+_BESIDE = 60  # arrows that fit beside each other into an image
+_ARROWS = 400  # in an image, about; at least 6 and at most 25 of an instance
 _FADED = 0.7  # how white the embedding is outside the instances
 _MOST_ROWS = 25  # of instances in a picture of kernels
 _SHARED = 20  # images that shared colours are taken from
@@ -367,8 +368,9 @@ def _draw_embedding(
     owner = np.where(outside, -1, masks.argmax(axis=0) if len(masks) else -1)
     starts, ends = np.zeros((0, 2)), np.zeros((0, 2))
     if explanation.votes is not None:
-        spacing = max(4, max(owner.shape) // _ARROWS)
-        starts, ends = thin_arrows(explanation.votes.numpy(), owner, spacing)
+        spacing = max(4, max(owner.shape) // _BESIDE)
+        most = int(np.clip(_ARROWS / max(len(masks), 1), 6, 25))
+        starts, ends = thin_arrows(explanation.votes.numpy(), owner, spacing, most)
     columns, rows = np.floor(starts).astype(int).T
     return draw_embedding(image, painted, starts, ends, colours[owner[rows, columns]])
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LONGEST = 1000  # side of the picture of a smaller image, in pixels at scale 1
 LARGEST = 1600  # and of a larger one
 _FONT = 0.013  # size of labels, to the longest side of the picture
+_SMALLEST = 0.6  # of that, where labels are many
+_LABELLED = 0.12  # share of the picture that labels may cover before they become smaller
 _LABEL_COST = 3.0  # of a pixel of another label that a label covers, in pixels of instances
 
 
@@ -174,11 +176,14 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
     if not len(labels):
         return
     longest = DPI * max(ax.figure.get_size_inches())
-    points = _FONT * longest * 72 / DPI
-    pad = 0.3 * points
-    wide = {n: TextPath((0, 0), n or " ", size=points).get_extents().width for n in set(labels)}
-    to_image = DPI / 72 * max(masks.shape[1:]) / longest
-    sizes = np.array([(wide[n] + 2 * pad, points + 2 * pad) for n in labels]) * to_image
+    # Width in units of the font's size, with a margin of 0.3 on all sides.
+    wide = {n: TextPath((0, 0), n or " ", size=100).get_extents().width / 100 for n in set(labels)}
+    sizes = np.array([(wide[n] + 0.6, 1.6) for n in labels])
+    font = _FONT * max(masks.shape[1:])  # in pixels of the image
+    share = sizes.prod(axis=1).sum() * font**2 / masks[0].size
+    font *= np.clip(np.sqrt(_LABELLED / share), _SMALLEST, 1)
+    points = font * longest / max(masks.shape[1:]) * 72 / DPI
+    sizes *= font
     corners = place_labels(np.array([_ends(m) for m in masks]), sizes, masks.any(axis=0))
     for label, corner, size, colour in zip(labels, corners, sizes, colours, strict=True):
         dark = colour @ (0.299, 0.587, 0.114) < 0.5
@@ -190,7 +195,7 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
             ha="center",
             va="center_baseline",
             zorder=7,
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": pad, "alpha": 0.9},
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.3 * points, "alpha": 0.9},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,15 +82,18 @@ def draw_map(features: Tensor) -> Tensor:
     return colours.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
 
 
-def thin_arrows(votes: np.ndarray, mask: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray]:
+def thin_arrows(
+    votes: np.ndarray, mask: np.ndarray, spacing: int, most: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Arrows from some pixels to where these point, on a grid that leaves room to see them.
 
     Args:
         votes: where each pixel points, x and y in pixels of the map, (2, H, W).
         mask: pixels that arrows may start from, (H, W): boolean, or the instance of each pixel
-            with −1 for none. An instance between the points of the grid gets one arrow, from the
+            with −1 for none. An instance between the points of its grid gets one arrow, from the
             pixel nearest to its centroid.
-        spacing: pixels between the points of the grid.
+        spacing: pixels between the points of the grid, at least.
+        most: arrows of an instance, about; the grid of a larger one is wider.
 
     Returns:
         starts and ends, (A, 2) each, x and y in pixels; the centre of the first pixel is
@@ -97,14 +101,14 @@ def thin_arrows(votes: np.ndarray, mask: np.ndarray, spacing: int) -> tuple[np.n
     """
     votes, mask = np.asarray(votes), np.asarray(mask)
     labels = np.where(mask, 0, -1) if mask.dtype == bool else mask
-    grid = np.zeros(labels.shape, dtype=bool)
-    grid[spacing // 2 :: spacing, spacing // 2 :: spacing] = True
-    chosen = grid & (labels >= 0)
-    for label in np.setdiff1d(labels[labels >= 0], labels[chosen]):
+    chosen = [np.zeros((0, 2), dtype=int)]  # rows and columns
+    for label in np.unique(labels[labels >= 0]):
         pixels = np.argwhere(labels == label)
+        step = max(spacing, math.ceil(math.sqrt(len(pixels) / most)))
+        on_grid = pixels[(pixels % step == step // 2).all(axis=1)]
         nearest = np.square(pixels - pixels.mean(axis=0)).sum(axis=1).argmin()
-        chosen[tuple(pixels[nearest])] = True
-    rows, columns = chosen.nonzero()
+        chosen.append(on_grid if len(on_grid) else pixels[nearest, None])
+    rows, columns = np.concatenate(chosen).T
     starts = np.stack([columns, rows], axis=1) + 0.5
     return starts, votes[:, rows, columns].T.astype(np.float64)
 

@@ -55,6 +55,23 @@ def test_labels_have_the_colour_of_their_instance_and_are_there():
         assert 0 < gap < 60  # beside it
 
 
+def test_many_labels_are_smaller_and_few_are_not():
+    image = np.full((300, 400, 3), 255, dtype=np.uint8)
+
+    def font_sizes(count):
+        masks = np.zeros((count, 300, 400), dtype=bool)
+        for number, mask in enumerate(masks):
+            mask[10 * (number % 28) : 10 * (number % 28) + 8, 20 * (number // 28) :][:, :9] = True
+        boxes = np.zeros((count, 4))
+        figure = draw_detections(image, masks, boxes, ["worm 94%"] * count, instance_colours(count))
+        return {text.get_fontsize() for text in figure.axes[0].texts}
+
+    (few,), (several,), (many,), (most,) = map(font_sizes, (1, 100, 200, 500))
+    assert few == pytest.approx(0.013 * 1000 * 0.72)
+    assert few > several > many
+    assert most == pytest.approx(0.6 * few)  # and never smaller
+
+
 def test_text_is_light_on_dark_and_dark_on_light():
     colours = np.array([[0.0, 0.0, 0.4], [1.0, 0.9, 0.6]])
     figure = draw_detections(IMAGE, MASKS, BOXES, ["a", "b"], colours)

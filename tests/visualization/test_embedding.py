@@ -102,7 +102,7 @@ def test_arrows_start_on_the_grid_within_the_mask_and_end_where_pixels_point():
     rng = np.random.default_rng(0)
     votes, mask = rng.random((2, 12, 20)) * 50, np.zeros((12, 20), dtype=bool)
     mask[2:10, 3:17] = True
-    starts, ends = thin_arrows(votes, mask, 4)
+    starts, ends = thin_arrows(votes, mask, 4, most=25)
     columns, rows = (starts - 0.5).astype(int).T
     assert mask[rows, columns].all()
     assert set(rows % 4) == set(columns % 4) == {2}
@@ -111,19 +111,33 @@ def test_arrows_start_on_the_grid_within_the_mask_and_end_where_pixels_point():
         np.testing.assert_array_equal(end, votes[:, int(y), int(x)])
 
 
+def test_a_large_instance_has_no_more_arrows_than_can_be_read():
+    labels = np.full((120, 160), -1)
+    labels[:100, :100] = 0
+    labels[105:117, 105:135] = 1
+    columns, rows = np.meshgrid(np.arange(160), np.arange(120))
+    starts, ends = thin_arrows(np.stack([columns, rows]), labels, 5, most=16)
+    owner = labels[(starts[:, 1] - 0.5).astype(int), (starts[:, 0] - 0.5).astype(int)]
+    assert (owner == 0).sum() == 16
+    x, y = starts[owner == 0].T
+    assert set(x) == set(y) == {12.5, 37.5, 62.5, 87.5}  # evenly over all of it
+    assert (owner == 1).sum() == 12  # 30 × 12 pixels, every fifth both ways
+    np.testing.assert_array_equal(ends, starts - 0.5)
+
+
 def test_every_instance_has_an_arrow():
     labels = np.full((40, 40), -1)
     labels[20:40, 20:40] = 0
     labels[1:4, 1:4] = 7
     labels[0, 30] = 3
     votes = np.zeros((2, 40, 40))
-    starts, ends = thin_arrows(votes, labels, 10)
+    starts, ends = thin_arrows(votes, labels, 10, most=25)
     columns, rows = (starts - 0.5).astype(int).T
     found = labels[rows, columns]
     assert sorted(found) == [0, 0, 0, 0, 3, 7]
     assert starts[found == 7].tolist() == [[2.5, 2.5]]  # the middle of it
     assert ends.shape == starts.shape
-    starts, ends = thin_arrows(votes, np.full((40, 40), -1), 10)
+    starts, ends = thin_arrows(votes, np.full((40, 40), -1), 10, most=25)
     assert starts.shape == ends.shape == (0, 2)
 
 
