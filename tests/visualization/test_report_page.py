@@ -362,7 +362,7 @@ def test_an_instance_has_one_colour_everywhere(page):
         page.keyboard.press(key)
         where = f"#viewer g[data-layer='{key}'] path"
         classes = page.eval_on_selector_all(
-            where, "p => p.map(e => [e.dataset.owner, e.classList[1]])"
+            where, "p => p.map(e => [e.dataset.key, e.classList[1]])"
         )
         assert {("0", "c0"), ("1", "c1")} <= {tuple(c) for c in classes}
     assert page.locator("#viewer g[data-layer='2'] path.false").count() == 1
@@ -390,6 +390,63 @@ def test_keyboard(page):
     assert not page.locator("#viewer").is_visible()
     # The browser reports that a dialog has been closed some time after closing it.
     page.wait_for_function("document.activeElement.dataset.index === '29'")
+
+
+def zoomed_to(page) -> list[float]:
+    return list(map(float, page.locator("#viewer svg").get_attribute("viewBox").split()))
+
+
+def test_zoom_to_an_instance(page):
+    page.select_option("#sort", "name")
+    page.locator("#cards .card").nth(1).click()
+    whole = [0, 0, 320, 240]
+    assert zoomed_to(page) == whole
+    rows = page.locator("#viewer-table tbody tr")
+    assert [row.split()[0] for row in rows.all_inner_texts()] == ["2", "1", "–"]
+    rows.nth(0).click()  # a square of 60 steps at (180, 100)
+    side = 1.6 * 60 / 240
+    expected = [210 - side * 160, 130 - side * 120, side * 320, side * 240]
+    assert zoomed_to(page) == pytest.approx(expected)
+    image = page.locator("#viewer img").bounding_box()
+    frame = page.locator("#viewer .frame").bounding_box()
+    for way, extent, start, length in (("x", "width", 0, 320), ("y", "height", 1, 240)):
+        assert image[extent] == pytest.approx(frame[extent] / side, rel=1e-3)
+        shift = (frame[way] - image[way]) / image[extent]  # image and outlines move alike
+        assert shift == pytest.approx(expected[start] / length, abs=1e-3)
+    page.keyboard.press("1")
+    assert zoomed_to(page) == pytest.approx(expected)  # it stays while flipping
+    rows.nth(0).click()
+    assert zoomed_to(page) == whole
+    assert page.evaluate("getComputedStyle(document.querySelector('#viewer img')).transform") in (
+        "none",
+        "matrix(1, 0, 0, 1, 0, 0)",
+    )
+
+
+def test_zoom_by_keys_and_in_the_picture(page):
+    page.select_option("#sort", "name")
+    page.locator("#cards .card").nth(1).click()
+    whole, chosen = [0, 0, 320, 240], page.locator("#viewer-table .chosen")
+    seen = []
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+        seen.append(chosen.get_attribute("data-key") if chosen.count() else None)
+    assert seen == ["1", "0", "0:2", None]  # the false positive is the third detection of A
+    assert zoomed_to(page) == whole
+    page.keyboard.press("ArrowUp")
+    assert zoomed_to(page) == pytest.approx([0, 168, 64 * 4 / 3, 64])  # not beyond the border
+    page.keyboard.press("Escape")
+    assert page.locator("#viewer").is_visible()
+    assert zoomed_to(page) == whole
+    page.locator("#viewer g[data-layer='3'] path[data-key='0']").click()
+    assert chosen.get_attribute("data-key") == "0"
+    page.locator("#viewer .frame").click(position={"x": 5, "y": 5})
+    assert zoomed_to(page) == whole
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert zoomed_to(page) == whole  # of the next image
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
 
 
 def test_pictures_are_drawn_when_they_come_near(visit, tmp_path):

@@ -3,10 +3,11 @@
   const $ = (id) => document.getElementById(id);
   const index = JSON.parse($("index").textContent);
   const FOUND = 0.5, EXTREMES = 4, STEPS = 2;
+  const AROUND = 1.6, CLOSEST = 32; // of what is zoomed to: its window by its size, and the least of that, in steps
   const SVG = "http://www.w3.org/2000/svg";
   const runs = index.runs, last = runs.length - 1, several = runs.length > 1;
   const layers = ["image", "truth", ...runs];
-  const state = { layer: layers.length - 1, shown: [], open: -1 };
+  const state = { layer: layers.length - 1, shown: [], open: -1, zoom: null };
   const CLASS = 0, SIZE = 1, CONTACT = 2, TOUCHING = 3, AREA = 4, IOU = 5;
 
   const make = (tag, attributes = {}, ...children) => {
@@ -35,19 +36,20 @@
     return parsed.get(i);
   };
   const shade = (instance) => `c${instance % index.shades}`;
+  // What paths and rows of the table stand for: an instance, or the n-th detection of a run.
+  const keyOf = (owner, run, n) => owner < 0 ? `${run}:${n}` : `${owner}`;
 
   function layerOf(i, layer) {
     const content = picture(i), group = draw("g", { transform: "translate(.5 .5)", "data-layer": layer });
-    const add = (d, kind, owner) => d && group.append(draw("path", { d, class: kind, "data-owner": owner }));
+    const add = (d, kind, key) => d && group.append(draw("path", { d, class: kind, "data-key": key }));
     if (layer === 1) {
-      content.crowds.forEach((d) => add(d, "crowd", -1));
+      content.crowds.forEach((d) => add(d, "crowd", ""));
       content.truth.forEach((d, k) => add(d, `mask ${shade(k)}`, k));
     } else if (layer > 1) {
       const found = content.found[layer - 2], owners = new Set(found.map((f) => f[1]));
       content.truth.forEach((d, k) => owners.has(k) || add(d, `missed ${shade(k)}`, k));
-      for (const [d, owner] of [...found].reverse()) {
-        add(d, owner < 0 ? "false" : `mask ${shade(owner)}`, owner);
-      }
+      [...found.entries()].reverse().forEach(([n, [d, owner]]) =>
+        add(d, owner < 0 ? "false" : `mask ${shade(owner)}`, keyOf(owner, layer - 2, n)));
     }
     return group;
   }
@@ -227,7 +229,7 @@
 
   function open(i) {
     if (!state.shown.includes(i)) return;
-    state.open = i;
+    Object.assign(state, { open: i, zoom: null });
     if (!viewer.open) viewer.showModal();
     const { height, width, name } = index.pictures[i], s = settings(), entry = state.measured.get(i);
     const frame = frameFor(i);
@@ -254,16 +256,17 @@
       const first = make("th", { scope: "row" }, make("i", { class: shade(k) }), `${k + 1}`);
       const cells = [...(classes ? [index.classes[x[CLASS]]] : []), Math.round(x[AREA]), `${Math.round(100 * x[TOUCHING])} %`,
         ...x.slice(IOU).map((v) => v ? number(v) : "missed")];
-      const row = make("tr", { "data-owner": k }, first, ...cells.map((c) => make("td", {}, `${c}`)));
+      const row = make("tr", { "data-key": keyOf(k) }, first, ...cells.map((c) => make("td", {}, `${c}`)));
       if (several) {
         const change = x[IOU + s.to] - x[IOU + s.from];
         row.append(make("td", { class: direction(change) }, signed(change)));
       }
       body.append(row);
     }
-    picture(i).found.forEach((found, r) => found.filter((f) => f[1] < 0).forEach(([, , score, category]) => {
+    picture(i).found.forEach((found, r) => found.forEach(([, owner, score, category], n) => {
+      if (owner >= 0) return;
       const text = `false positive in ${runs[r]}, score ${number(score)}`;
-      body.append(make("tr", {}, make("th", { scope: "row" }, make("i", { class: "none" }), "–"),
+      body.append(make("tr", { "data-key": keyOf(owner, r, n) }, make("th", { scope: "row" }, make("i", { class: "none" }), "–"),
         ...(classes ? [make("td", {}, index.classes[category])] : []),
         make("td", { colspan: head.length - (classes ? 2 : 1) }, text)));
     }));
@@ -279,9 +282,56 @@
   function highlight(row) {
     const svg = $("viewer-picture").querySelector("svg");
     if (!svg) return;
-    const owner = row && row.dataset.owner;
-    svg.classList.toggle("dim", Boolean(owner));
-    for (const path of svg.querySelectorAll("path")) path.classList.toggle("on", path.dataset.owner === owner);
+    const key = row && row.dataset.key !== state.zoom ? row.dataset.key : null;
+    svg.classList.toggle("dim", key !== null);
+    for (const path of svg.querySelectorAll("path")) path.classList.toggle("on", path.dataset.key === key);
+  }
+
+  /** Left, top, right and bottom of outlines, in steps. */
+  function bounds(outlines) {
+    const box = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const part of outlines.flatMap((d) => d.match(/M[^M]+/g) || [])) {
+      let x = 0, y = 0; // a path starts at a place and goes on by differences
+      const numbers = part.match(/-?\d+/g).map(Number);
+      for (let k = 0; k < numbers.length; k += 2) {
+        x += numbers[k];
+        y += numbers[k + 1];
+        box[0] = Math.min(box[0], x);
+        box[1] = Math.min(box[1], y);
+        box[2] = Math.max(box[2], x);
+        box[3] = Math.max(box[3], y);
+      }
+    }
+    return box;
+  }
+
+  /** Looks closely at an instance or a detection, in all layers; at the whole image for null. */
+  function zoom(key) {
+    const frame = $("viewer-picture").querySelector(".frame"), content = picture(state.open);
+    const whole = index.pictures[state.open], width = STEPS * whole.width, height = STEPS * whole.height;
+    let x = 0, y = 0, share = 1;
+    const found = content.found.flatMap((f, r) => f.filter(([, owner], n) => keyOf(owner, r, n) === key).map(([d]) => d));
+    const [x0, y0, x1, y1] = bounds([content.truth[key] || "", ...found]);
+    if (key !== null && x1 >= x0) { // something is drawn of it
+      const sides = [(x1 - x0) / width, (y1 - y0) / height].map((side) => AROUND * side);
+      share = Math.min(1, Math.max(...sides, CLOSEST / width, CLOSEST / height));
+      x = Math.max(0, Math.min((x0 + x1 - share * width) / 2, width - share * width));
+      y = Math.max(0, Math.min((y0 + y1 - share * height) / 2, height - share * height));
+    }
+    state.zoom = key;
+    frame.classList.toggle("close", key !== null);
+    frame.querySelector("svg").setAttribute("viewBox", `${x} ${y} ${share * width} ${share * height}`);
+    const image = frame.querySelector("img");
+    if (image) image.style.transform = `scale(${1 / share}) translate(${-100 * x / width}%, ${-100 * y / height}%)`;
+    highlight(null);
+    for (const row of $("viewer-table").querySelectorAll("tr[data-key]")) row.classList.toggle("chosen", row.dataset.key === key);
+    if (key !== null) frame.scrollIntoView({ block: "nearest" });
+  }
+
+  /** The next instance of the table, before the first and after the last the whole image. */
+  function stepZoom(by) {
+    const keys = [null, ...[...$("viewer-table").querySelectorAll("tr[data-key]")].map((row) => row.dataset.key)];
+    zoom(keys[(keys.indexOf(state.zoom) + by + keys.length) % keys.length]);
   }
 
   // -- layers --------------------------------------------------------------------------------------
@@ -337,7 +387,20 @@
     const left = document.querySelector(`#cards [data-index="${state.open}"]`);
     if (left) left.focus();
   });
-  $("viewer-table").addEventListener("pointerover", (event) => highlight(event.target.closest("tr[data-owner]")));
+  viewer.addEventListener("cancel", (event) => {
+    if (state.zoom === null) return;
+    event.preventDefault();
+    zoom(null);
+  });
+  $("viewer-picture").addEventListener("click", (event) => {
+    const path = event.target.closest("path[data-key]");
+    zoom(state.zoom === null && path ? path.dataset.key || null : null);
+  });
+  $("viewer-table").addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-key]");
+    if (row) zoom(row.dataset.key === state.zoom ? null : row.dataset.key);
+  });
+  $("viewer-table").addEventListener("pointerover", (event) => highlight(event.target.closest("tr[data-key]")));
   $("viewer-table").addEventListener("pointerleave", () => highlight(null));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -347,6 +410,8 @@
     if (!viewer.open) return;
     if (event.key === "ArrowRight") step(1);
     else if (event.key === "ArrowLeft") step(-1);
+    else if (event.key === "ArrowDown") stepZoom(1);
+    else if (event.key === "ArrowUp") stepZoom(-1);
     else if (event.key === " ") show((state.layer + 1) % layers.length);
     else return;
     event.preventDefault();
