@@ -91,6 +91,9 @@ def parse_arguments():
     )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
+    parser.add_argument(
+        "--close-up", action="store_true", help="pictures: only the part whose instances change"
+    )
     parser.add_argument("--most", type=int, default=12, help="pictures at most (default: 12)")
     parser.add_argument(
         "--format", choices=("png", "jpg", "svg", "pdf"), default="png", help="of the pictures"
@@ -101,6 +104,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if (arguments.results is None) == (arguments.compare is None):
         parser.error("give either RESULTS or --compare A B")
+    if arguments.close_up and not arguments.pictures:
+        parser.error("--close-up is for --pictures")
     if arguments.pictures and not arguments.compare:
         parser.error("--pictures are of the differences that --compare A B finds")
     if arguments.pictures and arguments.compare[0].resolve() == arguments.compare[1].resolve():
@@ -202,7 +207,9 @@ def draw(arguments, detections, root):
     names = [name.partition("/")[0] for name in short_names(arguments.compare)]
     by_model = dict(zip(names, detections, strict=True))
     ending = f".{arguments.format}"
-    files, problems = save_differences(by_model, root, arguments.pictures, arguments.most, ending)
+    files, problems = save_differences(
+        by_model, root, arguments.pictures, arguments.most, ending, arguments.close_up
+    )
     print(f"Pictures: {len(files)} in {arguments.pictures}")
     if problems:
         sys.exit(f"error: {len(problems)} images cannot be drawn, the first: {problems[0]}")

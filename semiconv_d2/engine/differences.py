@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..data.files import DatasetError
 from ..evaluation import Detections, MeasureError
-from ..visualization.comparison import draw_differences
+from ..visualization.comparison import draw_differences, window_of_changes
 from ..visualization.figures import save
 from .gallery import choose_pictures, measure_changes, read_pixels, show_detections
 
@@ -26,6 +26,7 @@ def save_differences(
     folder: Path,
     most: int = 12,
     ending: str = ".png",
+    close_up: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Draws ground truth, both models and what changes from one to the other.
 
@@ -38,6 +39,7 @@ def save_differences(
         folder: to write to.
         most: pictures at most.
         ending: of the files: ".png", ".svg", ".pdf", ….
+        close_up: shows the part of an image whose instances change, in the place of all of it.
 
     Returns:
         The files, and what is wrong with images that could not be read, a line each.
@@ -62,8 +64,11 @@ def save_differences(
             problems.append(str(error))
             continue
         single = [a for a in truth.imgToAnns.get(image["id"], []) if not a.get("iscrowd", 0)]
+        instances = _masks(truth, image, single)
         masks = [_masks(truth, image, found[index].results) for found in shown]
-        figure = draw_differences(pixels, _masks(truth, image, single), *masks, tuple(by_model))
+        a, b = (found[index].iou for found in shown)
+        window = window_of_changes(instances, b - a) if close_up else None
+        figure = draw_differences(pixels, instances, *masks, tuple(by_model), window)
         name = f"{number:0{len(str(len(chosen)))}d}_{changes[index]:+.2f}"
         files.append(folder / f"{name}_{Path(image['file_name']).stem}{ending}")
         save(figure, files[-1])

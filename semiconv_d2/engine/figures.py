@@ -9,17 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from detectron2.data import MetadataCatalog
+
 from semiconv_d2 import get_config_file
 
 from ..data.geometry import CONTACT
 from ..data.prepared import datasets_root
+from ..evaluation import Detections, Threshold, find_truth, read_results
 from ..visualization.figures import save
 from ..visualization.results import draw_attaching, draw_costs, draw_difficulty
 from .coloring_views import view_colorings
 from .cost import PHASES, setting_of
+from .differences import save_differences
 from .documents import fill_tables
 from .dots import draw_results
 from .drop_in import draw_twins
+from .runs import RESULTS
 from .setup import load_config
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
@@ -27,6 +32,8 @@ BBBC010_TWINS = [
     Path("output/experiments/bbbc010", name, "seed_1", "model_final.pth")
     for name in ("stock", "ours")
 ]
+_CHANGES = ("gain", "loss")
+_SHOWN = Threshold(0.5, "given")
 
 
 class FigureFile(NamedTuple):
@@ -80,6 +87,12 @@ def documented_figures(results: Path = Path("results")) -> list[FigureFile]:
             [*BBBC010_TWINS, data],
             "python tools/experiments.py configs/experiments/bbbc010.yaml",
             _draw_bbbc010_twins,
+        ),
+        FigureFile(
+            [f"bbbc010_{name}.png" for name in _CHANGES],
+            [*map(_predictions, BBBC010_TWINS), data],
+            "python tools/experiments.py configs/experiments/bbbc010.yaml",
+            _draw_bbbc010_changes,
         ),
         FigureFile(
             ["attaching.svg"],
@@ -159,6 +172,24 @@ def _draw_costs(content: Path, path: Path) -> None:
 def _draw_bbbc010_twins(output: Path) -> None:
     cfg = load_config(get_config_file("bbbc010_small_semiconv"))
     draw_twins(cfg, *BBBC010_TWINS, output / "bbbc010.png")
+
+
+def _predictions(checkpoint: Path) -> Path:
+    return checkpoint.parent / "inference" / RESULTS
+
+
+def _draw_bbbc010_changes(output: Path) -> None:
+    """The well that gains most and the one that loses most."""
+    truth = find_truth("bbbc010_test")
+    by_model = {
+        name: Detections(truth, read_results(_predictions(checkpoint), truth), _SHOWN)
+        for name, checkpoint in zip(("stock Mask R-CNN", "SemiConv"), BBBC010_TWINS, strict=True)
+    }
+    root = MetadataCatalog.get("bbbc010_test").image_root
+    with tempfile.TemporaryDirectory() as folder:
+        files, _ = save_differences(by_model, root, Path(folder), len(_CHANGES), close_up=True)
+        for name, file in zip(_CHANGES, files, strict=True):
+            (output / f"bbbc010_{name}.png").write_bytes(file.read_bytes())
 
 
 def _draw_bbbc010(output: Path) -> None:

@@ -122,7 +122,7 @@ class Trainer(DefaultTrainer):
     ) -> list[InstanceEvaluator]:
         threshold = None
         name = cfg.EVALUATION.THRESHOLD_DATASET
-        if name and "s" in cfg.EVALUATION.MEASURES:
+        if name and cfg.DATASETS.TEST and "s" in cfg.EVALUATION.MEASURES:
             loader = cls.build_test_loader(cfg, name)
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None

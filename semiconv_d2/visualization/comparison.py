@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .figures import save
-from .masks import PALETTE, instance_colours, match_best, paint_masks
+from .masks import PALETTE, instance_colours, match_best, paint_masks, window_of
 from .regions import InstanceView, mark_seed, outline_box, region_scales, show_grid, square_around
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ A alone, or by B alone."""
 
 _OPACITY = 0.85  # of masks
 _LETTERS = 26  # of a name in a line
+_CLEAR = 0.2  # of IoU: a change that is looked at closely
+_AROUND = 1.3  # size of the part that is shown, to what changes
 _CONTEXT = 3  # how much larger than a region its surroundings are
 
 # Blues where B is better, reds where it is worse.
@@ -78,6 +81,7 @@ def draw_differences(
     a: np.ndarray,
     b: np.ndarray,
     names: Sequence[str] = ("A", "B"),
+    window: tuple[slice, slice] | None = None,
 ) -> Figure:
     """Ground truth, the masks A and B in its colours, and what B gains and loses over A.
 
@@ -86,12 +90,16 @@ def draw_differences(
         truth: (N, H, W) boolean.
         a, b: (Na, H, W) and (Nb, H, W) boolean.
         names: of A and of B.
+        window: rows and columns that are shown and counted; None for all.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    height, width = image.shape[:2]
-    panel, tallest, above, below = 3.2, 4.5, 0.5, 0.6  # inches
+    rows, columns = window or (slice(0, image.shape[0]), slice(0, image.shape[1]))
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    first, second = (fill(name, _LETTERS, max_lines=2, placeholder=" …") for name in names)
+    panel, tallest, below = 3.2, 4.5, 0.6  # inches
+    above = 0.5 if "\n" in first + second else 0.3
     inches = min(panel * height / width, tallest)
     whole = above + inches + below
     figure = Figure(figsize=(4 * panel, whole))
@@ -99,11 +107,11 @@ def draw_differences(
     figure.subplots_adjust(
         left=0.005, right=0.995, bottom=below / whole, top=1 - above / whole, wspace=0.02
     )
-    first, second = (fill(name, _LETTERS, max_lines=2, placeholder=" …") for name in names)
     _show(axes[0], _paint_matched(image, truth, truth), "ground truth")
     _show(axes[1], _paint_matched(image, truth, a), first)
     _show(axes[2], _paint_matched(image, truth, b), second)
     changes = difference_map(truth, a, b)
+    window = rows, columns
     picture = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     for code, colour in DIFFERENCE_COLOURS.items():
         picture[changes == code] = colour
@@ -111,6 +119,8 @@ def draw_differences(
     for ax in axes:
         ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
+        ax.set(xlim=(columns.start - 0.5, columns.stop - 0.5))
+        ax.set(ylim=(rows.stop - 0.5, rows.start - 0.5))
     first, second = (n if len(n) <= _LETTERS else f"{n[: _LETTERS - 1]}…" for n in names)
     texts = {
         GAINED: f"right in {second} alone",
@@ -119,7 +129,7 @@ def draw_differences(
         SPOILT: f"wrong in {second} alone",
     }
     squares = [
-        Patch(facecolor=colour, label=f"{texts[code]}: {(changes == code).sum():,} px")
+        Patch(facecolor=colour, label=f"{texts[code]}: {(changes[window] == code).sum():,} px")
         for code, colour in DIFFERENCE_COLOURS.items()
     ]
     squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))
@@ -133,6 +143,34 @@ def draw_differences(
         handleheight=1.0,
     )
     return figure
+
+
+def window_of_changes(truth: np.ndarray, changes: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the part of an image that holds the instances that change clearly, or
+    the one that changes most; of the image's shape, with a margin, and all of it without instances.
+
+    Args:
+        truth: masks of the instances, (N, H, W) boolean.
+        changes: of their IoU, (N,).
+    """
+    sides = truth.shape[1:]
+    sizes = np.abs(changes)
+    changed = truth[sizes >= min(_CLEAR, sizes.max(initial=0))].any(axis=0)
+    if not changed.any():
+        return slice(0, sides[0]), slice(0, sides[1])
+    own = window_of(changed)
+    share = _AROUND * max((s.stop - s.start) / side for s, side in zip(own, sides, strict=True))
+    return tuple(
+        _extend(s, math.ceil(min(share, 1) * side), side)
+        for s, side in zip(own, sides, strict=True)
+    )
+
+
+def _extend(part: slice, length: int, side: int) -> slice:
+    """A longer part around another one, moved to where it is within a side."""
+    start = (part.start + part.stop - length) // 2
+    start = max(0, min(start, side - length))
+    return slice(start, start + length)
 
 
 def _right_and_wrong(truth: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -102,8 +102,11 @@ def thin_arrows(
     votes, mask = np.asarray(votes), np.asarray(mask)
     labels = np.where(mask, 0, -1) if mask.dtype == bool else mask
     chosen = [np.zeros((0, 2), dtype=int)]  # rows and columns
-    for label in np.unique(labels[labels >= 0]):
-        pixels = np.argwhere(labels == label)
+    inside = np.argwhere(labels >= 0)
+    owners = labels[tuple(inside.T)]
+    order = np.argsort(owners, kind="stable")
+    ends = np.flatnonzero(np.diff(owners[order], append=-1)) + 1
+    for pixels in np.split(inside[order], ends)[:-1]:
         step = max(spacing, math.ceil(math.sqrt(len(pixels) / most)))
         on_grid = pixels[(pixels % step == step // 2).all(axis=1)]
         nearest = np.square(pixels - pixels.mean(axis=0)).sum(axis=1).argmin()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -123,6 +124,29 @@ def test_pictures_of_what_changes(run_tool, files, tmp_path):
     assert {n.split("_", 2)[2] for n in names} < {
         f"{Path(i['file_name']).stem}.png" for i in image.values()
     }
+
+
+def test_close_ups_show_a_part_of_the_images(run_tool, files, tmp_path):
+    one_less, folder = tmp_path / "results.json", tmp_path / "pictures"
+    one_less.write_text(json.dumps(json.loads(files["good_val"].read_text())[1:]))
+    arguments = (
+        TOOL, files["val"], "--compare", files["good_val"], one_less, "--measures", "s",
+        "--pictures", folder, "--most", 1, "--image-root", files["val"].parent / "images",
+    )  # fmt: skip
+    sizes = []
+    for options in ((), ("--close-up",)):
+        status, _, err = run_tool(*arguments, *options)
+        assert status == 0, err
+        (path,) = folder.iterdir()
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        panel = picture[: len(picture) // 2, : picture.shape[1] // 4]
+        sizes.append((picture.shape, (panel.std(axis=2) > 20).mean()))
+        path.unlink()
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[1][1] > 1.5 * sizes[0][1]  # instances are larger
+    status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--close-up")
+    assert status == 2
+    assert "--close-up is for --pictures" in err
 
 
 def test_pictures_of_models_whose_folders_have_dots(run_tool, files, tmp_path):

@@ -24,6 +24,7 @@ from semiconv_d2.visualization.comparison import (
     draw_comparison,
     draw_differences,
     window_around,
+    window_of_changes,
 )
 from semiconv_d2.visualization.masks import instance_colours, overlap
 from semiconv_d2.visualization.regions import InstanceView
@@ -249,6 +250,38 @@ def test_gains_and_losses_have_the_colours_of_the_legend(differences):
     assert set(named) == set(expected)
     for name, colour in expected.items():
         np.testing.assert_allclose(named[name], colour, atol=0.01)
+
+
+def test_a_window_alone_is_shown_and_counted():
+    image = np.full((60, 90, 3), 255, dtype=np.uint8)
+    truth = np.zeros((2, 60, 90), dtype=bool)
+    truth[0, 10:30, 10:30] = truth[1, 10:30, 50:70] = True
+    window = slice(5, 35), slice(45, 90)
+    figure = draw_differences(image, truth, truth[:0], truth, ("A", "B"), window)
+    FigureCanvasAgg(figure).draw()
+    for ax in figure.axes:
+        assert ax.get_xlim() == (44.5, 89.5)
+        assert ax.get_ylim() == (34.5, 4.5)
+    np.testing.assert_allclose(
+        seen(figure, figure.axes[3], 60, 20), DIFFERENCE_COLOURS[GAINED], atol=0.01
+    )
+    right = 0.15 + 0.85 * instance_colours(2)[1]
+    np.testing.assert_allclose(seen(figure, figure.axes[0], 60, 20), right, atol=0.01)
+    [legend] = figure.legends
+    assert "right in B alone: 400 px" in [t.get_text() for t in legend.get_texts()]
+
+
+def test_the_window_of_changes_holds_what_changes_and_has_the_shape_of_the_image():
+    truth = np.zeros((3, 100, 200), dtype=bool)
+    truth[0, 10:20, 20:40] = truth[1, 40:50, 60:70] = truth[2, 80:90, 150:190] = True
+    rows, columns = window_of_changes(truth, np.array([0.4, -0.3, 0.05]))  # the third hardly
+    assert (rows, columns) == (slice(4, 56), slice(0, 104))  # 1.3 times 40 of 100 pixels
+    rows, columns = window_of_changes(truth, np.array([0.01, 0.0, -0.02]))  # none: the largest
+    assert columns == slice(144, 196)
+    assert rows.stop - rows.start == 26
+    whole = slice(0, 100), slice(0, 200)
+    assert window_of_changes(truth[:0], np.zeros(0)) == whole
+    assert window_of_changes(np.ones((1, 100, 200), dtype=bool), np.ones(1)) == whole
 
 
 @pytest.mark.parametrize("size", [(60, 20), (20, 150), (300, 40)])
