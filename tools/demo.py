@@ -32,6 +32,7 @@ from semiconv_d2.engine.demo import (
     shared_axes,
     write_results,
 )
+from semiconv_d2.engine.explanation import can_explain
 from semiconv_d2.engine.outputs import check_file, check_folder
 from semiconv_d2.engine.predictor import SCORE_THRESHOLD
 
@@ -89,8 +90,8 @@ def parse_arguments():
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
     )
     arguments = parser.parse_args()
-    if arguments.scale <= 0:
-        parser.error("--scale must be positive")
+    if not 0 < arguments.scale <= 10:
+        parser.error("--scale is above 0 and at most 10")
     if arguments.annotations and not arguments.json:
         parser.error("--annotations is for --json")
     return arguments
@@ -116,10 +117,15 @@ def main(arguments):
         classes=arguments.classes,
         overrides=arguments.opts,
     )
-    shows = [s for s in SHOWS if draws and (s in arguments.show or "all" in arguments.show)]
+    every = SHOWS if can_explain(predictor.model) else ("masks",)
+    wanted = {*arguments.show, *(every if "all" in arguments.show else ())}
+    shows = [s for s in SHOWS if draws and s in wanted]
     check_shows(predictor, sources, shows)
     drawing = Drawing(shows, f".{arguments.format}", arguments.scale)
-    demo = Demo(predictor, drawing, arguments.output, arguments.annotations, arguments.labels)
+    collect = arguments.json is not None
+    demo = Demo(
+        predictor, drawing, arguments.output, arguments.annotations, arguments.labels, collect
+    )
     if arguments.same_colours and "embedding" in shows:
         demo.drawing = drawing._replace(axes=shared_axes(predictor, sources))
     try:
@@ -128,14 +134,14 @@ def main(arguments):
         if arguments.json:
             write_results(demo.results, arguments.json)
     print(f"{len(sources) - len(demo.failed)} of {len(sources)} inputs, ", end="")
-    print(f"{len(demo.results)} instances.")
+    print(f"{demo.found} instances.")
     written = {
         "Pictures": arguments.output,
         "Label images": arguments.labels,
         "Results": arguments.json,
     }
     for what, path in written.items():
-        if path:
+        if path and path.exists():
             print(f"{what}: {path}")
     if demo.failed:
         names = "\n".join(f"  {name}: {reason}" for name, reason in demo.failed)
@@ -146,7 +152,7 @@ if __name__ == "__main__":
     show_messages()
     try:
         main(parse_arguments())
-    except (ConfigError, DatasetError) as error:
+    except (ConfigError, DatasetError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")

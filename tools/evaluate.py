@@ -117,6 +117,10 @@ def parse_arguments():
         parser.error("--score-threshold is from 0 to 1")
     if arguments.pictures and find_spec("detectron2") is None:
         parser.error("--pictures needs Detectron2, which is not installed")
+    for option in ("output", "pictures"):
+        folder = getattr(arguments, option)
+        if folder and any(p.exists() and not p.is_dir() for p in (folder, *folder.parents)):
+            parser.error(f"--{option} {folder}: that is a file, or in one; name a folder")
     models = arguments.compare or [arguments.results]
     if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
         parser.error("--threshold-from takes a ground truth and one results file for each model")

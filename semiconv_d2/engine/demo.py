@@ -4,8 +4,8 @@ results."""
 from __future__ import annotations
 
 import glob
+import itertools
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWS = ("masks", "embedding", "seeds", "kernels")
-IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGES = (
+    *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tga", ".tif", ".tiff", ".webp"),
+)
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 _BESIDE = 60  # arrows that fit beside each other into an image
@@ -38,6 +41,7 @@ _ARROWS = 400  # in an image, about; at least 6 and at most 25 of an instance
 _FADED = 0.7  # how white the embedding is outside the instances
 _MOST_ROWS = 25  # of instances in a picture of kernels
 _SHARED = 20  # images that shared colours are taken from
+_COMPLETE = 0.95  # share of a video's frames; how many there are is an estimate in some files
 _MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
 _ESCAPE, _Q = 27, ord("q")
 
@@ -65,7 +69,8 @@ class Drawing(NamedTuple):
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
-    """Files, folders, glob patterns, videos, numbers of cameras and addresses of streams.
+    """Files, folders, glob patterns, videos, numbers of cameras and addresses of streams; each
+    once, however often it is named.
 
     Raises:
         DatasetError: there is nothing under one of the names.
@@ -86,11 +91,16 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
         elif path.exists():
             sources.append(_source(path))
         else:
-            files = sorted(glob.glob(name, recursive=True))
+            files = [p for p in map(Path, sorted(glob.glob(name, recursive=True))) if p.is_file()]
             if not files:
-                raise DatasetError(f"There is no {name}: no file, no folder, and nothing matches.")
-            sources += [_source(Path(f)) for f in files if Path(f).is_file()]
-    return sources
+                raise DatasetError(
+                    f"There is no {name}: no file and no folder has this name, and no file matches."
+                )
+            sources += map(_source, files)
+    once: dict[str, Source] = {}
+    for source in sources:
+        once.setdefault(_identity(source), source)
+    return list(once.values())
 
 
 def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence[str]) -> None:
@@ -99,6 +109,11 @@ def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence
     if wanted and not can_explain(predictor.model):
         raise ConfigError(
             f"--show {wanted[0]}: this model has no embedding and no kernel: it can show masks."
+        )
+    if wanted and not predictor.trained_embedding:
+        raise ConfigError(
+            f"--show {wanted[0]}: the weights have no embedding, which is therefore untrained: "
+            "name the run, or a checkpoint of a semi-convolutional model by --weights."
         )
     if set(shows) == {"kernels"} and any(s.moving for s in sources):
         raise ConfigError("--show kernels: a row for each instance fits no video: add masks.")
@@ -130,6 +145,7 @@ class Demo:
 
     Attributes:
         results: COCO results of all images so far, with `file_name`, and `frame` in videos.
+        found: number of instances so far.
         failed: what could not be read, and why.
     """
 
@@ -140,6 +156,7 @@ class Demo:
         output: Path | None = None,
         annotations: Path | None = None,
         labels: Path | None = None,
+        collect: bool = True,
     ):
         """
         Args:
@@ -147,6 +164,7 @@ class Demo:
             annotations: in COCO's format, for the ids of images and categories in the results;
                 without, images are numbered from 1 and categories as the model has them.
             labels: folder for label images, see `label_instances`; None for none.
+            collect: keeps the results; without, a camera may run for days.
 
         Raises:
             DatasetError: the annotations are damaged, or lack a class of the model.
@@ -156,10 +174,13 @@ class Demo:
         self.output = output
         self.labels = labels
         self.results: list[dict] = []
+        self.found = 0
+        self._collect = collect
         self.failed: list[tuple[str, str]] = []
         self._annotations = annotations
         self._ids, self._categories = _read_ids(annotations, predictor.classes)
-        self._used: Counter[str] = Counter()
+        self._stems: set[str] = set()
+        self._names: set[str] = set()
         self._images = 0
 
     def run(self, sources: Sequence[Source]) -> None:
@@ -178,8 +199,15 @@ class Demo:
                     break
 
     def _check_known(self, source: Source) -> None:
-        if self._annotations and Path(source.name).name not in self._ids:
+        """One input for each image of the annotations."""
+        if self._annotations is None:
+            return
+        name = Path(source.name).name
+        if name not in self._ids:
             raise _UnreadableError(f"{self._annotations} has no image of this name")
+        if name in self._names:
+            raise _UnreadableError("an input before has the same name, and so the same id")
+        self._names.add(name)
 
     def _image(self, source: Source) -> bool:
         image = _read(source)
@@ -207,10 +235,11 @@ class Demo:
         stem, axes, colours, masks = self._stem(source), self.drawing.axes, None, None
         frames, total, rate = _open_video(source)
         writers = _VideoWriters(self.output, stem, rate)
-        go_on = True
+        go_on, count = True, 0
         try:
             bar = tqdm(frames, total=total, desc=stem, unit="frame", leave=False, file=sys.stderr)
             for number, image in enumerate(bar):
+                count += 1
                 found, explanation = self._look(image, shows)
                 self._record(found, source.name, number)
                 before, masks = masks, _masks(found, image)
@@ -228,14 +257,19 @@ class Demo:
                     break
         finally:
             writers.close()
+        if go_on and total is not None and count < _COMPLETE * total:
+            raise _UnreadableError(f"it breaks off after {count} of {total} frames")
         return go_on
 
     def _look(
         self, image: np.ndarray, shows: Sequence[str]
     ) -> tuple[Instances, Explanation | None]:
-        if set(shows) <= {"masks"}:
-            return self.predictor(image), None
-        explanation = self.predictor.explain(image)
+        try:
+            if set(shows) <= {"masks"}:
+                return self.predictor(image), None
+            explanation = self.predictor.explain(image)
+        except (ValueError, RuntimeError, MemoryError) as error:  # of this image; others may do
+            raise _UnreadableError(f"{type(error).__name__}: {error}") from error
         return explanation.instances, explanation
 
     def _draw(
@@ -266,6 +300,9 @@ class Demo:
 
     def _record(self, found: Instances, name: str, frame: int | None = None) -> None:
         self._images += 1
+        self.found += len(found)
+        if not self._collect:
+            return
         image_id = self._ids.get(Path(name).name, self._images)
         place = {"file_name": name} | ({} if frame is None else {"frame": frame})
         for result in instances_to_coco_json(found, image_id):
@@ -274,13 +311,15 @@ class Demo:
 
     def _stem(self, source: Source) -> str:
         """Of the files to write; its own for each source."""
-        stem = f"camera_{source.name}" if source.name.isdecimal() else Path(source.name).stem
-        self._used[stem] += 1
-        return stem if self._used[stem] == 1 else f"{stem}_{self._used[stem]}"
+        name = f"camera_{source.name}" if source.name.isdecimal() else Path(source.name).stem
+        numbered = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
+        stem = next(s for s in numbered if s not in self._stems)
+        self._stems.add(stem)
+        return stem
 
 
 class _UnreadableError(Exception):
-    """A source that cannot be read."""
+    """A source that cannot be read, or not to its end."""
 
 
 class _VideoWriters:
@@ -390,6 +429,12 @@ def _masks(found: Instances, image: np.ndarray) -> np.ndarray:
 
 def _source(path: Path) -> Source:
     return Source(str(path), path.suffix.lower() in VIDEOS)
+
+
+def _identity(source: Source) -> str:
+    """What is the same for two names of one file."""
+    path = Path(source.name)
+    return str(path.resolve()) if path.exists() else source.name
 
 
 def _open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]:

@@ -53,7 +53,8 @@ def save_differences(
     truth = next(iter(by_model.values())).truth
     shown = [show_detections(detections) for detections in by_model.values()]
     changes = measure_changes(shown)
-    chosen = sorted(choose_pictures(changes, most), key=lambda i: -changes[i])
+    empty = np.array([not len(found.iou) for found in shown[0]], dtype=bool)
+    chosen = sorted(choose_pictures(changes, most, empty), key=lambda i: -changes[i])
     ids = sorted(truth.imgs)
     files, problems = [], []
     for number, index in enumerate(tqdm(chosen, desc="pictures", unit="image", file=sys.stderr), 1):
@@ -66,9 +67,10 @@ def save_differences(
         single = [a for a in truth.imgToAnns.get(image["id"], []) if not a.get("iscrowd", 0)]
         instances = _masks(truth, image, single)
         masks = [_masks(truth, image, found[index].results) for found in shown]
-        a, b = (found[index].iou for found in shown)
-        window = window_of_changes(instances, b - a) if close_up else None
-        figure = draw_differences(pixels, instances, *masks, tuple(by_model), window)
+        a, b = (found[index] for found in shown)
+        window = window_of_changes(instances, b.iou - a.iou) if close_up else None
+        owners = a.owner, b.owner
+        figure = draw_differences(pixels, instances, *masks, tuple(by_model), window, owners)
         name = f"{number:0{len(str(len(chosen)))}d}_{changes[index]:+.2f}"
         files.append(folder / f"{name}_{Path(image['file_name']).stem}{ending}")
         save(figure, files[-1])

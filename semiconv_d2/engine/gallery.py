@@ -51,11 +51,12 @@ def build_gallery(
         most: at most so many images are in it, those of the largest changes.
     """
     truth = next(iter(by_run.values())).truth
-    shown = [show_detections(detections) for detections in by_run.values()]
+    overlap = common_overlap(list(by_run.values()))
+    shown = [show_detections(detections, overlap) for detections in by_run.values()]
     contacts = measure_instances(truth)[CONTACT.name] if lacks("difficulty") is None else {}
     ids = sorted(truth.imgs)
     changes = measure_changes(shown)
-    chosen = choose_pictures(changes, most)
+    chosen = choose_pictures(changes, most, np.array([not len(s.iou) for s in shown[0]]))
     pictures, missing = [], []
     for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
         image = truth.imgs[ids[index]]
@@ -67,7 +68,7 @@ def build_gallery(
         found = [s[index] for s in shown]
         pictures.append(_picture(truth, image, uri, found, contacts))
     classes = [truth.cats[c]["name"] for c in sorted(truth.cats)]
-    text = _describe(by_run, changes, len(chosen))
+    text = _describe(by_run, overlap, changes, len(chosen))
     gallery = pages.Gallery(text, list(by_run), classes, _SIZES, CONTACT.labels, pictures)
     if missing:
         missing = [
@@ -77,11 +78,20 @@ def build_gallery(
     return gallery, missing
 
 
-def show_detections(detections: Detections) -> list[Shown]:
-    """The detections that reach the score of S, paired with instances, for each image."""
+def common_overlap(detections: Sequence[Detections]) -> str:
+    """What several runs can be compared by: "mask" where all have masks, else "box"."""
+    return "mask" if all(d.has_masks for d in detections) else "box"
+
+
+def show_detections(detections: Detections, overlap: str | None = None) -> list[Shown]:
+    """The detections that reach the score of S, paired with instances, for each image.
+
+    Args:
+        overlap: whose IoU it is, "mask" or "box"; by default of masks where there are some.
+    """
     score = detections.threshold.score
     results = [r for r in detections.results if r["score"] >= score]
-    overlap = "mask" if detections.has_masks else "box"
+    overlap = overlap or common_overlap([detections])
     by_image: dict[int, list[dict]] = {}
     for result in results:
         by_image.setdefault(result["image_id"], []).append(result)
@@ -115,7 +125,7 @@ def _show(results: list[dict], pairs: ImagePairs) -> Shown:
 def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:
     """How much better each image is in the last run than in the first, (I,).
 
-    The mean difference of IoU over its instances; of one run, its mean IoU less 1.
+    The mean difference of IoU over its instances, 0 without any; of one run, its mean IoU less 1.
 
     Args:
         shown: for each run, what it has found in each of I images.
@@ -126,17 +136,27 @@ def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:
     return np.array([float(c.mean()) if len(c) else 0.0 for c in changes])
 
 
-def choose_pictures(changes: np.ndarray, most: int) -> list[int]:
+def choose_pictures(changes: np.ndarray, most: int, empty: np.ndarray | None = None) -> list[int]:
     """Indices of at most so many images (I,): half of them the largest losses, half the largest
-    gains, in their order."""
+    gains, in their order.
+
+    Args:
+        empty: (I,) bool: images without instances, which are taken when no others are left.
+    """
     if len(changes) <= most:
         return list(range(len(changes)))
+    empty = np.zeros(len(changes), dtype=bool) if empty is None else empty
     order = np.argsort(changes, kind="stable")
+    full = order[~empty[order]]
+    middle = (len(full) + 1) // 2  # both ends meet there, so what stands there comes last
+    order = np.concatenate([full[:middle], np.flatnonzero(empty), full[middle:]])
     losses = (most + 1) // 2
     return sorted([*order[:losses].tolist(), *order[len(order) - (most - losses) :].tolist()])
 
 
-def _describe(by_run: Mapping[str, Detections], changes: np.ndarray, shown: int) -> list[str]:
+def _describe(
+    by_run: Mapping[str, Detections], overlap: str, changes: np.ndarray, shown: int
+) -> list[str]:
     scores = ", ".join(f"{d.threshold.score:.3g} for {name}" for name, d in by_run.items())
     text = [
         f"Detections of at least a score are shown: {scores}. Each is paired with at most one "
@@ -144,6 +164,8 @@ def _describe(by_run: Mapping[str, Detections], changes: np.ndarray, shown: int)
         f"What is in no pair is a false positive. An instance counts as found from an IoU of "
         f"{FOUND} on.",
     ]
+    if overlap == "box":
+        text.append("Not all runs and instances have masks: the IoU of all runs is that of boxes.")
     if len(by_run) > 1:
         a, *_, b = by_run
         better, worse = int((changes > 0).sum()), int((changes < 0).sum())
@@ -177,8 +199,9 @@ def read_pixels(image: dict, root: str | Path | None) -> np.ndarray:
     path = Path(root, image["file_name"])
     try:
         pixels = detection_utils.read_image(str(path), "RGB")
-    except (OSError, ValueError) as error:
-        raise DatasetError(" ".join(str(error).split())) from error
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DatasetError(f"{path} cannot be read: {reason}") from error
     size = image["height"], image["width"]
     if pixels.shape[:2] != size:
         raise DatasetError(f"{path} has {pixels.shape[:2]} pixels, not {size}")

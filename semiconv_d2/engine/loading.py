@@ -65,12 +65,15 @@ def reading_weights(weights: str) -> Iterator[None]:
         ) from error
 
 
-def load_trained(model: nn.Module, weights: str) -> None:
+def load_trained(model: nn.Module, weights: str) -> bool:
     """Loads a checkpoint into a model that is not trained on: all that it infers with has to be
     there, but for what is attached to a stock model.
 
     Args:
         weights: a file or an address, as in MODEL.WEIGHTS.
+
+    Returns:
+        Whether what is attached was there too; otherwise it is untrained.
 
     Raises:
         ConfigError: it cannot be read or fetched, lacks parameters, or has them in other shapes.
@@ -86,6 +89,7 @@ def load_trained(model: nn.Module, weights: str) -> None:
             f"The weights {weights} lack {len(missing)} of the model's parameters, such as "
             f"{missing[0]}: name the checkpoint of a model that was trained with this config."
         )
+    return not any(_is_attached(name) for name in found.missing)
 
 
 class _Checkpointer(DetectionCheckpointer):
@@ -107,7 +111,11 @@ class _Checkpointer(DetectionCheckpointer):
 
 
 def _is_dispensable(name: str) -> bool:
-    return name.endswith(_NOT_NEEDED) or any(part in ATTACHED for part in name.split("."))
+    return name.endswith(_NOT_NEEDED) or _is_attached(name)
+
+
+def _is_attached(name: str) -> bool:
+    return any(part in ATTACHED for part in name.split("."))
 
 
 def _describe(other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> str:
@@ -117,8 +125,8 @@ def _describe(other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]
             return (
                 f"the checkpoint's number of classes is {theirs[0] - 1}, the config's "
                 f"{ours[0] - 1} ({name} has the shape {theirs}, {ours} in the model). Name a "
-                "checkpoint of this config's classes, or set MODEL.ROI_HEADS.NUM_CLASSES "
-                f"{theirs[0] - 1}."
+                f"checkpoint of this config's classes, or set the number to {theirs[0] - 1}: "
+                "MODEL.ROI_HEADS.NUM_CLASSES, in a LazyConfig model.roi_heads.num_classes."
             )
     name, theirs, ours = other_shapes[0]
     more = f", and {len(other_shapes) - 1} more differ" if len(other_shapes) > 1 else ""

@@ -23,7 +23,7 @@ from semiconv_d2 import get_config_file
 
 from ..data.custom import STRETCH, read_8bit
 from ..data.mask_files import DEEP_MODES
-from .explanation import Explanation, explain
+from .explanation import Explanation, can_explain, explain
 from .loading import build_checked, load_trained
 from .run_folder import noted_checkpoint
 from .setup import COUNTED_BY_ROI_HEADS, ConfigError, check_weights, load_config
@@ -53,6 +53,8 @@ class Predictor:
         model: in evaluation mode.
         classes: names in the order of `pred_classes`.
         score_threshold: instances below it are left out.
+        trained_embedding: whether the weights had one; False of a stock model's in a
+            semi-convolutional config, whose embedding is then untrained.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Predictor:
         *,
         weights: str | Path | None = None,
         score_threshold: float = SCORE_THRESHOLD,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         classes: Sequence[str] | None = None,
         overrides: Sequence[str] = (),
     ):
@@ -79,13 +81,17 @@ class Predictor:
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
         """
-        if not 0 <= score_threshold <= 1:
-            raise ConfigError(f"The score threshold is {score_threshold}; from 0 to 1.")
+        if not isinstance(score_threshold, (int, float)) or not 0 <= score_threshold <= 1:
+            raise ConfigError(f"The score threshold is {score_threshold!r}; a number from 0 to 1.")
+        if isinstance(classes, str):
+            raise ConfigError(f"classes is {classes!r}; give a list: [{classes!r}].")
+        device = None if device is None else str(device)
         config, found = find_config(model)
         load = _load_lazy if config.suffix == ".py" else _load_yaml
         loaded = load(config, str(weights or found or ""), device, list(overrides))
         self.model = loaded.model.eval()
         self.score_threshold = score_threshold
+        self.trained_embedding = can_explain(self.model) and loaded.complete
         self.classes = _class_names(classes, config.parent, loaded)
         self._resize = transforms.AugmentationList(loaded.augmentations)
         self._format = loaded.image_format
@@ -99,7 +105,8 @@ class Predictor:
                 See `read_rgb`.
 
         Raises:
-            ValueError: the array has another shape or type, or the image too many bits.
+            ValueError: the array has another shape or type, or the image too many bits or too
+                unlike sides.
             OSError: the file is missing or no image.
         """
         with torch.no_grad():
@@ -132,7 +139,13 @@ class Predictor:
         if self._format == "BGR":
             pixels = pixels[..., ::-1]
         seen = transforms.AugInput(np.ascontiguousarray(pixels))
-        self._resize(seen)
+        try:
+            self._resize(seen)
+        except ValueError as error:  # of Pillow, where a side would have no pixel
+            raise ValueError(
+                f"The image has {width} × {height} pixels, of which the shorter side vanishes at "
+                "the size that the model sees."
+            ) from error
         tensor = torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width, "file_name": name}
 
@@ -154,21 +167,26 @@ def read_rgb(image: ImageLike) -> np.ndarray:
     """
     if isinstance(image, (str, Path)):
         return _read_file(str(image))
-    if not isinstance(image, np.ndarray):
+    from PIL.Image import Image
+
+    if not isinstance(image, (np.ndarray, Image)):
+        raise ValueError(
+            f"The image is a {type(image).__name__}; it must be a file, a Pillow image or an array."
+        )
+    if isinstance(image, Image):
         if image.mode in DEEP_MODES:
             raise ValueError(
                 f"The image has the mode {image.mode}, more than 8 bits, of which Pillow cuts off "
                 "what is bright: name its file, which is stretched, or convert it to 8 bits."
             )
         return np.asarray(image.convert("RGB"))
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if image.dtype != np.uint8 or not fits or not image.size:
         raise ValueError(
             f"The image is an array of {image.dtype} with the shape {image.shape}; it must be "
             "uint8, (height, width, 3) in RGB or (height, width)."
         )
-    return image
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
 
 
 def _read_file(name: str) -> np.ndarray:
@@ -241,6 +259,8 @@ class _Loaded(NamedTuple):
     datasets: Sequence[str]
     num_classes: int
     """0: not known."""
+    complete: bool
+    """Whether the weights had all that is attached."""
 
 
 def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
@@ -259,7 +279,7 @@ def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[s
     check_weights(cfg, resume=False, needed=True)
     _check_device(cfg.MODEL.DEVICE, device)
     model = build_checked(lambda: build_model(cfg), str(config))
-    load_trained(model, cfg.MODEL.WEIGHTS)
+    complete = load_trained(model, cfg.MODEL.WEIGHTS)
     low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     return _Loaded(
         model,
@@ -267,6 +287,7 @@ def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[s
         cfg.INPUT.FORMAT,
         [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
         cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,
+        complete,
     )
 
 
@@ -291,13 +312,14 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
         used = "cpu"
     _check_device(used, device)
     model = build_checked(lambda: instantiate(cfg.model).to(used), str(config))
-    load_trained(model, weights)
+    complete = load_trained(model, weights)
     return _Loaded(
         model,
         augmentations,
         image_format,
         [names] if isinstance(names, str) else list(names),
         getattr(getattr(model, "roi_heads", model), "num_classes", 0),
+        complete,
     )
 
 

@@ -33,12 +33,13 @@ from ..evaluation import (
 )
 from ..evaluation.coco import coco_rankings
 from ..evaluation.errors import KINDS
+from ..evaluation.measures import Row
 from ..evaluation.ranking import RECALLS, mean_known, precision_at_recalls
 from ..visualization.report import page as pages
 from ..visualization.report.charts import BarChart, LineChart, Series, compact
-from .gallery import build_gallery
+from .gallery import build_gallery, common_overlap
 from .run_record import FILE as RECORD
-from .runs import EVALUATION, RESULTS, ReportError, Run, flatten, read_json
+from .runs import EVALUATION, METRICS, RESULTS, ReportError, Run, flatten, read_json
 from .setup import ConfigError, register_own_data
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _RECORDED = {  # what the keys of rows in evaluation.json start with, by measure
     "region": "region",
     "s": "S",
 }
+_FIRST_ROWS = ("segm", "bbox", "boundary", "region", "S")  # by key; behind them, as measured
 
 
 class Measured(NamedTuple):
@@ -84,7 +86,12 @@ def build_page(
         DatasetError: the ground truth or the results cannot be read.
     """
     dataset = choose_dataset(runs, dataset)
-    notes, sections, gallery = [], [], None
+    notes = [
+        f"{run.name} has no {METRICS}: it is not in the curves of training."
+        for run in runs
+        if not run.metrics
+    ]
+    sections, gallery = [], None
     measured: list[Measured] = []
     differences: list[Difference] = []
     if dataset is None:
@@ -174,8 +181,8 @@ def measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
     """Measures a run's predictions by what evaluation.json has, by difficulty and by errors."""
     folder = run.evaluations[dataset]
     recorded = read_json(folder / EVALUATION, dict)
-    keys = {row.get("key") for row in recorded.get("rows", [])}
-    limit = max(100, int(run.config.get("TEST.DETECTIONS_PER_IMAGE", 100)))
+    keys = {row["key"] for row in recorded.get("rows", [])}
+    limit = max(100, run.config.get("TEST.DETECTIONS_PER_IMAGE", 100))
     results = read_results(folder / RESULTS, truth)
     detections = Detections(truth, results, recorded_threshold(recorded), limit)
     names = [name for name, key in _RECORDED.items() if key in keys]
@@ -201,8 +208,8 @@ def _disagreements(measured: Measured, dataset: str) -> list[str]:
     path = measured.run.evaluations[dataset] / EVALUATION
     values = measured.evaluation.values()
     for row in read_json(path, dict).get("rows", []):
-        for name, value in (row.get("values") or {}).items():
-            ours = values.get(row.get("key"), {}).get(name)
+        for name, value in row["values"].items():
+            ours = values.get(row["key"], {}).get(name)
             if None not in (ours, value) and abs(ours - value) > 0.05:
                 return [
                     f"{measured.run.name}: {EVALUATION} has {value:.1f} for {row.get('title')} "
@@ -249,8 +256,14 @@ def _tiles(
     return tiles
 
 
+def _rows(measured: Sequence[Measured]) -> list[Row]:
+    """The rows that any of the runs has, each once."""
+    by_key = {row.key: row for m in reversed(measured) for row in m.evaluation.rows}
+    first = [by_key.pop(key) for key in _FIRST_ROWS if key in by_key]
+    return [*first, *by_key.values()]
+
+
 def _results(measured: Sequence[Measured], differences: Sequence[Difference]) -> pages.Section:
-    first = measured[0].evaluation
     text = []
     if differences:
         text.append(
@@ -273,7 +286,7 @@ def _results(measured: Sequence[Measured], differences: Sequence[Difference]) ->
             measured,
             differences,
         )
-        for row in first.rows
+        for row in _rows(measured)
         if row.section in ("AP", "at IoU")
     ]
     by_class = _class_table(measured)
@@ -302,8 +315,10 @@ def _value_table(
     columns = [title, *(m.run.name for m in measured)]
     if differences:
         columns += ["difference", "95 % interval"]
-        if not any(line[-1] for line in lines if len(line) > 1):
-            columns, lines = columns[:-1], [line[:-1] if len(line) > 1 else line for line in lines]
+        for _ in range(2):  # a column without an entry
+            if not any(line[-1] for line in lines if len(line) > 1):
+                columns = columns[:-1]
+                lines = [line[:-1] if len(line) > 1 else line for line in lines]
     return pages.Table(title, columns, lines)
 
 
@@ -324,12 +339,12 @@ def _difference(difference: Difference | None, whole: bool) -> list[str]:
 def _class_table(measured: Sequence[Measured]) -> list[pages.Table]:
     """AP of each class, one column for each run."""
     tables = []
-    for row in measured[0].evaluation.rows:
+    for row in _rows(measured):
         names = [n for n in row.values if n.startswith(("AP-", "mean-"))]
         if names:
             lines = [
                 [n.partition("-")[2]]
-                + [_number(m.evaluation.values()[row.key].get(n), False) for m in measured]
+                + [_number(m.evaluation.values().get(row.key, {}).get(n)) for m in measured]
                 for n in names
             ]
             columns = [f"{row.title} by class", *(m.run.name for m in measured)]
@@ -357,7 +372,7 @@ def _difficulty(
         ("contact", "share of the outline in contact"),
         ("elongation", "elongation"),
     ):
-        rows = [r for r in measured[0].evaluation.rows if r.key.startswith(f"{name}_")]
+        rows = [r for r in _rows(measured) if r.key.startswith(f"{name}_")]
         rows = [r for r in rows if r.values["instances"]]
         if rows:
             charts.append(
@@ -383,7 +398,8 @@ def _difficulty(
 def _errors(
     measured: Sequence[Measured], differences: Sequence[Difference]
 ) -> pages.Section | None:
-    if "error_cost" not in measured[0].evaluation.values():
+    rows = [row for row in _rows(measured) if row.section == "errors"]
+    if not rows:
         return None
     kinds = (*KINDS, "FP", "FN")
     notes = [""] * len(kinds)
@@ -408,11 +424,7 @@ def _errors(
         "positives. FN: all instances that are not found. What a kind costs is by how much AP50 "
         "rises when all of that kind are mended. Detections of all scores count."
     ]
-    tables = [
-        _value_table(row.title, [row], measured, differences)
-        for row in measured[0].evaluation.rows
-        if row.section == "errors"
-    ]
+    tables = [_value_table(row.title, [row], measured, differences) for row in rows]
     return pages.Section("errors", "Errors by kind", text, charts, tables)
 
 
@@ -428,7 +440,7 @@ def _bars(measured: Sequence[Measured], keys: Sequence[tuple[str, str]]) -> list
 
 
 def _precision_recall(measured: Sequence[Measured]) -> pages.Section:
-    overlap = "mask" if all(m.detections.has_masks for m in measured) else "box"
+    overlap = common_overlap([m.detections for m in measured])
     thresholds = np.array([0.5, 0.75, 0.9])
     series: list[list[Series]] = [[] for _ in thresholds]
     for m in measured:
@@ -493,6 +505,8 @@ def _speed(runs: Sequence[Run], dataset: str | None) -> pages.Section:
         "device": lambda r: str(r.record.get("machine", {}).get("device", "–")),
         "CPU cores": lambda r: str(r.record.get("machine", {}).get("cpus", "–")),
     }
+    if any(_inference_elsewhere(run, dataset) for run in runs):
+        facts["device of inference"] = lambda r: _inference_device(r, dataset) or "–"
     rows = [[name, *(value(run) for run in runs)] for name, value in facts.items()]
     text = [
         "Times of training are medians. Inference is the model alone, without loading and "
@@ -514,9 +528,20 @@ def _median(values: Sequence[float]) -> str:
     return compact(statistics.median(values)) if values else "–"
 
 
+def _inference_device(run: Run, dataset: str | None) -> str | None:
+    """Where the time of inference was taken; None where that is not noted."""
+    return run.record.get("inference", {}).get(dataset, {}).get("device")
+
+
+def _inference_elsewhere(run: Run, dataset: str | None) -> bool:
+    """Whether a run was evaluated on another device than it was trained on."""
+    device = _inference_device(run, dataset)
+    return device not in (None, run.record.get("machine", {}).get("device"))
+
+
 def _inference_time(run: Run, dataset: str | None) -> str:
-    timing = run.record.get("inference", {}).get(dataset)
-    if isinstance(timing, dict) and timing.get("seconds_per_image"):
+    timing = run.record.get("inference", {}).get(dataset, {})
+    if timing.get("seconds_per_image"):
         return compact(float(timing["seconds_per_image"]))
     logged = re.findall(r"pure compute time: .*?\(([\d.]+) s / iter", run.log)
     return compact(float(logged[-1])) if logged else "–"
@@ -554,7 +579,7 @@ def _config(runs: Sequence[Run]) -> pages.Section:
 
 
 def _setting(value: object) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value, default=str)
 
 
 def _origin(runs: Sequence[Run]) -> pages.Section:

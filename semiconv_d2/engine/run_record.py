@@ -3,14 +3,17 @@ parameters, speed and memory.
 
     {
         "command": ["python", "tools/train_net.py", …], "started": "2026-01-31T12:00:00+00:00",
-        "later": [{"command": […], "started": "…"}],       resumed, or evaluated afterwards
         "versions": {"python": "3.12.1", "torch": "2.11.0", …},
-        "machine": {"cpus": 16, "device": "NVIDIA H100"},
+        "machine": {"cpus": 16, "device": "NVIDIA H100", "processes": 1},
+        "peak_memory_mb": 1234.5,                          of the GPU, without one of the process
+        "later": [{"command": […], …}],                    resumed, or evaluated afterwards
         "classes": ["worm"],                               of the model, in order
         "parameters": 2400000,
-        "inference": {dataset: {"seconds_per_image": 0.05, "images": 50}},
-        "peak_memory_mb": 1234.5                           of the GPU, without one of the process
+        "inference": {dataset: {"seconds_per_image": 0.05, "images": 50, "device": "NVIDIA H100"}}
     }
+
+Each command under "later" has its own versions, machine and peak of memory. That of the first one
+is raised by later ones on the same machine.
 """
 
 from __future__ import annotations
@@ -40,6 +43,16 @@ logger = logging.getLogger(__name__)
 FILE = "run.json"
 _PACKAGES = ("torch", "torchvision", "detectron2", "semiconv_d2", "numpy", "pycocotools")
 _WARM_UP = 5  # batches that are not timed, as Detectron2 does not time them
+_KINDS = {  # of what stands under each key
+    "command": list,
+    "later": list,
+    "versions": dict,
+    "machine": dict,
+    "classes": list,
+    "parameters": int,
+    "inference": dict,
+    "peak_memory_mb": (int, float),
+}
 _STARTED = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -111,17 +124,20 @@ def record_run(
     if not comm.is_main_process():
         return
     path = Path(cfg.OUTPUT_DIR, FILE)
-    before = _read(path)
+    record = _read(path)
+    machine, peak = _machine(cfg), _peak_memory(cfg)
+    own = _own_entry(record)
+    own.setdefault("versions", _versions())
+    own.setdefault("machine", machine)
+    for entry in (record, own):
+        if peak is not None and entry.get("machine") == machine:
+            entry["peak_memory_mb"] = max(peak, entry.get("peak_memory_mb", 0))
     known = {k: v for k, v in (inference or {}).items() if v is not None}
-    record = before | _add_command(before) | {
-        "versions": _versions(),
-        "machine": _machine(cfg),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "inference": before.get("inference", {}) | known,
-    }  # fmt: skip
+    record["parameters"] = sum(p.numel() for p in model.parameters())
+    record["inference"] = record.get("inference", {}) | {
+        dataset: timing | {"device": machine["device"]} for dataset, timing in known.items()
+    }
     record |= {"classes": names} if (names := _classes(cfg)) else {}
-    if (peak := _peak_memory(cfg)) is not None:
-        record["peak_memory_mb"] = max(peak, before.get("peak_memory_mb") or 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, path)
 
@@ -134,16 +150,39 @@ def _read(path: Path) -> dict:
     except (OSError, ValueError) as error:
         logger.warning("%s is broken and is written anew: %s", path, error)
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or find_wrong(content):
+        logger.warning("%s holds no record of a run and is written anew", path)
+        return {}
+    return content
 
 
-def _add_command(before: dict) -> dict:
-    """The command of this process, behind those that have been recorded."""
-    entry = {"command": ["python", *_without_folder(sys.argv)], "started": _STARTED}
-    if "command" not in before:
-        return entry
-    known = [{k: before.get(k) for k in entry}, *before.get("later", [])]
-    return {} if entry in known else {"later": [*known[1:], entry]}
+def find_wrong(record: dict) -> str:
+    """The first key of run.json with something that no run writes there; "" for none."""
+    for key, kind in _KINDS.items():
+        if key in record and not isinstance(record[key], kind):
+            return key
+    for number, entry in enumerate(record.get("later", [])):
+        if not isinstance(entry, dict) or find_wrong(entry):
+            return f"later[{number}]"
+    for dataset, timing in record.get("inference", {}).items():
+        seconds = timing.get("seconds_per_image", 0) if isinstance(timing, dict) else None
+        if not isinstance(seconds, (int, float)):
+            return f"inference[{dataset!r}]"
+    return ""
+
+
+def _own_entry(record: dict) -> dict:
+    """What a record has of this process's command, which is added where it is not there: the record
+    itself for the first one, else an entry of those that are later."""
+    command = {"command": ["python", *_without_folder(sys.argv)], "started": _STARTED}
+    if "command" not in record:
+        record |= command
+    later = record.get("later", [])
+    for entry in (record, *later):
+        if command.items() <= entry.items():
+            return entry
+    record["later"] = [*later, command]
+    return command
 
 
 def _without_folder(arguments: list[str]) -> list[str]:

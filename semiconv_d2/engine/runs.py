@@ -11,11 +11,21 @@ from pathlib import Path
 import yaml
 
 from ..data.files import describe_folder
+from ..data.json_values import is_number
 from ..visualization.masks import PALETTE
 from .run_record import FILE as RECORD
+from .run_record import find_wrong
 
 RESULTS, EVALUATION = "coco_instances_results.json", "evaluation.json"
-_METRICS = "metrics.json"
+METRICS = "metrics.json"
+_SETTINGS = {  # of a config that a report reads
+    "TEST.DETECTIONS_PER_IMAGE": int,
+    "SOLVER.MAX_ITER": int,
+    "OWN_DATA.TRAIN_JSON": str,
+    "OWN_DATA.TRAIN_IMAGES": str,
+    "OWN_DATA.TEST_JSON": str,
+    "OWN_DATA.TEST_IMAGES": str,
+}
 
 
 class ReportError(ValueError):
@@ -91,13 +101,13 @@ def read_run(folder: Path, name: str) -> Run:
             f"{describe_folder(folder)}"
         )
     evaluations = _find_evaluations(folder)
-    metrics = _read_metrics(folder / _METRICS)
+    metrics = _read_metrics(folder / METRICS)
     if not evaluations and not metrics:
         raise ReportError(
-            f"{folder} has neither {_METRICS} nor inference/{EVALUATION}: train, or evaluate by "
+            f"{folder} has neither {METRICS} nor inference/{EVALUATION}: train, or evaluate by "
             f"tools/train_net.py --eval-only with OUTPUT_DIR {folder}"
         )
-    record = read_json(folder / RECORD, dict) if (folder / RECORD).is_file() else {}
+    record = _read_record(folder / RECORD)
     log = folder / "log.txt"
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     return Run(
@@ -110,10 +120,16 @@ def _find_evaluations(folder: Path) -> dict[str, Path]:
     for path in sorted(
         [*folder.glob(f"inference/{EVALUATION}"), *folder.glob(f"inference/*/{EVALUATION}")]
     ):
-        dataset = read_json(path, dict).get("dataset")
+        content = read_json(path, dict)
+        dataset = content.get("dataset")
         if not isinstance(dataset, str) or not dataset:
             raise ReportError(
                 f"{path} names no dataset: evaluate again by train_net.py --eval-only"
+            )
+        if not _are_rows(content.get("rows", [])):
+            raise ReportError(
+                f'{path}: "rows" is no list of measures with a key and values: evaluate again by '
+                "train_net.py --eval-only"
             )
         if not (path.parent / RESULTS).is_file():
             raise ReportError(
@@ -124,11 +140,32 @@ def _find_evaluations(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _are_rows(rows: object) -> bool:
+    """Whether they are those of an evaluation."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("key"), str)
+        and isinstance(row.get("values"), dict)
+        and all(value is None or is_number(value) for value in row["values"].values())
+        for row in rows
+    )
+
+
+def _read_record(path: Path) -> dict:
+    record = read_json(path, dict) if path.is_file() else {}
+    if wrong := find_wrong(record):
+        raise ReportError(
+            f"{path}: what stands under {wrong} is not what a run writes there; mend it, or remove "
+            "the file, and the report does without"
+        )
+    return record
+
+
 def read_json(path: Path, kind: type) -> dict:
     """The content of a JSON file of a run; raises `ReportError` where it is broken or no `kind`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ReportError(f"cannot read {path}: {error}; remove it or write it again") from error
     if not isinstance(content, kind):
         raise ReportError(f"{path} holds no {kind.__name__}; remove it or write it again")
@@ -145,8 +182,8 @@ def _read_metrics(path: Path) -> list[dict]:
     for number, line in enumerate(lines, start=1):
         try:
             content = json.loads(line) if line.strip() else {"iteration": -1}
-            iteration = int(content["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
+            iteration = content["iteration"] = int(content["iteration"])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             if number == len(lines):
                 continue
             raise ReportError(
@@ -166,7 +203,14 @@ def _read_config(path: Path) -> dict:
         raise ReportError(f"cannot read {path}: {reason}") from error
     if not isinstance(content, dict):
         raise ReportError(f"{path} holds no config: it is written when a run starts")
-    return flatten(content)
+    config = flatten(content)
+    for key, kind in _SETTINGS.items():
+        if not isinstance(config.get(key, kind()), kind):
+            raise ReportError(
+                f"{path}: {key} is {config[key]!r}, which is no {kind.__name__}: write there what "
+                "the run had"
+            )
+    return config
 
 
 def flatten(content: dict, prefix: str = "") -> dict:

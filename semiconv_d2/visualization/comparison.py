@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .figures import save
+from .figures import plain, save
 from .masks import PALETTE, instance_colours, match_best, paint_masks, window_of
 from .regions import InstanceView, mark_seed, outline_box, region_scales, show_grid, square_around
 
@@ -52,22 +52,31 @@ class RegionView(NamedTuple):
     """Ψ as colours where the image is in the window, (h, w, 3) in [0, 1]."""
 
 
-def difference_map(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def difference_map(
+    truth: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    owners: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """What became of each pixel from masks A to masks B.
 
-    Each instance is matched to the one mask that fits it best (`match_best`). A mask is right where
-    its instance is, and claims the rest of its pixels wrongly; one without an instance claims all
-    of them wrongly. Where instances cross, a pixel may be right several times.
+    A mask is right where its instance is, and claims the rest of its pixels wrongly; one without an
+    instance claims all of them wrongly. Where instances cross, a pixel may be right several times.
 
     Args:
         truth: (N, H, W) boolean.
         a, b: (Na, H, W) and (Nb, H, W) boolean.
+        owners: index of the instance of each mask, (Na,) and (Nb,), −1 for none; by default each
+            instance has the one mask that fits it best (`match_best`).
 
     Returns:
         (H, W) integers: GAINED and LOST where B is right for more instances than A or for fewer,
         otherwise SPOILT and CLEANED where only B or only A claims wrongly, UNCHANGED elsewhere.
     """
-    (right_a, wrong_a), (right_b, wrong_b) = (_right_and_wrong(truth, m) for m in (a, b))
+    owners = owners or (match_best(a, truth), match_best(b, truth))
+    (right_a, wrong_a), (right_b, wrong_b) = (
+        _right_and_wrong(truth, masks, owner) for masks, owner in zip((a, b), owners, strict=True)
+    )
     return np.select(
         [right_b > right_a, right_b < right_a, wrong_b & ~wrong_a, wrong_a & ~wrong_b],
         [GAINED, LOST, SPOILT, CLEANED],
@@ -82,6 +91,7 @@ def draw_differences(
     b: np.ndarray,
     names: Sequence[str] = ("A", "B"),
     window: tuple[slice, slice] | None = None,
+    owners: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
     """Ground truth, the masks A and B in its colours, and what B gains and loses over A.
 
@@ -91,6 +101,7 @@ def draw_differences(
         a, b: (Na, H, W) and (Nb, H, W) boolean.
         names: of A and of B.
         window: rows and columns that are shown and counted; None for all.
+        owners: see `difference_map`.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -107,10 +118,13 @@ def draw_differences(
     figure.subplots_adjust(
         left=0.005, right=0.995, bottom=below / whole, top=1 - above / whole, wspace=0.02
     )
-    _show(axes[0], _paint_matched(image, truth, truth), "ground truth")
-    _show(axes[1], _paint_matched(image, truth, a), first)
-    _show(axes[2], _paint_matched(image, truth, b), second)
-    changes = difference_map(truth, a, b)
+    owners = owners or (match_best(a, truth), match_best(b, truth))
+    _show(
+        axes[0], paint_masks(image, truth, instance_colours(len(truth)), _OPACITY), "ground truth"
+    )
+    for ax, masks, owner, name in zip(axes[1:3], (a, b), owners, (first, second), strict=True):
+        _show(ax, _paint_matched(image, masks, owner), name)
+    changes = difference_map(truth, a, b, owners)
     window = rows, columns
     picture = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     for code, colour in DIFFERENCE_COLOURS.items():
@@ -129,7 +143,9 @@ def draw_differences(
         SPOILT: f"wrong in {second} alone",
     }
     squares = [
-        Patch(facecolor=colour, label=f"{texts[code]}: {(changes[window] == code).sum():,} px")
+        Patch(
+            facecolor=colour, label=f"{plain(texts[code])}: {(changes[window] == code).sum():,} px"
+        )
         for code, colour in DIFFERENCE_COLOURS.items()
     ]
     squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))
@@ -173,20 +189,24 @@ def _extend(part: slice, length: int, side: int) -> slice:
     return slice(start, start + length)
 
 
-def _right_and_wrong(truth: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _right_and_wrong(
+    truth: np.ndarray, masks: np.ndarray, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """For how many instances a pixel is right, and whether one claims it wrongly, (H, W) each."""
     right, wrong = np.zeros(truth.shape[1:], dtype=int), np.zeros(truth.shape[1:], dtype=bool)
-    for mask, instance in zip(masks, match_best(masks, truth), strict=True):
-        own = truth[instance] if instance >= 0 else np.zeros_like(mask)
-        right += mask & own
-        wrong |= mask & ~own
+    for mask, instance in zip(masks, owner, strict=True):
+        window = window_of(mask)
+        part = mask[window]
+        own = truth[instance][window] if instance >= 0 else np.zeros_like(part)
+        right[window] += part & own
+        wrong[window] |= part & ~own
     return right, wrong
 
 
-def _paint_matched(image: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Masks in the colours of their instances, grey without; (H, W, 3) in [0, 1]."""
-    colours = np.vstack([instance_colours(len(truth)), [[UNMATCHED] * 3]])
-    return paint_masks(image, masks, colours[match_best(masks, truth)], _OPACITY)
+def _paint_matched(image: np.ndarray, masks: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Masks in the colours of their instances (N,), grey for −1; (H, W, 3) in [0, 1]."""
+    colours = np.vstack([instance_colours(owner.max(initial=-1) + 1), [[UNMATCHED] * 3]])
+    return paint_masks(image, masks, colours[owner], _OPACITY)
 
 
 def window_around(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -245,12 +265,11 @@ def draw_comparison(
     window = square_around((0, 0, width, height), margin=0) if view is None else view.window
     pictures = {
         "image": image,
-        "ground truth": _paint_matched(image, truth, truth),
-        **{
-            name: _paint_matched(image, truth, _confident_masks(found))
-            for name, found in predictions.items()
-        },
+        "ground truth": paint_masks(image, truth, instance_colours(len(truth)), _OPACITY),
     }
+    for name, found in predictions.items():
+        masks = _confident_masks(found)
+        pictures[name] = _paint_matched(image, masks, match_best(masks, truth))
     for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
         _show(ax, picture, name, extent=(0, width, height, 0))
         _look_at(ax, window)
@@ -291,4 +310,4 @@ def _look_at(ax, window: tuple[float, float, float]) -> None:
 
 def _show(ax, picture, title: str, **options) -> None:
     ax.imshow(picture, interpolation="nearest", **options)
-    ax.set_title(title, fontsize=11)
+    ax.set_title(plain(title), fontsize=11)

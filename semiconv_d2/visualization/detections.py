@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .figures import DPI
+from .figures import DPI, plain
 from .masks import PALETTE, instance_colours, match_best, outline, paint_masks, window_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def _frame(image: np.ndarray) -> tuple[Figure, Axes]:
     height, width = image.shape[:2]
     longest = max(height, width)
     zoom = min(max(longest, LONGEST), LARGEST) / longest
-    figure = Figure(figsize=(width * zoom / DPI, height * zoom / DPI), dpi=DPI)
+    sides = (max(side * zoom, 1) / DPI for side in (width, height))
+    figure = Figure(figsize=tuple(sides), dpi=DPI)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
@@ -177,7 +178,11 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
         return
     longest = DPI * max(ax.figure.get_size_inches())
     # Width in units of the font's size, with a margin of 0.3 on all sides.
-    wide = {n: TextPath((0, 0), n or " ", size=100).get_extents().width / 100 for n in set(labels)}
+    labels = [plain(label) for label in labels]
+    wide = {
+        n: TextPath((0, 0), n, size=100).get_extents().width / 100 if n.strip() else 0.0
+        for n in set(labels)
+    }
     sizes = np.array([(wide[n] + 0.6, 1.6) for n in labels])
     font = _FONT * max(masks.shape[1:])  # in pixels of the image
     share = sizes.prod(axis=1).sum() * font**2 / masks[0].size

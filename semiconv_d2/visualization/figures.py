@@ -30,6 +30,11 @@ def save(figure: Figure, path: Path | str, scale: float = 2) -> None:
         figure.savefig(path, dpi=DPI * scale, metadata=_UNDATED.get(path.suffix.lower()))
 
 
+def plain(text: str) -> str:
+    """A text as Matplotlib draws it letter by letter: a pair of dollar signs is no formula."""
+    return text.replace("$", r"\$")
+
+
 def pixels(figure: Figure, scale: float = 1) -> np.ndarray:
     """What `save` would write, (H, W, 3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -43,9 +43,13 @@ def match_masks(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         (N,) integers.
     """
-    if not len(masks) or not len(reference):
-        return np.full(len(masks), -1)
-    iou = overlap(masks, reference)
+    return _most_overlapped(overlap(masks, reference))
+
+
+def _most_overlapped(iou: np.ndarray) -> np.ndarray:
+    """Column of the highest IoU of each row (N, M), −1 where all are 0: (N,)."""
+    if not iou.size:
+        return np.full(len(iou), -1)
     return np.where(iou.max(axis=1) > 0, iou.argmax(axis=1), -1)
 
 
@@ -53,7 +57,7 @@ def match_best(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """As `match_masks`, with each reference mask given to one mask only, the one that fits it best;
     −1 for the others. (N,) integers."""
     iou = overlap(masks, reference)
-    matched = match_masks(masks, reference)
+    matched = _most_overlapped(iou)
     result = np.full(len(masks), -1)
     for k in np.unique(matched[matched >= 0]):
         candidates = np.flatnonzero(matched == k)
@@ -71,7 +75,8 @@ def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     from pycocotools import mask as mask_util
 
     # Encoded lying on their sides, which changes no IoU and needs no copy.
-    a, b = (mask_util.encode(m.transpose(2, 1, 0).astype(np.uint8)) for m in (masks, reference))
+    lying = (np.asfortranarray(m.transpose(2, 1, 0)).view(np.uint8) for m in (masks, reference))
+    a, b = map(mask_util.encode, lying)
     iou = mask_util.iou(a, b, [False] * len(b))
     return np.reshape(iou, (len(masks), len(reference)))
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .figures import plain
 from .masks import outline, paint_masks
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def draw_instance_views(
         bottom = _BELOW + (count - 1 - number) * (_CELL + _GAP)
         row = [place(column, bottom, 1, _CELL) for column in range(columns)]
         _draw_row(row, image, view, colour, scales)
-        row[0].set_ylabel("\n".join(label), rotation=0, ha="right", va="center")
+        row[0].set_ylabel(plain("\n".join(label)), rotation=0, ha="right", va="center")
         if number == 0:
             for ax, title in zip(row, _COLUMNS, strict=True):
                 ax.set_title(title, fontsize=10)
@@ -228,7 +229,7 @@ def _draw_no_instance(image: np.ndarray) -> Figure:
     from matplotlib.figure import Figure
 
     ratio = image.shape[0] / image.shape[1]
-    figure = Figure(figsize=(4, 4 * ratio + 0.4), layout="constrained")
+    figure = Figure(figsize=(4, min(4 * ratio, 12) + 0.4), layout="constrained")
     ax = figure.subplots()
     ax.imshow(image, interpolation="nearest")
     ax.set(xticks=[], yticks=[])

@@ -20,12 +20,15 @@ from semiconv_d2.engine.demo import (
     Demo,
     Drawing,
     Source,
+    _VideoWriters,
     check_labels,
     check_shows,
     find_sources,
     label_instances,
     shared_axes,
 )
+from semiconv_d2.visualization.embedding import draw_embedding
+from semiconv_d2.visualization.masks import instance_colours
 from semiconv_d2.visualization.regions import draw_instance_views
 
 cv2 = pytest.importorskip("cv2")
@@ -39,6 +42,14 @@ def predictor() -> Predictor:
     """The shipped model with a kernel attached to it."""
     torch.manual_seed(0)
     return Predictor("demo_semiconv", weights=SHIPPED, overrides=["INPUT.MIN_SIZE_TEST", "192"])
+
+
+@pytest.fixture(scope="module")
+def trained(predictor, tmp_path_factory) -> Path:
+    """Its checkpoint, with the embedding in it."""
+    path = tmp_path_factory.mktemp("trained") / "model_final.pth"
+    torch.save({"model": predictor.model.state_dict()}, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +83,22 @@ def test_finds_files_folders_patterns_videos_and_cameras(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
     found = find_sources([str(tmp_path), str(tmp_path / "*.png"), "0", "rtsp://camera/1"])
-    assert [Path(s.name).name for s in found] == ["a.JPG", "b.png", "film.mp4", "b.png", "0", "1"]
-    assert [s.moving for s in found] == [False, False, True, False, True, True]
+    # What is named twice is taken once, in its first place.
+    assert [Path(s.name).name for s in found] == ["a.JPG", "b.png", "film.mp4", "0", "1"]
+    assert [s.moving for s in found] == [False, False, True, True, True]
     assert find_sources([str(tmp_path / "notes.txt")]) == [
         Source(str(tmp_path / "notes.txt"), False)
     ]
     for missing, message in (
         ("empty", r"no image.*Folders in it are not looked into.*empty/\*\*/\*\.png"),
-        ("*.tif", "nothing matches"),
+        ("*.tif", "no file matches"),
+        ("em*", "no file matches"),  # but a folder
     ):
         with pytest.raises(DatasetError, match=message):
             find_sources([str(tmp_path / missing)])
 
 
-def test_the_tool_does_it_all(run_tool, worms, predictor, tmp_path):
+def test_the_tool_does_it_all(run_tool, worms, predictor, trained, tmp_path):
     images, output, results = tmp_path / "in", tmp_path / "out", tmp_path / "results.json"
     images.mkdir()
     for path in worms[:2]:
@@ -95,7 +108,7 @@ def test_the_tool_does_it_all(run_tool, worms, predictor, tmp_path):
     write_video(images / "worms.mp4", [pixels(worms[2])] * 3)
     status, out, err = run_tool(
         "tools/demo.py",
-        *("--model", "demo_semiconv", "--weights", SHIPPED, "--input", images),
+        *("--model", "demo_semiconv", "--weights", trained, "--input", images),
         *("--output", output, "--show", "all", "--json", results),
         *("--opts", "INPUT.MIN_SIZE_TEST", "192"),
     )
@@ -115,6 +128,17 @@ def test_the_tool_does_it_all(run_tool, worms, predictor, tmp_path):
     ]
     assert [r["score"] for r in written] == pytest.approx(found.scores.tolist(), abs=1e-5)
     assert {r["category_id"] for r in written} == {1}
+
+
+def test_videos_have_the_colours_of_their_pictures(tmp_path):
+    picture = np.zeros((65, 96, 3), dtype=np.uint8)  # of odd height
+    picture[:, :48] = 230, 40, 10
+    picture[:, 48:] = 10, 60, 220
+    writers = _VideoWriters(tmp_path, "film", 10)
+    writers.write("masks", picture)
+    writers.close()
+    [frame] = read_video(tmp_path / "film_masks.mp4")
+    np.testing.assert_allclose(frame[32, [20, 80]], picture[32, [20, 80]], atol=12)
 
 
 def test_pictures_have_the_colours_of_the_masks(predictor, worms, tmp_path):
@@ -165,12 +189,65 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tm
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(worms[0], tmp_path / folder / "same.png")
+    shutil.copy(worms[0], tmp_path / "b" / "same_2.png")
     demo = Demo(predictor, Drawing(("masks",)), tmp_path / "out")
     demo.run(find_sources([str(tmp_path / "a"), str(tmp_path / "b")]))
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "same_masks.png",
         "same_2_masks.png",
+        "same_2_2_masks.png",
     }
+
+
+def test_an_id_of_the_annotations_is_for_one_input(predictor, worms, tmp_path):
+    content = {
+        "images": [{"id": 7, "file_name": worms[0].name}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "worm"}],
+    }
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    other = tmp_path / "other" / worms[0].name
+    other.parent.mkdir()
+    shutil.copy(worms[1], other)
+    demo = Demo(predictor, Drawing(()), annotations=tmp_path / "own.json")
+    demo.run([Source(str(worms[0]), False), Source(str(other), False)])
+    assert len(demo.results) == len(predictor(worms[0]))
+    assert demo.failed == [(str(other), "an input before has the same name, and so the same id")]
+
+
+def test_without_results_instances_are_counted_alone(predictor, worms):
+    demo = Demo(predictor, Drawing(()), collect=False)
+    demo.run([Source(str(worms[0]), False)])
+    assert demo.results == []
+    assert demo.found == len(predictor(worms[0])) > 0
+
+
+def test_a_video_that_breaks_off_is_named_and_what_was_read_is_kept(predictor, worms, tmp_path):
+    film = tmp_path / "film.avi"
+    frame = pixels(worms[0])
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"MJPG"), 10, frame.shape[1::-1])
+    for _ in range(8):
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    demo = Demo(predictor, Drawing(("masks",)), tmp_path / "out")
+    demo.run([Source(str(film), True)])
+    count = len(read_video(tmp_path / "out" / "film_masks.mp4"))
+    assert 2 <= count <= 5
+    assert demo.failed == [(str(film), f"it breaks off after {count} of 8 frames")]
+
+
+def test_an_image_that_the_model_cannot_take_is_named_and_the_others_go_on(
+    predictor, worms, tmp_path
+):
+    strip = tmp_path / "strip.png"
+    Image.fromarray(np.zeros((1, 9000), dtype=np.uint8)).save(strip)
+    demo = Demo(predictor, Drawing(("masks",)), tmp_path / "out")
+    demo.run([Source(str(strip), False), Source(str(worms[0]), False)])
+    [(name, reason)] = demo.failed
+    assert name == str(strip)
+    assert "9000 × 1 pixels" in reason
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [f"{worms[0].stem}_masks.png"]
 
 
 def test_many_rows_of_kernels_take_several_pictures(predictor, worms, tmp_path, monkeypatch):
@@ -216,14 +293,34 @@ def test_scale_makes_pictures_larger(predictor, worms, tmp_path):
     np.testing.assert_array_equal(2 * sizes[0], sizes[1])
 
 
-def test_shared_colours_are_the_same_for_the_same_embedding(predictor, worms):
+def test_shared_colours_are_those_of_all_images_together(predictor, worms, monkeypatch, tmp_path):
     sources = [Source(str(p), False) for p in worms]
     axes = shared_axes(predictor, sources)
-    first, second = (predictor.explain(p).embedding for p in worms[:2])
-    both = torch.cat([first, second], dim=2)
-    width = first.shape[2]
-    torch.testing.assert_close(axes.colours(both)[:, :width], axes.colours(first))
-    torch.testing.assert_close(axes.colours(both)[:, width:], axes.colours(second))
+    inside = []
+    for path in worms:
+        found = predictor.explain(path)
+        inside.append(found.embedding[:, found.instances.pred_masks.any(dim=0)])
+    torch.testing.assert_close(axes.mean, torch.cat(inside, dim=1).double().mean(dim=1))
+    drawn = []
+
+    def draw(image, colours, starts, ends, arrow_colours):
+        drawn.append((colours, starts, arrow_colours))
+        return draw_embedding(image, colours, starts, ends, arrow_colours)
+
+    monkeypatch.setattr("semiconv_d2.engine.demo.draw_embedding", draw)
+    Demo(predictor, Drawing(("embedding",), axes=axes), tmp_path).run(sources[:2])
+    for path, (colours, starts, arrow_colours) in zip(worms, drawn, strict=False):
+        found = predictor.explain(path)
+        masks = found.instances.pred_masks.numpy()
+        covered = masks.any(axis=0)
+        expected = axes.colours(found.embedding).numpy()
+        np.testing.assert_allclose(colours[covered], expected[covered])
+        assert (colours[~covered] >= 0.7 - 1e-6).all()  # faded
+        palette = instance_colours(len(masks))
+        columns, rows = np.floor(starts).astype(int).T
+        for row, column, colour in zip(rows, columns, arrow_colours, strict=True):
+            owner = masks[:, row, column].argmax()  # an arrow has the colour of its instance
+            np.testing.assert_allclose(colour, palette[owner])
 
 
 def test_images_that_pillow_holds_for_bombs_are_skipped(predictor, worms, monkeypatch, tmp_path):
@@ -307,14 +404,36 @@ def test_places_that_cannot_be_written_are_found_before_the_work(run_tool, worms
         assert f"error: {option} {place}: " in err
 
 
-def test_refuses_what_cannot_be_shown(predictor):
+def test_refuses_what_cannot_be_shown(predictor, trained):
     stock = Predictor(STOCK, weights=SHIPPED)
     with pytest.raises(ConfigError, match="no embedding"):
         check_shows(stock, [], ["masks", "embedding"])
     check_shows(stock, [], ["masks"])
+    with pytest.raises(ConfigError, match="the weights have no embedding"):
+        check_shows(predictor, [], ["masks", "seeds"])
+    predictor = Predictor("demo_semiconv", weights=trained)
     with pytest.raises(ConfigError, match="fits no video"):
         check_shows(predictor, [Source("film.mp4", True)], ["kernels"])
     check_shows(predictor, [Source("film.mp4", True)], ["masks", "kernels"])
+
+
+def test_all_of_a_stock_model_are_its_masks(run_tool, worms, tmp_path):
+    status, out, err = run_tool(
+        *("tools/demo.py", "--model", STOCK, "--weights", SHIPPED, "--input", worms[0]),
+        *("--output", tmp_path, "--show", "all", "--opts", "INPUT.MIN_SIZE_TEST", "192"),
+    )
+    assert status == 0, err
+    assert "1 of 1 inputs" in out
+    assert [p.name for p in tmp_path.iterdir()] == [f"{worms[0].stem}_masks.png"]
+
+
+@pytest.mark.parametrize("scale", ["nan", "0", "inf", "20"])
+def test_scales_are_checked_before_the_work(run_tool, worms, scale):
+    status, _, err = run_tool(
+        "tools/demo.py", "--model", "nowhere", "--input", worms[0], "--scale", scale
+    )
+    assert status == 2
+    assert "--scale is above 0 and at most 10" in err
 
 
 def test_bad_arguments_get_one_line(run_tool, tmp_path):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
-from semiconv_d2.evaluation import load_truth
+from semiconv_d2.engine.differences import save_differences
+from semiconv_d2.evaluation import Detections, Threshold, load_truth
 
 TOOL = "tools/evaluate.py"
 SECTIONS = ("mask AP", "box AP", "boundary AP", "AP^r", "S (", "contact: none", "errors")
@@ -147,6 +149,41 @@ def test_close_ups_show_a_part_of_the_images(run_tool, files, tmp_path):
     status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--close-up")
     assert status == 2
     assert "--close-up is for --pictures" in err
+
+
+def test_pictures_show_models_under_their_names(files, tmp_path, monkeypatch):
+    """What A lacks is missing in its panel, and what changes is gained."""
+    truth = load_truth(files["val"])
+    good = json.loads(files["good_val"].read_text())
+    threshold = Threshold(0.0, "given")
+    by_model = {
+        "less": Detections(truth, good[1:], threshold),
+        "all": Detections(truth, good, threshold),
+    }
+    drawn = []
+    monkeypatch.setattr(
+        "semiconv_d2.engine.differences.draw_differences",
+        lambda *arguments: drawn.append(arguments) or Figure(),
+    )
+    root = files["val"].parent / "images"
+    save_differences({**by_model}, root, tmp_path, most=len(truth.imgs))
+    changed = [d for d in drawn if len(d[2]) != len(d[3])]
+    [(_, instances, less, every, names, window, owners)] = changed
+    assert names == ("less", "all")
+    assert window is None
+    assert len(less) + 1 == len(every) == len(instances)
+    for masks, owner in zip((less, every), owners, strict=True):
+        for mask, index in zip(masks, owner, strict=True):
+            assert (mask & instances[index]).sum() > 0.5 * mask.sum()
+
+
+def test_folders_are_checked_before_the_work(run_tool, files, tmp_path):
+    (tmp_path / "file").touch()
+    compare = (TOOL, "nowhere.json", "--compare", files["good_val"], files["poor_val"])
+    for option in ("--output", "--pictures"):
+        status, _, err = run_tool(*compare, option, tmp_path / "file")
+        assert status == 2
+        assert f"{option} {tmp_path / 'file'}: that is a file" in err
 
 
 def test_pictures_of_models_whose_folders_have_dots(run_tool, files, tmp_path):

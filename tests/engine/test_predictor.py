@@ -107,6 +107,47 @@ def test_refuses_arrays_that_are_no_images(predictor, image):
         predictor(image)
 
 
+@pytest.mark.parametrize("image", [None, [[0, 0], [0, 0]], b"png", 7, torch.zeros(3, 4, 4)])
+def test_refuses_what_is_no_image_at_all(predictor, image):
+    with pytest.raises(ValueError, match=rf"a {type(image).__name__}; it must be a file, a Pillow"):
+        predictor(image)
+
+
+def test_arrays_are_refused_in_their_own_shape(predictor):
+    with pytest.raises(ValueError, match=r"float64 with the shape \(4, 6\)"):
+        predictor(np.zeros((4, 6)))
+
+
+def test_an_image_whose_shorter_side_vanishes_is_refused(predictor):
+    with pytest.raises(ValueError, match="9000 × 1 pixels"):
+        predictor(np.zeros((1, 9000, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score_threshold": None}, "score threshold is None"),
+        ({"score_threshold": "0.5"}, "score threshold is '0.5'"),
+        ({"score_threshold": float("nan")}, "score threshold is nan"),
+        ({"classes": "worm"}, r"give a list: \['worm'\]"),
+    ],
+)
+def test_bad_options_are_refused(run, options, message):
+    with pytest.raises(ConfigError, match=message):
+        Predictor(run, **options)
+
+
+def test_a_device_may_be_one_of_torch(run):
+    assert next(Predictor(run, device=torch.device("cpu")).model.parameters()).device.type == "cpu"
+
+
+def test_knows_whether_the_weights_had_an_embedding(predictor, run):
+    assert predictor.trained_embedding
+    assert not Predictor(
+        "demo_semiconv", weights="checkpoints/demo_mask_rcnn.pth"
+    ).trained_embedding
+
+
 def test_names_files_that_are_none(predictor, tmp_path):
     with pytest.raises(OSError, match=r"nowhere\.png"):
         predictor(tmp_path / "nowhere.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from pycocotools import mask as mask_util
 from semiconv_d2.config import add_semiconv_config
 from semiconv_d2.data.coco_json import CocoImage, build_coco
 from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine.gallery import choose_pictures, show_detections
-from semiconv_d2.engine.report import build_page, recorded_threshold, thin_out
-from semiconv_d2.engine.runs import ReportError, read_run, read_runs, short_names
+from semiconv_d2.engine import report
+from semiconv_d2.engine.gallery import build_gallery, choose_pictures, show_detections
+from semiconv_d2.engine.report import Measured, build_page, recorded_threshold, thin_out
+from semiconv_d2.engine.runs import ReportError, Run, read_run, read_runs, short_names
 from semiconv_d2.evaluation import Detections, Threshold, evaluate, load_truth, read_results
+from semiconv_d2.evaluation.evaluation import Evaluation
+from semiconv_d2.evaluation.measures import Row
 
 IMAGES, SIZE = 5, (60, 80)
 
@@ -215,12 +219,84 @@ def test_a_run_without_evaluation_is_in_the_curves_alone(folder):
     assert [s.run for s in chart.series] == [1]  # with the colour that it has in the training
 
 
+def test_a_run_without_metrics_is_said(folder):
+    (folder / "poor" / "metrics.json").unlink()
+    page = build_page(read_runs([folder / "poor", folder / "good"]), pictures=0, resamples=0)
+    assert page.notes == ["poor has no metrics.json: it is not in the curves of training."]
+    assert [s.run for s in section(page, "training").charts[0].series] == [1]
+
+
+def take_masks_away(run: Path) -> None:
+    path = run / "inference" / "coco_instances_results.json"
+    boxes = [
+        {k: v for k, v in r.items() if k != "segmentation"} for r in json.loads(path.read_text())
+    ]
+    path.write_text(json.dumps(boxes))
+
+
+def test_what_the_first_run_lacks_is_shown_of_the_others(folder):
+    take_masks_away(folder / "poor")
+    runs = read_runs([folder / "poor", folder / "good"])
+    page = build_page(runs, pictures=0, resamples=10)
+    tables = {t.title: t for t in section(page, "results").tables}
+    assert list(tables) == ["mask AP", "box AP", "S at IoU"]
+    assert tables["mask AP"].columns == ["mask AP", "poor", "good"]
+    name, *values = tables["mask AP"].rows[0]
+    assert name == "AP"
+    assert values == page.tiles[0].values
+    assert values[0] == "–"
+    assert values[1] != "–"
+    assert tables["box AP"].columns[3:] == ["difference", "95 % interval"]
+    for key in ("difficulty", "errors"):
+        bars = {name: values for _, name, values in section(page, key).charts[0].bars}
+        assert np.isnan(bars["poor"]).all()
+        assert not np.isnan(bars["good"]).all()
+        assert all(row[1] == "–" for t in section(page, key).tables for row in t.rows if row[1:])
+    titles = [t.title for t in section(build_page(runs[::-1], pictures=0), "results").tables]
+    assert titles == list(tables)
+
+
+def test_classes_of_what_the_first_run_lacks_are_shown():
+    row = Row("AP", "segm", "mask AP", {"AP": 40.0, "AP-disc": 50.0, "AP-ring": 30.0})
+    measured = [
+        Measured(Run(name, Path(), {}, [], {}, ""), 0, None, Evaluation("", name, 1, 1, 1, rows))
+        for name, rows in (("boxes", []), ("masks", [row]))
+    ]
+    [table] = report._class_table(measured)
+    assert table.columns == ["mask AP by class", "boxes", "masks"]
+    assert table.rows == [["disc", "–", "50.0"], ["ring", "–", "30.0"]]
+
+
+def test_boxes_are_compared_where_a_run_has_no_masks(page, folder):
+    assert not any("boxes" in text for text in page.gallery.text)
+    take_masks_away(folder / "good")
+    gallery = build_page(read_runs([folder / "good", folder / "poor"]), resamples=0).gallery
+    assert gallery.pictures[4].instances[0].iou == pytest.approx([1, 15**2 / 25**2])
+    assert any("the IoU of all runs is that of boxes" in text for text in gallery.text)
+
+
 def test_images_that_are_missing_are_said_and_left_out(original, folder):
     page = build_page(read_runs([original / "good"]), image_root=folder / "nowhere", resamples=0)
     assert "5 of 5 images of the gallery are missing" in page.notes[0]
     assert "--image-root" in page.notes[0]
     assert page.gallery.pictures[1].uri == ""
     assert page.gallery.pictures[1].found[0][0].path
+
+
+def test_images_that_are_broken_are_said_and_left_out(original, folder, monkeypatch):
+    images = folder / "images"
+    shutil.copytree(original / "images", images)
+    content = bytearray((images / "1.png").read_bytes())
+    content[33:37] = (10).to_bytes(4, "big")  # length of the first chunk of pixels
+    (images / "1.png").write_bytes(content)
+    runs = read_runs([original / "good"])
+    page = build_page(runs, image_root=images, resamples=0)
+    assert "1 of 5 images of the gallery are missing" in page.notes[0]
+    assert "1.png cannot be read: SyntaxError" in page.notes[0]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    page = build_page(runs, resamples=0)
+    assert "5 of 5 images of the gallery are missing" in page.notes[0]
+    assert "1.png cannot be read: DecompressionBombError" in page.notes[0]
 
 
 def test_an_evaluation_of_other_predictions_is_said(folder):
@@ -256,6 +332,14 @@ def test_an_evaluation_of_other_predictions_is_said(folder):
             lambda f: (f / "good" / "inference" / "coco_instances_results.json").write_text("["),
             "coco_instances_results.json is not JSON",
         ),
+        (
+            lambda f: (f / "good" / "run.json").write_text("[" * 100_000),
+            "cannot read .*run.json",
+        ),
+        (
+            lambda f: (f / "good" / "metrics.json").write_text('{"iteration": Infinity}\n{}\n'),
+            "line 1 is no metrics",
+        ),
         (lambda f: rename_dataset(f / "good"), "different datasets: poor on .*; good on other"),
     ],
 )
@@ -264,6 +348,85 @@ def test_what_is_broken_is_said_in_one_line(folder, change, message):
     with pytest.raises((ReportError, DatasetError), match=message) as caught:
         build_page(read_runs([folder / "poor", folder / "good"]), resamples=0)
     assert "\n" not in str(caught.value)
+
+
+_ROW = {"key": "segm", "title": "mask AP", "values": {"AP": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [None, {"a": 1}, [1, 2], [_ROW | {"key": ["segm"]}, _ROW], [_ROW, _ROW | {"values": [1]}],
+     [_ROW | {"values": {"AP": "high"}}]],
+)  # fmt: skip
+def test_rows_of_another_shape_are_found_on_reading(folder, rows):
+    path = folder / "good" / "inference" / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": rows}))
+    with pytest.raises(ReportError, match=r'"rows" is no list .*: evaluate again') as caught:
+        read_runs([folder / "good"])
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("record", "where"),
+    [
+        ({"inference": [1]}, "inference"),
+        ({"inference": {"a": 1}}, r"inference\['a'\]"),
+        ({"inference": {"a": {"seconds_per_image": "1 s"}}}, r"inference\['a'\]"),
+        ({"machine": "GPU"}, "machine"),
+        ({"versions": None}, "versions"),
+        ({"later": {"command": []}}, "later"),
+        ({"later": [{"command": ["a"]}, 1]}, r"later\[1\]"),
+        ({"later": [{"command": 1}]}, r"later\[0\]"),
+        ({"command": 1}, "command"),
+        ({"classes": 2}, "classes"),
+        ({"parameters": "many"}, "parameters"),
+        ({"peak_memory_mb": "1 GiB"}, "peak_memory_mb"),
+    ],
+)
+def test_a_record_of_another_shape_is_found_on_reading(folder, record, where):
+    path = folder / "good" / "run.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ReportError, match=f"{path}: what stands under {where} is not"):
+        read_runs([folder / "good"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("DETECTIONS_PER_IMAGE", "many"), ("MAX_ITER", "[1]"), ("TEST_JSON", "3")],
+)
+def test_settings_of_another_type_are_found_on_reading(folder, key, value):
+    path = folder / "good" / "config.yaml"
+    path.write_text(re.sub(f"{key}: .*", f"{key}: {value}", path.read_text()))
+    with pytest.raises(ReportError, match=f"{path}: .*{key} is .*{value}.*: write there"):
+        read_runs([folder / "good"])
+
+
+def test_settings_that_json_has_not_are_shown(folder):
+    with (folder / "good" / "config.yaml").open("a") as file:
+        file.write("DAY: 2026-01-31\n")
+    page = build_page(read_runs([folder / "good"]), pictures=0, resamples=0)
+    assert ["DAY", "–", '"2026-01-31"'] in section(page, "config").tables[0].rows
+
+
+def test_the_device_of_inference_is_told_where_it_is_another(folder):
+    for name, device in (("poor", "GPU"), ("good", "CPU")):
+        timing = {"seconds_per_image": 0.5, "images": 5, "device": device}
+        record = {"machine": {"device": "GPU"}, "inference": {dataset_of(folder): timing}}
+        (folder / name / "run.json").write_text(json.dumps(record))
+
+    def speed(*names):
+        runs = read_runs([folder / name for name in names])
+        [table] = section(build_page(runs, pictures=0, resamples=0), "speed").tables
+        return {row[0]: row[1:] for row in table.rows}
+
+    both = speed("poor", "good")
+    assert both["device"] == ["GPU", "GPU"]
+    assert both["device of inference"] == ["GPU", "CPU"]
+    assert "device of inference" not in speed("poor")
+
+
+def dataset_of(folder: Path) -> str:
+    return json.loads((folder / "good" / "inference" / "evaluation.json").read_text())["dataset"]
 
 
 def rename_dataset(run: Path) -> None:
@@ -343,6 +506,20 @@ def test_pictures_are_the_two_ends():
     assert choose_pictures(changes, 6) == [0, 1, 2, 3, 4, 5]
     assert choose_pictures(changes, 3) == [1, 2, 4]
     assert choose_pictures(changes, 1) == [1]
+
+
+def test_images_without_instances_come_last(original):
+    empty = np.array([False, False, False, True, True])
+    assert choose_pictures(np.array([0.1, 0.2, 0.3, 0, 0]), 2, empty) == [0, 2]
+    assert choose_pictures(np.array([-0.3, -0.2, -0.1, 0, 0]), 2, empty) == [0, 2]
+    assert choose_pictures(np.array([-0.3, -0.2, -0.1, 0, 0]), 4, empty)[:3] == [0, 1, 2]
+    assert len(choose_pictures(np.array([-0.3, -0.2, -0.1, 0, 0]), 4, empty)) == 4
+    truth = load_truth(original / "test.json")
+    truth.imgToAnns[1] = []
+    path = original / "poor" / "inference" / "coco_instances_results.json"
+    poor = Detections(truth, json.loads(path.read_text()), Threshold(0.5, "given"))
+    gallery, _ = build_gallery({"poor": poor}, original / "images", 2)
+    assert [p.name for p in gallery.pictures] == ["2.png", "5.png"]  # the best and the worst
 
 
 def test_long_curves_are_thinned_out():

@@ -85,7 +85,8 @@ def test_everything_is_recorded(cfg, monkeypatch):
     assert record["started"].startswith("20")
     assert record["parameters"] == 12
     assert record["classes"] == ["worm", "cell"]
-    assert record["inference"] == {"record_of_runs": timing}
+    device = record["machine"]["device"]
+    assert record["inference"] == {"record_of_runs": timing | {"device": device}}
     assert record["versions"]["torch"]
     assert record["versions"]["semiconv_d2"]
     assert record["machine"]["cpus"] >= 1
@@ -113,11 +114,51 @@ def test_resuming_adds_a_command_and_keeps_the_rest(cfg, monkeypatch):
     assert set(record["inference"]) == {"a", "b"}
 
 
-def test_a_broken_record_is_written_anew(cfg, caplog):
+def run_on(monkeypatch, device: str, peak: float, started: str = "2026-01-31") -> None:
+    """Pretends to be a process on another machine."""
+    machine = {"cpus": 4, "device": device, "processes": 1}
+    monkeypatch.setattr(run_record, "_STARTED", started)
+    monkeypatch.setattr(run_record, "_machine", lambda cfg: machine)
+    monkeypatch.setattr(run_record, "_peak_memory", lambda cfg: peak)
+    monkeypatch.setattr(run_record, "_versions", lambda: {"torch": f"for {device}"})
+
+
+def test_another_machine_does_not_take_the_place_of_the_first(cfg, monkeypatch):
+    timing = {"seconds_per_image": 1.0, "images": 1}
+    run_on(monkeypatch, "GPU", peak=500)
+    record_run(cfg, Model(), {"a": timing})
+    run_on(monkeypatch, "CPU", peak=9000, started="2026-02-01")
+    record_run(cfg, Model(), {"b": timing})
+    run_on(monkeypatch, "CPU", peak=9500, started="2026-02-01")  # the same process, later
+    record_run(cfg, Model())
+    record = read(cfg)
+    assert record["machine"]["device"] == "GPU"
+    assert record["versions"] == {"torch": "for GPU"}
+    assert record["peak_memory_mb"] == 500
+    [later] = record["later"]
+    assert later["started"] == "2026-02-01"
+    assert later["machine"]["device"] == "CPU"
+    assert later["versions"] == {"torch": "for CPU"}
+    assert later["peak_memory_mb"] == 9500
+    assert {k: v["device"] for k, v in record["inference"].items()} == {"a": "GPU", "b": "CPU"}
+
+
+def test_resuming_on_the_same_machine_raises_the_peak(cfg, monkeypatch):
+    for day, peak in enumerate((500, 700, 600), start=1):
+        run_on(monkeypatch, "GPU", peak, started=f"2026-02-0{day}")
+        record_run(cfg, Model())
+    record = read(cfg)
+    assert record["peak_memory_mb"] == 700
+    assert [entry["peak_memory_mb"] for entry in record["later"]] == [700, 600]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"inference": [1]}', '{"later": [1]}'])
+def test_a_broken_record_is_written_anew(cfg, caplog, content):
     Path(cfg.OUTPUT_DIR).mkdir()
-    Path(cfg.OUTPUT_DIR, "run.json").write_text("{")
+    Path(cfg.OUTPUT_DIR, "run.json").write_text(content)
     record_run(cfg, Model())
     assert read(cfg)["parameters"] == 12
+    assert "anew" in caplog.text
 
 
 def test_only_the_main_process_writes(cfg, monkeypatch):

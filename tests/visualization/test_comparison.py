@@ -93,6 +93,28 @@ def test_the_region_is_viewed_below(scene, tmp_path):
     assert colour_share(picture, colormaps["PuOr_r"](0.0)[:3])[1, 3] > 0.4
 
 
+def test_the_region_s_box_and_its_seed_are_marked(scene, monkeypatch):
+    image, truth, predictions = scene
+    figures, grid = [], np.zeros((4, 4))
+    monkeypatch.setattr(
+        "semiconv_d2.visualization.comparison.save",
+        lambda figure, path, scale: figures.append(figure),
+    )
+    box, seed = np.array([10.0, 12.0, 30.0, 20.0]), np.array([21.0, 17.0])
+    instance = InstanceView("", box, seed, grid, grid, grid, grid, truth[0])
+    view = RegionView(instance, (0, 0, 40), np.zeros((40, 40, 3)))
+    draw_comparison("picture.png", image, truth, predictions, view)
+    above, below = figures[0].axes[:4], figures[0].axes[4:]
+    corners = [[10, 12], [30, 12], [30, 20], [10, 20], [10, 12]]
+    for ax in (above[3], below[0]):
+        assert [line.get_xydata().tolist() for line in ax.lines] == [corners] * 2
+    for ax in above[:3]:
+        assert not ax.lines
+    for ax in below[1:]:
+        assert [line.get_xydata().tolist() for line in ax.lines] == [[[21, 17]]] * 2
+        assert {line.get_marker() for line in ax.lines} == {"+"}
+
+
 def test_crowds_are_shown_at_large(scene, tmp_path):
     image, truth, predictions = scene
     image[:10, 20:30] = [255, 0, 255]  # a quarter of the window
@@ -250,6 +272,30 @@ def test_gains_and_losses_have_the_colours_of_the_legend(differences):
     assert set(named) == set(expected)
     for name, colour in expected.items():
         np.testing.assert_allclose(named[name], colour, atol=0.01)
+
+
+def test_instances_may_be_given_to_masks_by_more_than_their_overlap():
+    """A mask of the right place and of the wrong class fits no instance."""
+    image = np.full((20, 30, 3), 255, dtype=np.uint8)
+    truth = np.zeros((1, 20, 30), dtype=bool)
+    truth[0, 5:15, 5:25] = True
+    owners = np.array([-1]), np.array([0])
+    assert (difference_map(truth, truth, truth)[truth[0]] == UNCHANGED).all()
+    assert (difference_map(truth, truth, truth, owners)[truth[0]] == GAINED).all()
+    figure = draw_differences(image, truth, truth, truth, owners=owners)
+    FigureCanvasAgg(figure).draw()
+    _, a, b, changes = figure.axes
+    np.testing.assert_allclose(seen(figure, a, 15, 10), 0.15 + 0.85 * UNMATCHED, atol=0.01)
+    right = 0.15 + 0.85 * instance_colours(1)[0]
+    np.testing.assert_allclose(seen(figure, b, 15, 10), right, atol=0.01)
+    np.testing.assert_allclose(seen(figure, changes, 15, 10), DIFFERENCE_COLOURS[GAINED], atol=0.01)
+
+
+def test_dollar_signs_are_no_formulas():
+    image, none = np.zeros((30, 40, 3), np.uint8), np.zeros((0, 30, 40), bool)
+    figure = draw_differences(image, none, none, none, ("cost $x_{$", "$\\foo$"))
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[1].get_title().replace("\\$", "$") == "cost $x_{$"
 
 
 def test_a_window_alone_is_shown_and_counted():

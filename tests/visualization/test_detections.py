@@ -55,6 +55,38 @@ def test_labels_have_the_colour_of_their_instance_and_are_there():
         assert 0 < gap < 60  # beside it
 
 
+def test_outlines_run_around_instances_in_their_colours():
+    colours = instance_colours(2)
+    view = [
+        InstanceView("", b, b[:2], *[np.zeros((2, 2))] * 4, mask)
+        for b, mask in zip(BOXES.astype(float), MASKS, strict=True)
+    ]
+    for figure in (
+        draw_detections(IMAGE, MASKS, BOXES, ["a", "b"], colours),
+        draw_seeds(IMAGE, view, ["a", "b"], colours),
+    ):
+        lines = [c for c in figure.axes[0].collections if len(c.get_paths()[0].vertices)]
+        assert len(lines) == 2
+        for line, colour, box in zip(lines, colours, BOXES, strict=True):
+            np.testing.assert_allclose(line.get_edgecolor()[0][:3], colour)
+            points = line.get_paths()[0].vertices
+            assert [*points.min(axis=0), *points.max(axis=0)] == box.tolist()
+
+
+@pytest.mark.parametrize("label", ["cost $x_{$ 9%", "$\\foo$", "", " "])
+def test_labels_are_drawn_letter_by_letter(label):
+    figure = draw_detections(IMAGE, MASKS[:1], BOXES[:1], [label], instance_colours(1))
+    assert pixels(figure).shape == (HEIGHT, WIDTH, 3)
+    assert figure.axes[0].texts[0].get_text().replace("\\$", "$") == label
+
+
+def test_very_flat_images_are_drawn():
+    image = np.zeros((1, 3000, 3), dtype=np.uint8)
+    none = np.zeros((0, 1, 3000), dtype=bool)
+    figure = draw_detections(image, none, np.zeros((0, 4)), [], instance_colours(0))
+    assert pixels(figure).shape == (1, 1600, 3)
+
+
 def test_many_labels_are_smaller_and_few_are_not():
     image = np.full((300, 400, 3), 255, dtype=np.uint8)
 

@@ -185,7 +185,7 @@ def _index(gallery: Gallery) -> dict:
                 "instances": [
                     [i.category, i.size, i.contact, i.touching, i.area, *i.iou] for i in p.instances
                 ],
-                "false": [sum(d.owner < 0 for d in found) for found in p.found],
+                "false": [[d.category for d in found if d.owner < 0] for found in p.found],
             }
             for p in gallery.pictures
         ],

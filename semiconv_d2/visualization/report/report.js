@@ -106,12 +106,13 @@
   function measure(i, s) {
     const entry = index.pictures[i], instances = entry.instances.filter((x) => passes(x, s));
     const iou = runs.map((_, r) => mean(instances.map((x) => x[IOU + r])));
+    const wrong = entry.false.map((found) => found.filter((c) => s.category === "" || c === Number(s.category)).length);
     return {
       i, iou, name: entry.name, count: instances.length, of: entry.instances.length,
       found: runs.map((_, r) => instances.filter((x) => x[IOU + r] >= FOUND).length),
       change: several ? mean(instances.map((x) => x[IOU + s.to] - x[IOU + s.from])) : NaN,
       touching: mean(instances.map((x) => x[TOUCHING])),
-      false: entry.false, wrong: entry.false[several ? s.to : 0],
+      false: wrong, wrong: wrong[several ? s.to : 0],
     };
   }
 
@@ -124,7 +125,7 @@
     }),
     worst: [several ? "lowest IoU of the second run" : "lowest IoU first", (a, b) => less(a.iou[a.to], b.iou[b.to])],
     ...(!several && { best: ["highest IoU first", (a, b) => less(-a.iou[0], -b.iou[0])] }),
-    false: ["most false positives", (a, b) => b.wrong - a.wrong],
+    false: [several ? "most false positives in the second run" : "most false positives", (a, b) => b.wrong - a.wrong],
     crowded: ["most in contact", (a, b) => less(-a.touching, -b.touching)],
     instances: ["most instances", (a, b) => b.count - a.count],
     name: ["name", (a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0],
@@ -164,7 +165,7 @@
     const s = settings();
     const every = index.pictures.map((_, i) => Object.assign(measure(i, s), { to: several ? s.to : 0 }));
     const filtered = every.some((e) => e.count !== e.of) || s.onlyFalse;
-    const kept = every.filter((e) => (e.count || !filtered || (s.onlyFalse && !e.of)) && (!s.onlyFalse || e.wrong));
+    const kept = every.filter((e) => (e.count || !filtered || (s.onlyFalse && !e.of)) && (!s.onlyFalse || e.false.some(Boolean)));
     const [, compare] = SORTS[s.sort];
     const sorted = kept.map((e, k) => [e, k]).sort((a, b) => compare(a[0], b[0]) || a[1] - b[1]).map(([e]) => e);
     state.shown = sorted.map((e) => e.i);
@@ -181,6 +182,7 @@
   function extremes(entries, s) {
     const parent = $("extremes");
     parent.replaceChildren();
+    $("gallery").classList.remove("few");
     const block = (title, chosen) => {
       const cards = make("div", { class: "cards" });
       putCards(cards, chosen, s);
@@ -197,6 +199,7 @@
       block("Lowest IoU", known.slice(0, EXTREMES));
       block("Highest IoU", known.slice(-EXTREMES).reverse());
     }
+    $("gallery").classList.toggle("few", !parent.children.length); // printed are then the first of all
   }
 
   /** Bars of the change of all images, sorted: how much is better and how much worse. */
@@ -227,9 +230,9 @@
 
   const viewer = $("viewer");
 
-  function open(i) {
+  function open(i, fromAll) {
     if (!state.shown.includes(i)) return;
-    Object.assign(state, { open: i, zoom: null });
+    Object.assign(state, { open: i, zoom: null, fromAll });
     if (!viewer.open) viewer.showModal();
     const { height, width, name } = index.pictures[i], s = settings(), entry = state.measured.get(i);
     const frame = frameFor(i);
@@ -276,7 +279,7 @@
 
   function step(by) {
     const place = state.shown.indexOf(state.open) + by, count = state.shown.length;
-    open(state.shown[(place + count) % count]);
+    open(state.shown[(place + count) % count], state.fromAll);
   }
 
   function highlight(row) {
@@ -378,13 +381,13 @@
   $("controls").addEventListener("reset", () => setTimeout(update));
   $("gallery").addEventListener("click", (event) => {
     const target = event.target.closest(".card, rect[data-index]");
-    if (target) open(Number(target.dataset.index));
+    if (target) open(Number(target.dataset.index), Boolean(target.closest("#cards")));
   });
   $("close").addEventListener("click", () => viewer.close());
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   viewer.addEventListener("close", () => {
-    const left = document.querySelector(`#cards [data-index="${state.open}"]`);
+    const left = state.fromAll && document.querySelector(`#cards [data-index="${state.open}"]`);
     if (left) left.focus();
   });
   viewer.addEventListener("cancel", (event) => {
@@ -405,7 +408,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.closest("input, select, textarea");
-    if (typing) return;
+    if (typing || (event.key === " " && event.target.closest("button"))) return;
     if (/^\d$/.test(event.key) && Number(event.key) < layers.length) show(Number(event.key));
     if (!viewer.open) return;
     if (event.key === "ArrowRight") step(1);
@@ -417,7 +420,8 @@
     event.preventDefault();
   });
   window.addEventListener("beforeprint", () => {
-    for (const node of document.querySelectorAll("#extremes .card")) {
+    for (const node of document.querySelectorAll("#extremes .card, .few #cards .card")) {
+      if (node.matches(`#cards .card:nth-child(n+${2 * EXTREMES + 1})`)) continue;
       seen.unobserve(node);
       fill(node.querySelector(".frame"), Number(node.dataset.index));
     }
