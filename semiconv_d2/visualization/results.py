@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .masks import PALETTE
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = "os^Dv*"
+# Their numbers have no divisor in common with those of the colours that they go with, so that no
+# two of a figure have both in common.
+_MARKERS = "os^Dv*P"
+_LINES = ("--", "-.", ":")
 
 
 def draw_attaching(
@@ -25,17 +31,11 @@ def draw_attaching(
         levels: mask AP of other models, by name: horizontal lines.
     """
     figure, ax = _axes("σ of the kernel at the start, in cells", "mask AP")
-    for (label, points), colour, marker in zip(
-        (("just attached, s + log K", attached), ("s + log K, fine-tuned", tuned)),
-        PALETTE,
-        _MARKERS,
-        strict=False,
-    ):
+    curves = {"just attached, s + log K": attached, "s + log K, fine-tuned": tuned}
+    for (label, points), (colour, marker) in _with_looks(curves, PALETTE, _MARKERS):
         ordered = sorted(points.items())
         ax.plot(*zip(*ordered, strict=True), color=colour, marker=marker, label=label)
-    for (label, level), colour, style in zip(
-        levels.items(), PALETTE[2:], ("--", "-.", ":"), strict=False
-    ):
+    for (label, level), (colour, style) in _with_looks(levels, PALETTE[2:], _LINES):
         ax.axhline(level, color=colour, linestyle=style, label=f"{label}: {level:.1f}")
     ticks = sorted(attached)
     ax.set(xscale="log", ylim=(0, None))
@@ -56,7 +56,7 @@ def draw_difficulty(
         meaning: what the bins are of.
     """
     figure, ax = _axes(meaning, "mask AP")
-    for (name, values), colour, marker in zip(by_model.items(), PALETTE, _MARKERS, strict=False):
+    for (name, values), (colour, marker) in _with_looks(by_model, PALETTE, _MARKERS):
         ax.plot(range(len(labels)), values, color=colour, marker=marker, label=name)
     ax.set(ylim=(0, 105), xlim=(-0.2, len(labels) - 0.7))
     ax.set_xticks(range(len(labels)), labels=labels)
@@ -75,14 +75,18 @@ def draw_costs(
     """
     from matplotlib.figure import Figure
 
+    names = dict.fromkeys(name for by_model in panels.values() for name in by_model)
+    looks = {name: look for (name, _), look in _with_looks(names, PALETTE, _MARKERS)}
+    handles = {}
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(8, 1.2 + rows * (0.5 + 0.6 * len(labels))), layout="constrained")
     axes = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
     for ax, (title, by_model) in zip(axes.flat, panels.items(), strict=False):
-        for number, (name, ratios) in enumerate(by_model.items()):
-            known = [(r, i) for i, r in enumerate(ratios) if r is not None]
-            style = {"color": PALETTE[number], "marker": _MARKERS[number], "linestyle": ""}
-            ax.plot(*zip(*known, strict=True), label=name, **style)
+        for name, ratios in by_model.items():
+            known = [i for i, r in enumerate(ratios) if r is not None]
+            colour, marker = looks[name]
+            style = {"color": colour, "marker": marker, "linestyle": "", "label": name}
+            [handles[name]] = ax.plot([ratios[i] for i in known], known, **style)
         ax.set(title=title)
         ax.axvline(1, color="grey", linewidth=0.8)
         ax.grid(alpha=0.3)
@@ -95,9 +99,23 @@ def draw_costs(
     first.set_xticks([], minor=True)
     first.set_yticks(range(len(labels)), labels=labels)
     first.set_ylim(len(labels) - 0.5, -0.5)
-    handles, names = first.get_legend_handles_labels()
-    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=4)
+    figure.legend(
+        [handles[n] for n in names], names, frameon=False, loc="outside lower center", ncols=4
+    )
     return figure
+
+
+def _with_looks(
+    content: Mapping[str, object], colours: np.ndarray, shapes: Sequence[str]
+) -> Iterator[tuple[tuple[str, object], tuple[np.ndarray, str]]]:
+    """The items, each with a colour and a marker or line style that no other one has together."""
+    if len(content) > len(colours) * len(shapes):
+        raise ValueError(
+            f"{len(content)} are too many for a chart: "
+            f"{len(colours) * len(shapes)} can be told apart"
+        )
+    looks = zip(cycle(colours), cycle(shapes), strict=True)
+    return zip(content.items(), islice(looks, len(content)), strict=True)
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semiconv_d2.visualization import coloring
 from semiconv_d2.visualization.coloring import (
     ColoringView,
     Meeting,
@@ -152,3 +153,34 @@ def test_centres_are_drawn(tmp_path):
     ]
     draw_centres(tmp_path / "centres.png", meetings)
     assert pixels_of(tmp_path / "centres.png", PALETTE[0]) > 500
+
+
+def test_centres_lie_where_embeddings_meet_and_lines_at_the_medians(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(coloring, "save", lambda figure, *_, **__: figures.append(figure))
+    mask = bent(0)
+    centroid = Meeting("well", 0, mask, np.zeros(2), np.zeros(2), 0.0).centroid
+    distances, spreads = (1.0, 2.0, 6.0), (10.0, 1.0, 4.0)
+    draw_centres(
+        tmp_path / "centres.png",
+        [
+            Meeting("well", i, mask, np.zeros(2), centroid - (0, d), s)  # towards the ends
+            for i, (d, s) in enumerate(zip(distances, spreads, strict=True))
+        ],
+    )
+    [figure] = figures
+    left, middle, right = figure.axes
+    [points] = left.collections
+    expected = [(0, d / 19.5) for d in distances]
+    np.testing.assert_allclose(points.get_offsets(), expected, atol=1e-6)
+    assert left.get_xlim() == (-1.3, 1.3)
+    assert left.get_ylim() == (-0.8, 0.8)
+    for ax, title, median in (
+        (middle, "meeting point to centroid", 2),
+        (right, "votes to meeting point", 4),
+    ):
+        assert ax.get_title().startswith(title)
+        assert f"median {median}.0 px" in ax.get_title()
+        [line] = ax.lines
+        assert list(line.get_xdata()) == pytest.approx([median, median])
+        assert line.get_color() == pytest.approx(PALETTE[4])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semiconv_d2.visualization import dots
 from semiconv_d2.visualization.dots import (
     BEHIND,
+    FLOOR,
     NOTHING,
     Curve,
     Panel,
@@ -31,24 +33,30 @@ def test_a_pixel_has_the_colour_of_what_it_is_said_to_be_of():
         np.testing.assert_array_equal(painted[row, 10], instance_colours(2)[1])
 
 
-@pytest.fixture
-def picture(tmp_path):
+def curve(name, *values, spread=0.0, dashed=False):
+    return Curve(name, dashed, np.arange(1, 4), np.array(values), np.full(3, spread))
+
+
+PLOTS = {
+    "one": [curve("a", 0.9, 0.8, 0.9, spread=0.05), curve("b", 0.4, 0.2, 0.1, dashed=True)],
+    "two": [curve("b", 0.4, 0.2, 0.15, spread=0.1)],
+}
+BORDER = [curve("b", 1.0, 0.1, 0.0, dashed=True), curve("c", 0.5, 0.2, 0.01)]
+
+
+def draw(path):
     image = np.where(TRUTH >= 0, 255, 0).astype(np.uint8)
     swapped = np.where(TRUTH >= 0, 1 - TRUTH, -1)
     panels = [
         Panel("first", image, {"truth": TRUTH, "right": TRUTH}),
         Panel("second", image, {"truth": TRUTH, "wrong": swapped}),
     ]
+    draw_experiment(path, panels, PLOTS, BORDER, 2, "dashes")
 
-    def curve(name, *values, dashed=False):
-        return Curve(name, dashed, np.arange(1, 4), np.array(values), np.zeros(3))
 
-    plots = {
-        "one": [curve("a", 0.9, 0.9, 0.9), curve("b", 0.4, 0.2, 0.1)],
-        "two": [curve("b", 0.4, 0.2, 0.1)],
-    }
-    border = [curve("b", 1.0, 0.1, 0.0, dashed=True)]  # 0 has no logarithm
-    draw_experiment(tmp_path / "picture.png", panels, plots, border, 2, "dashes")
+@pytest.fixture
+def picture(tmp_path):
+    draw(tmp_path / "picture.png")
     return np.asarray(Image.open(tmp_path / "picture.png"))[..., :3] / 255
 
 
@@ -75,3 +83,33 @@ def test_rows_and_columns_are_where_they_belong(picture):
     plots = np.split(picture[height - 360 :, : width // 3 * 3], 3, axis=1)
     lines = [[share(plot, colour) > 1e-3 for colour in PALETTE[:2]] for plot in plots]
     assert lines == [[True, True], [False, True], [False, True]]
+
+
+def test_curves_lie_at_their_means_in_the_colours_of_the_legend(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(dots, "save", lambda figure, *_, **__: figures.append(figure))
+    draw(tmp_path / "picture.png")
+    [figure] = figures
+    below = figure.subfigs[1]
+    [legend] = below.legends
+    entries = dict(
+        zip([t.get_text() for t in legend.get_texts()], legend.legend_handles, strict=True)
+    )
+    assert list(entries) == ["a", "b", "c", "dashes"]
+    assert entries["dashes"].get_linestyle() == "--"
+    border = [c._replace(mean=np.maximum(c.mean, FLOOR)) for c in BORDER]  # 0 has no logarithm
+    looks = {}
+    for ax, curves in zip(below.axes, (*PLOTS.values(), border), strict=True):
+        for drawn, expected in zip(ax.containers, curves, strict=True):
+            line, _, (spread,) = drawn.lines
+            np.testing.assert_allclose(line.get_xydata().T, [expected.x, expected.mean])
+            ends = [[(x, m - s), (x, m + s)] for x, m, s in zip(*expected[2:], strict=True)]
+            np.testing.assert_allclose(spread.get_segments(), ends)
+            assert line.get_linestyle() == ("--" if expected.dashed else "-")
+            look = *line.get_color(), line.get_marker()
+            assert looks.setdefault(expected.name, look) == look
+    assert [ax.get_title() for ax in below.axes[:2]] == list(PLOTS)
+    for (name, look), colour in zip(looks.items(), PALETTE, strict=False):
+        assert look[:3] == pytest.approx(colour)
+        assert (*entries[name].get_color(), entries[name].get_marker()) == look
+    assert len(looks) == 3

@@ -136,6 +136,39 @@ def test_columns_are_named_once_and_rows_by_their_instance():
     assert len([ax for ax in figure.axes if ax.get_xlabel()]) == 3  # colour bars
 
 
+def test_colour_bars_have_the_colours_of_the_panels_above_them():
+    figure, [row] = rendered([instance_view()])
+    bars = [ax for ax in figure.axes if ax.get_xlabel()]
+    values = [(0.02, 0.1, 0.3, 0.8), (-3.5, -2.0, -1.0, -0.1), (-5.0, -1.0, 2.0, 5.5)]
+    for bar, panels, some in zip(bars, (row[1:2], row[2:3], row[3:5]), values, strict=True):
+        extent, above = bar.get_window_extent(), [p.get_window_extent() for p in panels]
+        assert above[0].x0 < extent.x0 < extent.x1 < above[-1].x1
+        assert extent.y1 < above[0].y0
+        for panel in panels:
+            [picture] = panel.images
+            assert bar.get_xlim() == (picture.norm.vmin, picture.norm.vmax)
+            for value in some:
+                colour = picture.cmap(picture.norm(value))[:3]
+                y = sum(bar.get_ylim()) / 2
+                np.testing.assert_allclose(seen(figure, bar, value, y), colour, atol=0.04)
+
+
+def test_the_box_is_outlined_in_the_first_panel():
+    box = np.array([20.0, 10.0, 60.0, 30.0])
+    _, rows = rendered([instance_view(), instance_view(box=box + (3, 2, 9, 4))])
+    corners = {(20, 10), (60, 10), (60, 30), (20, 30)}, {(23, 12), (69, 12), (69, 34), (23, 34)}
+    for (first, *others), expected in zip(rows, corners, strict=True):
+        lines = [line for line in first.lines if line.get_marker() != "+"]
+        assert [line.get_color() for line in lines] == ["black", "white"]  # the thin one on top
+        assert lines[0].get_linewidth() > lines[1].get_linewidth()
+        for line in lines:
+            points = line.get_xydata()
+            assert {tuple(p) for p in points} == expected
+            assert len(points) == 5
+            assert ((np.diff(points, axis=0) != 0).sum(axis=1) == 1).all()  # along its sides
+        assert all(line.get_marker() == "+" for ax in others for line in ax.lines)
+
+
 def test_the_box_is_whole_and_in_the_middle_of_square_panels():
     _, [row] = rendered([instance_view(box=np.array([-30.0, 20.0, 10.0, 70.0]))])  # partly outside
     for ax in row:

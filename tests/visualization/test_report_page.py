@@ -100,6 +100,19 @@ def test_images_are_embedded_small():
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (640, 50)
 
 
+def test_an_embedded_image_shows_what_it_is_of():
+    image = np.full((60, 90, 3), (20, 60, 200), dtype=np.uint8)
+    image[:20, :60] = (230, 120, 10)
+    for scale in (1, 16):  # as it is, and made smaller
+        large = image.repeat(scale, axis=0).repeat(scale, axis=1)
+        _, data = embed_image(large).split(",")
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        height, width = picture_size(*large.shape[:2])
+        rows, columns = np.arange(height) * 60 // height, np.arange(width) * 90 // width
+        difference = np.abs(np.asarray(picture) - image[rows][:, columns].astype(int))
+        assert difference.mean() < 6
+
+
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
     [
@@ -136,6 +149,120 @@ def test_charts_are_well_formed_and_inside_their_frame():
     assert ElementTree.fromstring(lines).get("aria-label").startswith(HOSTILE)
     assert "b ends at 7" in lines
     assert [r.get("height") for r in ElementTree.fromstring(bars).iter("rect")][1] == "0.0"
+
+
+def elements(root, kind: str) -> list:
+    """Those whose first class it is."""
+    return [e for e in root.iter() if e.get("class", "").split()[:1] == [kind]]
+
+
+def place(text) -> tuple[float, float]:
+    return float(text.get("x")), float(text.get("y"))
+
+
+def scales(root) -> tuple:
+    """Slope and offset of what the numbers at the x and the y axis say about places."""
+    ticks = [(*place(t), float(t.text)) for t in elements(root, "tick")]
+    left, bottom = min(x for x, _, _ in ticks), max(y for _, y, _ in ticks)
+    along_x = [(value, x) for x, y, value in ticks if y == bottom]
+    along_y = [(value, y - 3.5) for x, y, value in ticks if x == left]
+    assert len(along_x) > 3
+    assert len(along_y) > 3
+    found = []
+    for values, places in (zip(*along, strict=True) for along in (along_x, along_y)):
+        found.append(np.polyfit(values, places, 1))
+        np.testing.assert_allclose(np.polyval(found[-1], values), places, atol=0.1)
+    return tuple(found)
+
+
+def points_of(line) -> np.ndarray:
+    """(K, 2) places."""
+    return np.array([p.split() for p in line.get("d").removeprefix("M").split("L")], dtype=float)
+
+
+@pytest.mark.parametrize("limits", [None, (0, 20, 0, 4)])
+def test_lines_lie_at_their_values_in_the_colours_of_their_runs(limits):
+    lines = {1: ([0, 5, 10, 20], [4, 3.5, 1, 0.5]), 0: ([0, 10, 15], [0, 3, 3.2])}
+    series = [Series(run, "name", x, y) for run, (x, y) in lines.items()]
+    series.append(Series(2, "point", [15], [1.5]))
+    root = ElementTree.fromstring(draw_lines(LineChart("t", "x", "y", series, limits)))
+    along_x, along_y = scales(root)
+    assert along_x[0] > 10  # to the right
+    assert along_y[0] < -30  # upwards
+    drawn = {line.get("class"): points_of(line) for line in elements(root, "line")}
+    assert list(drawn) == ["line run-1", "line run-0"]
+    for run, (x, y) in lines.items():
+        expected = np.stack([np.polyval(along_x, x), np.polyval(along_y, y)], axis=1)
+        np.testing.assert_allclose(drawn[f"line run-{run}"], expected, atol=0.15)
+    [dot] = elements(root, "dot")
+    assert dot.get("class") == "dot run-2"
+    expected = np.polyval(along_x, 15), np.polyval(along_y, 1.5)
+    assert (float(dot.get("cx")), float(dot.get("cy"))) == pytest.approx(expected, abs=0.15)
+
+
+def test_lines_fill_the_limits_that_are_given():
+    line = Series(0, "a", [0, 20], [0, 4])
+    root = ElementTree.fromstring(draw_lines(LineChart("t", "x", "y", [line], (0, 20, 0, 4))))
+    [axis], [line] = elements(root, "axis"), elements(root, "line")
+    left, bottom, right = map(float, re.split("[ H]", axis.get("d").removeprefix("M")))
+    assert points_of(line)[0].tolist() == [left, bottom]
+    assert points_of(line)[1, 0] == right
+    assert points_of(line)[1, 1] < 0.1 * bottom
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([50.0, 20.0], [10.0, math.nan]),
+        ([-3.0, -1.0], [-2.0, math.nan]),
+        ([-3.0, 4.0], [2.0, math.nan]),
+    ],
+)
+def test_bars_reach_from_zero_to_their_values(first, second):
+    rows = [(1, "b", first), (0, "a", second)]
+    root = ElementTree.fromstring(draw_bars(BarChart("t", "x", "y", ["g", "h"], ["", ""], rows)))
+    ticks = [t for t in elements(root, "tick") if t.get("text-anchor") == "end"]
+    assert any(float(t.text) == 0 for t in ticks)
+    scale = np.polyfit([float(t.text) for t in ticks], [place(t)[1] - 3.5 for t in ticks], 1)
+    assert scale[0] < 0  # upwards
+    zero = np.polyval(scale, 0)
+    names = {t.text: place(t)[0] for t in elements(root, "tick") if t not in ticks}
+    numbers = {t.text: place(t) for t in elements(root, "value")}
+    bars = {tuple(b.find("title").text.replace(":", ",").split(", ")): b for b in root.iter("rect")}
+    assert len(bars) == 4
+    for run, name, values in rows:
+        for group, value in zip("gh", values, strict=True):
+            number = "–" if math.isnan(value) else f"{value:.1f}"
+            bar = bars[name, group, number]
+            assert bar.get("class") == f"bar run-{run}"
+            left, top, width, height = (float(bar.get(k)) for k in ("x", "y", "width", "height"))
+            end = zero if math.isnan(value) else np.polyval(scale, value)
+            assert (top, top + height) == pytest.approx(sorted((zero, end)), abs=0.15)
+            # Side by side around the name of their group, the first run at the left.
+            beside = left + width < names[group] if name == "b" else left > names[group]
+            assert beside
+            assert abs(left + width / 2 - names[group]) < (names["h"] - names["g"]) / 2
+            x, y = numbers[number]
+            assert x == pytest.approx(left + width / 2, abs=0.15)
+            assert top - 4 < y < top if not value < 0 else top + height < y < top + height + 10
+    assert all(0 < y <= 194 for _, y in numbers.values())  # none in the names
+
+
+@pytest.mark.parametrize("value", [1e17, -1e17, 3e5])
+def test_a_constant_line_has_a_range_of_its_size(value):
+    chart = LineChart("a", "x", "y", [Series(0, "a", [value, value], [value, value])])
+    root = ElementTree.fromstring(draw_lines(chart))
+    [line] = elements(root, "line")
+    [axis] = elements(root, "axis")
+    left, bottom, right = map(float, re.split("[ H]", axis.get("d").removeprefix("M")))
+    for x, y in points_of(line):
+        assert left <= x <= right
+        assert 0 < y <= bottom
+    ticks = elements(root, "tick")
+    below = [t.text for t in ticks if place(t)[1] > bottom + 10]
+    beside = [t.text for t in ticks if place(t)[1] < bottom + 10]
+    for texts in (below, beside):
+        assert len(texts) == len(set(texts)) > 3
 
 
 def test_constant_and_empty_lines_are_drawn():
@@ -342,6 +469,18 @@ def test_false_positives_can_be_looked_for(visit, tmp_path):
     assert "false positive in A, score 0.60" in page.locator("#viewer-table").text_content()
 
 
+def test_false_positives_of_any_run_count_and_only_those_of_the_class(page):
+    status = page.locator("#count")
+    page.check("#only-false")
+    assert len(names(page)) == PICTURES // 2  # they are all in A, and B is the second run
+    page.select_option("#class", label="long")
+    assert "0 images" in status.text_content()
+    assert "false positives: 0 in A, 0 in B" in status.text_content()
+    page.select_option("#class", label="round")
+    assert "15 images" in status.text_content()
+    assert "false positives: 15 in A, 0 in B" in status.text_content()
+
+
 def test_flipping_toggles_vector_layers(page):
     card = page.locator("#extremes .card").first
     card.scroll_into_view_if_needed()
@@ -390,6 +529,30 @@ def test_keyboard(page):
     assert not page.locator("#viewer").is_visible()
     # The browser reports that a dialog has been closed some time after closing it.
     page.wait_for_function("document.activeElement.dataset.index === '29'")
+
+
+def test_closing_leaves_the_page_where_it_was(page):
+    card = page.locator("#extremes .card").nth(5)
+    card.scroll_into_view_if_needed()
+    before = page.evaluate("window.scrollY")
+    card.click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.getElementById('viewer').open")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.scrollY") == before
+    assert page.evaluate("document.activeElement.closest('#extremes') !== null")
+
+
+def test_the_space_bar_presses_a_button_that_has_the_focus(page):
+    page.locator("#cards .card").first.click()
+    page.locator("#next").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#viewer-place").text_content() == "2 of 30"
+    assert shown_layers(page, "#viewer") == ["3"]
+    page.locator("#close").focus()
+    page.keyboard.press("Space")
+    assert not page.locator("#viewer").is_visible()
 
 
 def zoomed_to(page) -> list[float]:
@@ -484,3 +647,22 @@ def test_print_shows_the_extremes_and_not_the_controls(page):
     assert page.locator("#extremes .frame svg").count() == 8
     assert not page.locator("#all").is_visible()
     assert not page.locator("nav").is_visible()
+
+
+def test_a_report_of_few_images_prints_them(visit, tmp_path):
+    path = tmp_path / "few.html"
+    path.write_text(render(make_page(6, runs=("A",))), encoding="utf-8")
+    page = visit(path)
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#cards .card:visible").count() == 6
+    assert page.locator("#cards .frame svg").count() == 6
+    assert not page.locator("#controls").is_visible()
+
+
+def test_numbers_name_their_run_to_those_who_see_no_colours(page):
+    values = page.locator(".tile .values span").all_text_contents()
+    assert values == ["A: A", "B: B"]
+    ends = page.locator(".ends > span").all_text_contents()
+    assert ends == ["A: 1"]
+    assert page.locator(".ends .line").count() == 1  # dashed as in the chart

@@ -23,6 +23,24 @@ def test_the_image_its_masks_a_legend_and_a_caption():
     assert (picture[80:] < 100).any()  # the caption
 
 
+def test_squares_stand_below_the_name_of_their_instances():
+    image = np.full((80, 50, 3), 255, dtype=np.uint8)
+    masks = np.zeros((4, 80, 50), dtype=bool)
+    colours = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]])
+    picture = draw_sample(image, masks, colours, ["i", "wwwwwwww", "i", "wwwwwwww"], "")
+    legend = picture[:, 104:]
+    dark = (legend < 100).all(axis=2)
+    letters, lefts = [], []
+    for colour in colours:
+        rows, columns = (legend == 255 * colour).all(axis=2).nonzero()
+        assert rows.max() - rows.min() == columns.max() - columns.min() == 9
+        name = dark[rows.min() - 16 : rows.min()].any(axis=0).nonzero()[0]
+        letters.append("i" if np.ptp(name) < 8 else "w")
+        lefts.append(columns.min())
+    assert letters == ["i", "w", "i", "w"]
+    assert lefts[0] == lefts[1] < lefts[2] == lefts[3]  # in their order
+
+
 def test_an_image_without_instances():
     image = np.zeros((30, 40, 3), dtype=np.uint8)
     picture = draw_sample(image, np.zeros((0, 30, 40), dtype=bool), np.zeros((0, 3)), [], "")

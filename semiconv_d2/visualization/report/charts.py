@@ -10,7 +10,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 12, 46
 _BARS_WITH_NUMBERS = 15  # pixels that a bar's number needs
-_HEADROOM = 1.06  # for the number above the highest bar
+_HEADROOM = 1.06  # for the number beyond the end of the longest bar
 
 
 class Series(NamedTuple):
@@ -74,25 +74,29 @@ def draw_lines(chart: LineChart) -> str:
 def draw_bars(chart: BarChart) -> str:
     """SVG of a bar chart, a bar of each run side by side in each group."""
     values = [v for _, _, row in chart.bars for v in row if math.isfinite(v)]
-    y_ticks = nice_ticks(0, max(values, default=1) or 1)
-    top = max(y_ticks[-1], *(_HEADROOM * v for v in values), 1e-12)
+    low, high = min([0, *values]), max([0, *values])
+    y_ticks = nice_ticks(low, high if high > low else 1)
+    y0 = min(y_ticks[0], _HEADROOM * low)
+    y1 = max(y_ticks[-1], _HEADROOM * high, 1e-12)
+    zero = _scale(0, y0, y1, HEIGHT - _BOTTOM, _TOP)
     step = (WIDTH - _LEFT - _RIGHT) / max(1, len(chart.groups))
     width = 0.8 * step / max(1, len(chart.bars))
-    parts = [_axes(chart, [], y_ticks, (0, 1), (0, top))]
+    parts = [_axes(chart, [], y_ticks, (0, 1), (y0, y1))]
     for column, (run, name, row) in enumerate(chart.bars):
         for group, value in enumerate(row):
             left = _LEFT + (group + 0.1) * step + column * width
             known = math.isfinite(value)
-            y = _scale(value if known else 0, 0, top, HEIGHT - _BOTTOM, _TOP)
+            end = _scale(value, y0, y1, HEIGHT - _BOTTOM, _TOP) if known else zero
             number = f"{value:,.{chart.digits}f}" if known else "–"
             title = escape(f"{name}, {chart.groups[group]}: {number}")
             parts.append(
-                f'<rect class="bar run-{run}" x="{left + 0.5:.1f}" y="{y:.1f}" '
-                f'width="{width - 1:.1f}" height="{HEIGHT - _BOTTOM - y:.1f}">'
+                f'<rect class="bar run-{run}" x="{left + 0.5:.1f}" y="{min(end, zero):.1f}" '
+                f'width="{width - 1:.1f}" height="{abs(zero - end):.1f}">'
                 f"<title>{title}</title></rect>"
             )
             if width >= _BARS_WITH_NUMBERS and value != 0:
-                parts.append(_text("value", left + width / 2, y - 3, number, "middle"))
+                beyond = end + 9 if value < 0 else end - 3
+                parts.append(_text("value", left + width / 2, beyond, number, "middle"))
     for group, (name, note) in enumerate(zip(chart.groups, chart.notes, strict=True)):
         middle = _LEFT + (group + 0.5) * step
         parts.append(_text("tick", middle, HEIGHT - _BOTTOM + 14, name, "middle"))
@@ -126,7 +130,7 @@ def _limits(points: Sequence[tuple[float, float]]) -> tuple[float, float, float,
 def _limits_along(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     low = 0.0 if 0 <= low < 0.6 * high else low
-    return low, high if high > low else low + 1
+    return low, high if high > low else low + max(1.0, abs(low))
 
 
 def _scale(value: float, low: float, high: float, start: float, end: float) -> float:
