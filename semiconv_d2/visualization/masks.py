@@ -33,8 +33,9 @@ def instance_colours(count: int) -> np.ndarray:
     return PALETTE[index] * (1 - lightness) + lightness
 
 
-def match_masks(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Index of the reference mask with the highest IoU with each mask, −1 where none touches.
+def match_best(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Index of the reference mask with the highest IoU with each mask, −1 where none touches it.
+    Each reference mask is given to one mask only, the one that fits it best; −1 for the others.
 
     Args:
         masks: (N, H, W) boolean.
@@ -43,25 +44,14 @@ def match_masks(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         (N,) integers.
     """
-    return _most_overlapped(overlap(masks, reference))
-
-
-def _most_overlapped(iou: np.ndarray) -> np.ndarray:
-    """Column of the highest IoU of each row (N, M), −1 where all are 0: (N,)."""
-    if not iou.size:
-        return np.full(len(iou), -1)
-    return np.where(iou.max(axis=1) > 0, iou.argmax(axis=1), -1)
-
-
-def match_best(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """As `match_masks`, with each reference mask given to one mask only, the one that fits it best;
-    −1 for the others. (N,) integers."""
     iou = overlap(masks, reference)
-    matched = _most_overlapped(iou)
     result = np.full(len(masks), -1)
-    for k in np.unique(matched[matched >= 0]):
-        candidates = np.flatnonzero(matched == k)
-        result[candidates[iou[candidates, k].argmax()]] = k
+    if not iou.size:
+        return result
+    best, fits = iou.argmax(axis=1), iou.max(axis=1)
+    for k in np.unique(best[fits > 0]):
+        candidates = np.flatnonzero((best == k) & (fits > 0))
+        result[candidates[fits[candidates].argmax()]] = k
     return result
 
 

@@ -6,7 +6,6 @@ from semiconv_d2.visualization.masks import (
     PALETTE,
     instance_colours,
     match_best,
-    match_masks,
     outline,
     overlap,
     paint_masks,
@@ -41,9 +40,9 @@ def test_painting_nothing_leaves_the_image():
 def test_masks_match_by_overlap():
     reference = boxes((0, 0, 10, 10), (10, 0, 20, 10))
     found = boxes((11, 0, 20, 10), (0, 0, 9, 10), (0, 15, 5, 20))
-    assert match_masks(found, reference).tolist() == [1, 0, -1]
-    assert match_masks(found, reference[:0]).tolist() == [-1, -1, -1]
-    assert match_masks(found[:0], reference).tolist() == []
+    assert match_best(found, reference).tolist() == [1, 0, -1]
+    assert match_best(found, reference[:0]).tolist() == [-1, -1, -1]
+    assert match_best(found[:0], reference).tolist() == []
 
 
 def test_colours_of_many_instances_differ():
@@ -56,7 +55,6 @@ def test_colours_of_many_instances_differ():
 def test_an_instance_is_given_to_the_mask_that_fits_best():
     reference = boxes((0, 0, 10, 10), (10, 0, 20, 10))
     found = boxes((0, 0, 4, 10), (0, 0, 9, 10), (0, 0, 9, 10), (0, 15, 5, 20), (12, 0, 20, 10))
-    assert match_masks(found, reference).tolist() == [0, 0, 0, -1, 1]
     assert match_best(found, reference).tolist() == [-1, 0, -1, -1, 1]  # of equals the first
     assert match_best(found[:0], reference).tolist() == []
     assert match_best(found, reference[:0]).tolist() == [-1] * 5
