@@ -43,6 +43,8 @@ _MOST_ROWS = 25  # of instances in a picture of kernels
 _SHARED = 20  # images that shared colours are taken from
 _COMPLETE = 0.95  # share of a video's frames; how many there are is an estimate in some files
 _MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
+# What a model raises at an image that it cannot take; others may do.
+_OF_AN_IMAGE = (ValueError, RuntimeError, MemoryError)
 _ESCAPE, _Q = 27, ord("q")
 
 
@@ -133,10 +135,9 @@ def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxe
     embeddings = []
     for source in tqdm(images[::step], desc="colours", unit="image", file=sys.stderr):
         try:
-            image = _read(source)
-        except _UnreadableError:
+            embeddings.append(_coloured(predictor.explain(_read(source))))
+        except (_UnreadableError, *_OF_AN_IMAGE):
             continue  # it is named when its turn comes
-        embeddings.append(_coloured(predictor.explain(image)))
     return principal_axes(embeddings) if embeddings else None
 
 
@@ -268,7 +269,7 @@ class Demo:
             if set(shows) <= {"masks"}:
                 return self.predictor(image), None
             explanation = self.predictor.explain(image)
-        except (ValueError, RuntimeError, MemoryError) as error:  # of this image; others may do
+        except _OF_AN_IMAGE as error:
             raise _UnreadableError(f"{type(error).__name__}: {error}") from error
         return explanation.instances, explanation
 

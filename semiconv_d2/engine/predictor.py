@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,7 +82,7 @@ class Predictor:
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
         """
-        if not isinstance(score_threshold, (int, float)) or not 0 <= score_threshold <= 1:
+        if not isinstance(score_threshold, Real) or not 0 <= score_threshold <= 1:
             raise ConfigError(f"The score threshold is {score_threshold!r}; a number from 0 to 1.")
         if isinstance(classes, str):
             raise ConfigError(f"classes is {classes!r}; give a list: [{classes!r}].")

@@ -243,7 +243,9 @@ def test_an_image_that_the_model_cannot_take_is_named_and_the_others_go_on(
     strip = tmp_path / "strip.png"
     Image.fromarray(np.zeros((1, 9000), dtype=np.uint8)).save(strip)
     demo = Demo(predictor, Drawing(("masks",)), tmp_path / "out")
-    demo.run([Source(str(strip), False), Source(str(worms[0]), False)])
+    sources = [Source(str(strip), False), Source(str(worms[0]), False)]
+    assert shared_axes(predictor, sources) is not None
+    demo.run(sources)
     [(name, reason)] = demo.failed
     assert name == str(strip)
     assert "9000 × 1 pixels" in reason
