@@ -125,7 +125,7 @@ def draw_differences(
     for ax, masks, owner, name in zip(axes[1:3], (a, b), owners, (first, second), strict=True):
         _show(ax, _paint_matched(image, masks, owner), name)
     changes = difference_map(truth, a, b, owners)
-    window = rows, columns
+    counted = changes[rows, columns]
     picture = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     for code, colour in DIFFERENCE_COLOURS.items():
         picture[changes == code] = colour
@@ -143,9 +143,7 @@ def draw_differences(
         SPOILT: f"wrong in {second} alone",
     }
     squares = [
-        Patch(
-            facecolor=colour, label=f"{plain(texts[code])}: {(changes[window] == code).sum():,} px"
-        )
+        Patch(facecolor=colour, label=f"{plain(texts[code])}: {(counted == code).sum():,} px")
         for code, colour in DIFFERENCE_COLOURS.items()
     ]
     squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))

@@ -182,7 +182,6 @@
   function extremes(entries, s) {
     const parent = $("extremes");
     parent.replaceChildren();
-    $("gallery").classList.remove("few");
     const block = (title, chosen) => {
       const cards = make("div", { class: "cards" });
       putCards(cards, chosen, s);
