@@ -9,10 +9,16 @@ setup(
         *find_packages(include=["semiconv_d2", "semiconv_d2.*"]),
         "semiconv_d2.configs",
         "semiconv_d2.configs.lazy",
+        "semiconv_d2.configs.presets",
     ],
-    package_dir={"semiconv_d2.configs": "configs", "semiconv_d2.configs.lazy": "configs/lazy"},
+    package_dir={
+        "semiconv_d2.configs": "configs",
+        "semiconv_d2.configs.lazy": "configs/lazy",
+        "semiconv_d2.configs.presets": "configs/presets",
+    },
     package_data={
         "semiconv_d2.configs": ["*.yaml"],
+        "semiconv_d2.configs.presets": ["*.yaml"],
         "semiconv_d2.configs.lazy": ["*.py"],
         "semiconv_d2.visualization.report": ["*.html.j2", "*.css", "*.js"],
     },

@@ -11,6 +11,7 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 _NEEDS_DETECTRON2 = {
+    "Competition": "semiconv_d2.modeling",
     "EmbeddingHead": "semiconv_d2.modeling",
     "InstanceColoring": "semiconv_d2.modeling",
     "LearnedKernel": "semiconv_d2.modeling",
@@ -18,6 +19,7 @@ _NEEDS_DETECTRON2 = {
     "RegionEmbedding": "semiconv_d2.modeling",
     "SeedKernel": "semiconv_d2.modeling",
     "SemiConvCascadeROIHeads": "semiconv_d2.modeling",
+    "SemiConvMaskBranch": "semiconv_d2.modeling",
     "SemiConvMixin": "semiconv_d2.modeling",
     "SemiConvROIHeads": "semiconv_d2.modeling",
     "add_semiconv_config": "semiconv_d2.config",

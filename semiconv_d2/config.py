@@ -5,7 +5,10 @@ resolution, pooling and FPN levels come from the keys that it has for them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from . import get_config_file
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -23,106 +26,120 @@ def add_semiconv_config(cfg: CfgNode) -> None:
         (cfg, "EVALUATION", _add_evaluation),
         (cfg, "WANDB", _add_wandb),
     ):
-        if name not in parent:
-            parent[name] = CfgNode()
-            add(parent[name])
+        defaults = CfgNode()
+        add(defaults)
+        node = parent.setdefault(name, CfgNode())
+        for key, value in defaults.items():
+            node.setdefault(key, value)
     if "QUARTER_TURNS" not in cfg.INPUT:
         # Whether images are turned by 0, 90, 180 or 270 degrees at random, in training: for data
         # without an up and down, such as microscopy and aerial images.
         cfg.INPUT.QUARTER_TURNS = False
 
 
+def complete(cfg: CfgNode) -> CfgNode:
+    """`cfg` itself if it has all keys; otherwise a copy with the defaults of those that it lacks:
+    a short YAML that another program has merged over Detectron2's own defaults has but a few.
+
+    Raises:
+        ValueError: MODEL.SEMICONV has a key that is none; the message names it.
+    """
+    from detectron2.config import get_cfg
+
+    defaults = get_cfg()
+    add_semiconv_config(defaults)
+    nodes = ("SEMICONV", "COLORING", "TIMM")
+    for key in cfg.MODEL.get("SEMICONV", {}):
+        if key not in defaults.MODEL.SEMICONV:
+            raise ValueError(f"MODEL.SEMICONV.{key} {_unknown(key, defaults.MODEL.SEMICONV)}")
+    if all(set(defaults.MODEL[name]) <= set(cfg.MODEL.get(name, {})) for name in nodes):
+        return cfg
+    completed = cfg.clone()
+    completed.defrost()
+    add_semiconv_config(completed)
+    if cfg.is_frozen():
+        completed.freeze()
+    return completed
+
+
+def read_preset(name: str) -> dict[str, object]:
+    """The keys that a fragment of configs/presets sets, by their names with dots.
+
+    Example:
+        >>> read_preset("stock")["MODEL.SEMICONV.RESCORE"]
+        False
+    """
+    import yaml
+
+    content = yaml.safe_load(Path(get_config_file(f"presets/{name}")).read_text(encoding="utf-8"))
+    return {f"MODEL.SEMICONV.{key}": value for key, value in content["MODEL"]["SEMICONV"].items()}
+
+
+REMOVED = (
+    *("HIDDEN_LAYERS", "COORD_UNIT", "EMBEDDING_RESOLUTION", "SEED", "SEED_ROUNDS", "EVIDENCE"),
+    *("KERNEL_PIXELS", "SHARED_PIXELS", "MASK_TARGETS"),
+)
+"""Keys of version 0.1 that made no difference."""
+
+
+def _unknown(key: str, known: CfgNode) -> str:
+    if key in REMOVED:
+        return "is gone since version 0.2, as it made no difference: leave it out."
+    return f"is no key. There are: {', '.join(known)}."
+
+
 def _add_model(node: CfgNode) -> None:
+    # What they do is in docs/method.md. Defaults are the paper's system with what this project adds
+    # to it, which configs/presets/paper.yaml takes off. What is said to cost AP does so on held-out
+    # wells of BBBC010; "ties" is less than what may be chance. The rows are in docs/ablation.md.
+
+    # --- The paper: section 3.5 of the article.
+
     # Whether mask logits are rescored by the kernel. False: masks stay those of the stock head, and
     # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
     node.RESCORE = True
-
-    # What they do is in docs/method.md; the paper's values, as read here, are in
-    # configs/voc_paper.yaml. What is said to cost AP does so on held-out wells of BBBC010, where
-    # these defaults are 9 AP above the stock model; less than 3 AP may be chance, and ties. The
-    # rows are in docs/ablation.md.
-
-    # --- The embedding Φ: 1×1 convolution, ReLU, 3×3 convolutions, shared by all levels in use.
-    # D, channels of the embedding; the first two are geometric. 2 costs 3.6 AP; 4 and 16 tie.
+    # D, channels of the embedding Φ; the first two are geometric.
     node.EMBEDDING_DIM = 8
-    # Channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the features. 256
-    # ties.
-    node.HIDDEN_DIM = 64
-    # Layers before the last one: the 1×1 convolution, and 3×3 ones of HIDDEN_DIM channels after it.
-    # 1 and 3 tie.
-    node.HIDDEN_LAYERS = 2
-    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses. 0,
-    # 0.01 and 1 tie.
+    # Channels of the subnet's 1×1 convolution. 0: Φ is a single 1×1 convolution of the features.
+    node.HIDDEN_DIM = 256
+    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
     node.GRADIENT_SCALE = 0.1
-    # Learning rate of subnet and kernel, as a multiple of that of all else, with whatever trainer
-    # and optimizer; with Adam σ, gain and background learn 30 times as fast again. 1 costs 8.9 AP,
-    # 30 ties.
-    node.LR_FACTOR = 10.0
-
-    # --- The region's embedding Ψ = f(Φ, u).
-    # "additive", equations (3) and (6), or "none", the purely convolutional ablation, which costs
-    # 7.1 AP.
+    # Ψ = f(Φ, u): "additive", equations (3) and (6), or "none", the purely convolutional ablation.
     node.MIXING = "additive"
-    # Unit of coordinates, distances and σ: "stride", that of the level a region is pooled from, or
-    # "pixel", which ties, with σ from 40.
-    node.COORD_UNIT = "stride"
-    # "finest": pooled always from the finest level; "assigned": from the one that the region's size
-    # assigns it to, as mask features are, which ties without competition.
-    node.EMBEDDING_LEVELS = "finest"
-    # Side of the pooled embedding. 0: that of the mask logits. Another number: where masks are
-    # rescored the logits are resized to it, so that even a gain of 0 changes masks a little. 28 for
-    # masks of 56 costs 6.0 AP.
-    node.EMBEDDING_RESOLUTION = 0
-
-    # --- Seed and kernel.
-    # Seed of the first round at test: "soft", the expectation under the softmax of the mask logits,
-    # or "hard", the embedding at the largest logit, which costs 8.7 AP where it is the only round.
-    # Training always uses the soft one.
-    node.SEED = "soft"
-    # How often seeds are found. 1: from the mask logits, as in the paper. 2 or more: again, as the
-    # means over the masks that the last seeds have made. 1 and 3 tie.
-    node.SEED_ROUNDS = 2
-    # "laplacian", equation (9), or "gaussian", equation (7), which ties.
+    # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
-    # σ at the start, in coordinate units; learned. Weights that have a kernel bring their own. 3
-    # ties. From 100, with which attaching by a fixed gain costs least, it costs 3.6 AP.
+    # σ at the start, in cells of the finest level, or of a region's with EMBEDDING_LEVELS
+    # "assigned"; learned. Weights that have a kernel bring their own.
     node.SIGMA_INIT = 10.0
+    # The segment embedding loss, equation (5). A loss of weight 0 is left out.
+    node.EMBEDDING_LOSS_WEIGHT = 0.03
+    # Cross-entropy between K, or P, and the ground-truth mask of the region.
+    node.KERNEL_LOSS_WEIGHT = 1.0
+
+    # --- What this project adds.
+
+    # Regions are pooled from all levels of Φ "summed" into the finest, or each from the level that
+    # its size has "assigned" it to, as mask features are.
+    node.EMBEDDING_LEVELS = "summed"
     # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
     # the place of K. In training these are the true instances, at test the other detections. Needs
-    # EMBEDDING_LEVELS "finest". False costs 5.1 AP.
+    # EMBEDDING_LEVELS "summed".
     node.COMPETITION = True
-    # "logit": log P − log(1 − P), which can lower logits and raise them. "log": log P, which can
-    # only lower them; with K for P the paper's. "log" ties.
-    node.EVIDENCE = "logit"
     # g in ŝ = s + g · evidence. "learned": from 0, so that a model is exactly the stock one at the
-    # moment of attaching. "fixed": 1, the paper's, which ties after fine-tuning.
+    # moment of attaching. "fixed": 1, the paper's.
     node.GAIN = "learned"
+    # Learning rate of subnet and kernel, as a multiple of that of all else, with whatever trainer
+    # and optimizer; with Adam σ, gain and background learn 30 times as fast again.
+    node.LR_FACTOR = 10.0
 
-    # --- Losses. A loss of weight 0 is left out.
-    # The segment embedding loss, equation (5), which the paper has. 1 costs 6.3 AP.
-    node.EMBEDDING_LOSS_WEIGHT = 0.0
-    # Cross-entropy between K, or P, and the ground-truth mask of the region. 0 costs 7.9 AP.
-    node.KERNEL_LOSS_WEIGHT = 1.0
-    # Pixels the kernel loss runs over: all of the "region", or those of "instances" only, the
-    # region's own against all others'. "instances" costs 4.3 AP.
-    node.KERNEL_PIXELS = "region"
-    # Pixels that an instance shares with another one: "ignore" leaves them out of both losses,
-    # "count" takes them as its own, which ties. An instance that has no others keeps them, but in
-    # InstanceColoring, where it then teaches nothing.
-    node.SHARED_PIXELS = "ignore"
+    # --- Masks at test. Both work with RESCORE False and without losses too, on a stock model.
+    # Test-time augmentation leaves them out.
 
-    # --- Masks; all three are options of SemiConvROIHeads, and work with RESCORE False and without
-    # losses too, on a stock model. Test-time augmentation leaves out the last two.
-    # What mask logits are trained towards: "hard", whether most of a cell is covered, which is
-    # Detectron2's, or "soft", how much of it, which ties.
-    node.MASK_TARGETS = "hard"
     # Whether scores are multiplied by the IoU that masks can be expected to have, by their own
-    # probabilities, at test. Scores become smaller, and those of doubtful masks most. On BBBC010
-    # worth 2 AP to this model and 4 to the stock one; off, so that attaching changes nothing.
+    # probabilities. Scores become smaller, and those of doubtful masks most.
     node.MASK_SCORE = False
     # Whether a pixel that several detections claim is left to the one whose score times probability
-    # is largest there, at test, where masks are pasted into the image. A traced model leaves it
-    # out.
+    # is largest there, where masks are pasted into the image. A traced model leaves it out.
     node.EXCLUSIVE_MASKS = False
 
 
@@ -142,7 +159,7 @@ def _add_coloring(node: CfgNode) -> None:
     node.FOREGROUND_LOSS_WEIGHT = 1.0
     # The repulsive half of equation (1), with the margin M. The paper does without.
     node.MARGIN_LOSS_WEIGHT = 0.0
-    # M, in coordinate units.
+    # M, in cells of IN_FEATURE.
     node.MARGIN = 0.5
     # Pixels of instances drawn at random from each image for the losses that compare pixels with
     # all instances, or with all pixels: those of the kernel and the margin.

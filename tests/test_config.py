@@ -1,21 +1,20 @@
 """Configs: every file builds, every key is read, and what is shared with Detectron2 is equal."""
 
 import inspect
-import json
 import re
 from pathlib import Path
-from statistics import mean
 
 import pytest
 import torch
 import yaml
 from detectron2 import model_zoo
-from detectron2.config import LazyConfig, get_cfg, instantiate
+from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
 
 import semiconv_d2
+from semiconv_d2.config import read_preset
 from semiconv_d2.engine import load_config
 
 CONFIGS = Path(semiconv_d2.get_config_file("Base-RCNN-FPN")).parent
@@ -37,7 +36,7 @@ def test_every_config_builds(path):
     model = build_model(cfg)
     heads = getattr(model, "roi_heads", None)
     ours = "semiconv" in path.stem or "paper" in path.stem
-    assert ours == hasattr(heads, "embedding_head")
+    assert ours == (getattr(heads, "mask_branch", None) is not None)
     assert ("coloring" in path.stem) == isinstance(model, semiconv_d2.InstanceColoring)
 
 
@@ -70,18 +69,53 @@ def test_own_data_start_from_a_model_of_detectron2_s_zoo():
     assert url.endswith(weights.removeprefix("detectron2://"))
 
 
+THE_PAPER_S = {
+    "RESCORE": True,
+    "EMBEDDING_DIM": 8,
+    "HIDDEN_DIM": 256,
+    "GRADIENT_SCALE": 0.1,
+    "MIXING": "additive",
+    "KERNEL": "laplacian",
+    "KERNEL_LOSS_WEIGHT": 1.0,
+}
+"""What the defaults have from the paper; beside them, a weight of the embedding loss above 0."""
+
+
+def test_every_part_of_the_paper_is_on_by_default():
+    keys = load_config("").MODEL.SEMICONV
+    assert {name: keys[name] for name in THE_PAPER_S} == THE_PAPER_S
+    assert keys.EMBEDDING_LOSS_WEIGHT > 0
+    assert len(keys) <= 15
+
+
+@pytest.mark.parametrize("base", sorted(CONFIGS.glob("*semiconv*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("preset", ["paper", "stock"])
+def test_presets_are_merged_over_any_config(tmp_path, preset, base):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_BASE_: ['{base}', '{CONFIGS / 'presets' / preset}.yaml']\n")
+    one, other = load_config(str(own)), load_config(str(base))
+    changed = read_preset(preset)
+    for name, value in changed.items():
+        assert one.MODEL.SEMICONV[name.removeprefix("MODEL.SEMICONV.")] == value
+    one.defrost()
+    one.merge_from_list(
+        [x for name in changed for x in (name, other.MODEL.SEMICONV[name.rpartition(".")[2]])]
+    )
+    one.freeze()
+    assert one == other
+
+
 @pytest.mark.parametrize("data", ["voc", "bbbc010"])
 def test_the_paper_s_configs_differ_from_ours_in_the_plugin_s_keys_alone(data):
     paper, ours = (
         load_config(semiconv_d2.get_config_file(f"{data}_{kind}")) for kind in ("paper", "semiconv")
     )
     node = paper.MODEL.SEMICONV
-    assert (node.GAIN, node.EVIDENCE, node.COMPETITION) == ("fixed", "log", False)
-    assert (node.SEED, node.SEED_ROUNDS) == ("soft", 1)
-    assert (node.EMBEDDING_DIM, node.HIDDEN_DIM, node.HIDDEN_LAYERS) == (8, 256, 1)
-    assert (node.GRADIENT_SCALE, node.LR_FACTOR) == (0.1, 1.0)
-    assert (node.EMBEDDING_LEVELS, node.KERNEL_PIXELS) == ("assigned", "region")
-    assert (node.EMBEDDING_LOSS_WEIGHT, node.KERNEL_LOSS_WEIGHT) == (1.0, 1.0)
+    assert (node.GAIN, node.COMPETITION, node.LR_FACTOR) == ("fixed", False, 1.0)
+    assert (node.EMBEDDING_LEVELS, node.MASK_SCORE) == ("assigned", False)
+    assert node.EMBEDDING_LOSS_WEIGHT == 1.0
+    for key, value in THE_PAPER_S.items():
+        assert node[key] == ours.MODEL.SEMICONV[key] == value
     for cfg in (paper, ours):
         cfg.defrost()
         del cfg.MODEL["SEMICONV"]
@@ -91,20 +125,17 @@ def test_the_paper_s_configs_differ_from_ours_in_the_plugin_s_keys_alone(data):
 
 def test_parts_have_the_defaults_of_their_keys():
     keys = load_config("").MODEL.SEMICONV
-    kernel = inspect.signature(semiconv_d2.SeedKernel).parameters
-    head = inspect.signature(semiconv_d2.EmbeddingHead).parameters
-    mixin = inspect.signature(semiconv_d2.SemiConvMixin).parameters
-    of_kernel = (
-        *("KERNEL", "SIGMA_INIT", "GAIN", "EVIDENCE", "COMPETITION"),
-        *("SEED", "SEED_ROUNDS", "RESCORE"),
-    )
-    of_head = ("HIDDEN_DIM", "HIDDEN_LAYERS", "EMBEDDING_DIM", "GRADIENT_SCALE")
-    of_mixin = (
-        *("EMBEDDING_LOSS_WEIGHT", "KERNEL_LOSS_WEIGHT", "KERNEL_PIXELS", "SHARED_PIXELS"),
-        *("MASK_TARGETS", "MASK_SCORE", "EXCLUSIVE_MASKS"),
-    )
-    for part, names in ((kernel, of_kernel), (head, of_head), (mixin, of_mixin)):
-        assert {n: part[n.lower()].default for n in names} == {n: keys[n] for n in names}
+    for part, names in (
+        (semiconv_d2.SeedKernel, ("KERNEL", "SIGMA_INIT", "GAIN", "RESCORE")),
+        (semiconv_d2.EmbeddingHead, ("HIDDEN_DIM", "EMBEDDING_DIM", "GRADIENT_SCALE")),
+        (semiconv_d2.RegionEmbedding, ("MIXING",)),
+        (semiconv_d2.SemiConvMaskBranch, ("EMBEDDING_LOSS_WEIGHT", "KERNEL_LOSS_WEIGHT")),
+        (semiconv_d2.SemiConvMixin, ("MASK_SCORE", "EXCLUSIVE_MASKS")),
+    ):
+        parameters = inspect.signature(part).parameters
+        assert {n: parameters[n.lower()].default for n in names} == {n: keys[n] for n in names}
+        if "lr_factor" in parameters:
+            assert parameters["lr_factor"].default == keys.LR_FACTOR
 
 
 SECTIONS = {
@@ -163,7 +194,7 @@ def test_lazy_config_is_the_same_model():
     cfg = load_config(str(CONFIGS / "voc_semiconv.yaml"))
     torch.manual_seed(0)
     ours, theirs = build_model(cfg).eval(), instantiate(lazy.model).eval()
-    torch.nn.init.normal_(ours.roi_heads.embedding_head.embedding.weight, std=0.1)
+    torch.nn.init.normal_(ours.roi_heads.mask_branch.embedding_head.embedding.weight, std=0.1)
     theirs.load_state_dict(ours.state_dict())
     trained = [{n for n, p in m.named_parameters() if p.requires_grad} for m in (ours, theirs)]
     assert trained[0] == trained[1]
@@ -215,78 +246,52 @@ def test_unknown_config_names_those_that_there_are():
         semiconv_d2.get_config_file("voc")
 
 
-CHANCE = 3.0
-"""Mask AP by which two runs may differ, as docs/ablation.md has it."""
+# --- Configs of others.
+
+
+def partial_config(**keys) -> CfgNode:
+    """As another program makes it: Detectron2's defaults, and a short YAML merged with new keys
+    allowed."""
+    cfg = get_cfg()
+    cfg.set_new_allowed(True)
+    cfg.merge_from_file(semiconv_d2.get_config_file("demo_mask_rcnn"))
+    cfg.MODEL.ROI_HEADS.NAME = "SemiConvROIHeads"
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+    if keys:
+        cfg.MODEL.SEMICONV = CfgNode(keys)
+    return cfg
+
+
+@pytest.mark.parametrize("keys", [{}, {"SIGMA_INIT": 3.0}])
+def test_a_partial_config_takes_the_defaults_of_what_it_lacks(keys):
+    cfg = partial_config(**keys)
+    before = cfg.dump()
+    model = build_model(cfg)
+    assert cfg.dump() == before
+    whole = load_config(semiconv_d2.get_config_file("demo_semiconv"), ["MODEL.WEIGHTS", ""])
+    expected = build_model(whole)
+    assert str(model) == str(expected)
+    branch = model.roi_heads.mask_branch
+    assert branch.seed_kernel.sigma.item() == pytest.approx(keys.get("SIGMA_INIT", 10.0))
+    assert branch.embedding_loss_weight == whole.MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT
+
+
+def test_the_frozen_partial_config_of_a_coloring_is_completed_too():
+    cfg = partial_config(HIDDEN_DIM=32)
+    cfg.MODEL.META_ARCHITECTURE = "InstanceColoring"
+    cfg.freeze()
+    model = build_model(cfg)
+    assert model.embedding_head.hidden.out_channels == 32
+    assert model.decoder == "greedy"
 
 
 @pytest.mark.parametrize(
-    ("key", "words", "variant", "base"),
+    ("key", "message"),
     [
-        ("EMBEDDING_DIM", "2 costs", "D = 2", "ours"),
-        ("LR_FACTOR", "1 costs", "learning rate × 1", "ours"),
-        ("MIXING", "costs", "no mixing", "ours"),
-        ("EMBEDDING_RESOLUTION", "costs", "embedding of 28²", "ours"),
-        ("SEED", "costs", "one round of hard seeds", "one round of seeds"),
-        ("SIGMA_INIT", "costs", "σ from 100", "ours"),
-        ("COMPETITION", "False costs", "no competition", "ours"),
-        ("EMBEDDING_LOSS_WEIGHT", "1 costs", "embedding loss", "ours"),
-        ("KERNEL_LOSS_WEIGHT", "0 costs", "no kernel loss", "ours"),
-        ("KERNEL_PIXELS", '"instances" costs', "kernel loss over instances", "ours"),
+        ("HIDEN_DIM", r"MODEL\.SEMICONV\.HIDEN_DIM is no key\. There are: .*HIDDEN_DIM"),
+        ("SEED_ROUNDS", r"MODEL\.SEMICONV\.SEED_ROUNDS is gone since version 0\.2.*leave it out"),
     ],
 )
-def test_what_a_value_costs_is_what_was_measured(key, words, variant, base):
-    """The comment above a key, against the rows of the ablation."""
-    cost = measured_cost(variant, base)
-    [said] = re.findall(rf"(?<!\d){words} (\d+\.\d) AP", comment_above(key))
-    assert float(said) == pytest.approx(cost, abs=0.06)
-    assert cost >= CHANCE
-
-
-@pytest.mark.parametrize(
-    ("key", "words", "variants", "base"),
-    [
-        ("EMBEDDING_DIM", "4 and 16 tie", ["D = 4", "D = 16"], "ours"),
-        ("HIDDEN_DIM", "256 ties", ["256 channels"], "ours"),
-        ("HIDDEN_LAYERS", "1 and 3 tie", ["one hidden layer", "three hidden layers"], "ours"),
-        (
-            "GRADIENT_SCALE",
-            "0, 0.01 and 1 tie",
-            ["gradient × 0", "gradient × 0.01", "gradient × 1"],
-            "ours",
-        ),
-        ("LR_FACTOR", "30 ties", ["learning rate × 30"], "ours"),
-        ("COORD_UNIT", '"pixel", which ties', ["unit of a pixel"], "ours"),
-        (
-            "EMBEDDING_LEVELS",
-            "which ties without competition",
-            ["no competition, assigned levels"],
-            "no competition",
-        ),
-        ("SEED_ROUNDS", "1 and 3 tie", ["one round of seeds", "three rounds of seeds"], "ours"),
-        ("KERNEL", "which ties", ["Gaussian"], "ours"),
-        ("SIGMA_INIT", "3 ties", ["σ from 3"], "ours"),
-        ("EVIDENCE", '"log" ties', ["evidence log P"], "ours"),
-        ("GAIN", "which ties after fine-tuning", ["gain fixed"], "ours"),
-        ("SHARED_PIXELS", "which ties", ["shared pixels count"], "ours"),
-        ("MASK_TARGETS", "which ties", ["soft targets"], "ours"),
-    ],
-)
-def test_what_is_said_to_tie_does(key, words, variants, base):
-    assert words in comment_above(key)
-    assert max(abs(measured_cost(variant, base)) for variant in variants) < CHANCE
-
-
-def comment_above(key):
-    source = (PACKAGE / "config.py").read_text(encoding="utf-8")
-    above = source.partition(f"    node.{key} = ")[0]
-    return re.search(r"(?:    # .*\n)+$", above)[0].replace("\n    #", "")
-
-
-def measured_cost(variant, base):
-    """Mask AP that the ablation's variant lacks."""
-    results = Path(__file__).parents[1] / "results" / "ablation_bbbc010.json"
-    runs = json.loads(results.read_text())["runs"]
-    ap, of_base = (
-        mean(r["values"]["AP"] for r in runs if r["variant"] == name) for name in (variant, base)
-    )
-    return of_base - ap
+def test_a_key_that_is_none_is_named(key, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(partial_config(**{key: 2}))

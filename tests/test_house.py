@@ -1,4 +1,5 @@
-"""Imports run downwards only: engine → {modeling, evaluation} → {data, visualization} → ops."""
+"""Imports run downwards only: engine → {modeling, evaluation} → {data, visualization} → {ops,
+config}."""
 
 import ast
 from pathlib import Path
@@ -12,7 +13,7 @@ MAY_IMPORT = {
     "ops": set(),
     "data": set(),
     "visualization": {"ops"},
-    "modeling": {"ops", "visualization"},
+    "modeling": {"ops", "visualization", "config"},
     "evaluation": {"data"},
     "engine": {"ops", "data", "visualization", "modeling", "evaluation", "config"},
 }

@@ -6,7 +6,14 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
-from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel, SemiConvROIHeads
+from semiconv_d2 import (
+    Competition,
+    EmbeddingHead,
+    RegionEmbedding,
+    SeedKernel,
+    SemiConvMaskBranch,
+    SemiConvROIHeads,
+)
 
 model = get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stages.depth = 101
@@ -14,16 +21,21 @@ model.backbone.bottom_up.freeze_at = 2
 model.roi_heads.num_classes = 20
 model.roi_heads.update(
     _target_=SemiConvROIHeads,
-    embedding_head=L(EmbeddingHead)(in_channels="${model.backbone.out_channels}"),
-    region_embedding=L(RegionEmbedding)(
-        pooler=L(ROIPooler)(
-            output_size=28,  # the side of the mask logits
-            scales=[1.0 / 4],  # the finest level alone
-            sampling_ratio=0,
-            pooler_type="ROIAlignV2",
-        )
+    mask_branch=L(SemiConvMaskBranch)(
+        embedding_head=L(EmbeddingHead)(
+            in_channels="${model.backbone.out_channels}",
+            sum_strides=[4, 8, 16, 32],
+        ),
+        region_embedding=L(RegionEmbedding)(
+            pooler=L(ROIPooler)(
+                output_size=28,  # the side of the mask logits
+                scales=[1.0 / 4],  # the finest level, which all are summed into
+                sampling_ratio=0,
+                pooler_type="ROIAlignV2",
+            )
+        ),
+        seed_kernel=L(SeedKernel)(competition=L(Competition)()),
     ),
-    seed_kernel=L(SeedKernel)(),
 )
 
 dataloader = get_config("common/data/coco.py").dataloader

@@ -102,7 +102,7 @@ def _views(cfg: CfgNode, model: InstanceColoring) -> Iterator[ColoringView]:
         psi = coloring.embedding.cpu()
         height, width = image["image"].shape[1:]
         scale = torch.tensor([image["width"] / width, image["height"] / height])  # to the output
-        votes = psi[:2, rows, columns].T * model.pixels_per_unit * scale
+        votes = psi[:2, rows, columns].T * model.stride * scale
         yield ColoringView(
             Path(image["file_name"]).stem,
             read_image(image["file_name"], "RGB"),

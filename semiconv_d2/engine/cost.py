@@ -263,14 +263,14 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     features = model.backbone(model.preprocess_image(inputs).tensor)
     found = model.inference(inputs, do_postprocess=False)
     boxes = [x.pred_boxes for x in found]
-    levels = [features[f] for f in heads.mask_in_features[: heads.region_embedding.num_levels]]
-    maps = heads.embedding_head(levels)
-    embedding = heads.region_embedding(maps, boxes)
+    branch, levels = heads.mask_branch, [features[f] for f in heads.mask_in_features]
+    scene = branch.look(levels)
+    embedding = branch.region_embedding(scene.maps, boxes)
     logits = torch.randn_like(embedding[:, 0])
     runs = (
-        lambda: heads.embedding_head(levels),
-        lambda: heads.region_embedding(maps, boxes),
-        lambda: heads.seed_kernel(logits, embedding, heads.rivals(features, found)),
+        lambda: branch.look(levels),
+        lambda: branch.region_embedding(scene.maps, boxes),
+        lambda: branch.seed_kernel(logits, embedding, heads.competitors(scene, found)),
     )
     return {
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))

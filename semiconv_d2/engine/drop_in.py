@@ -7,7 +7,7 @@ import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
+from ..config import read_preset
 from ..data.coco_json import write_json
 from ..modeling import SemiConvMixin
 from ..visualization.comparison import draw_comparison
@@ -35,19 +36,6 @@ from .region_view import view_crowded_region
 from .setup import ConfigError, check_evaluation
 from .trainer import Trainer
 
-# Without subnet and kernel this is the stock model; what counts for both, MASK_SCORE and its like,
-# stays.
-STOCK = (
-    *("MODEL.SEMICONV.RESCORE", False),
-    *("MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 0.0),
-    *("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0),
-)
-PAPER = (
-    *("MODEL.SEMICONV.COMPETITION", False),
-    *("MODEL.SEMICONV.EVIDENCE", "log"),
-    *("MODEL.SEMICONV.GAIN", "fixed"),
-    *("MODEL.SEMICONV.SEED_ROUNDS", 1),
-)
 SEED = 1  # where the config has none: both models see the same images in the same order
 
 
@@ -97,10 +85,11 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     output.mkdir(parents=True, exist_ok=True)
     for name in ("detectron2", "fvcore", "semiconv_d2"):
         setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
-    stock_cfg = _changed(cfg, *STOCK)
+    stock_cfg = _changed(cfg, read_preset("stock"))
     untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]
+    paper = read_preset("paper") | {"MODEL.SEMICONV.MASK_SCORE": cfg.MODEL.SEMICONV.MASK_SCORE}
     for sigma in sigmas:
-        attached = _changed(cfg, *PAPER, "MODEL.SEMICONV.SIGMA_INIT", float(sigma))
+        attached = _changed(cfg, paper | {"MODEL.SEMICONV.SIGMA_INIT": float(sigma)})
         untrained.append((f"just attached, s + log K, σ = {sigma:g}", attached))
 
     steps = iter(range(1, len(untrained) + 6))
@@ -118,7 +107,7 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         ("SemiConv", cfg, "semiconv"),
     ):
         announce(f"fine-tuning: {name}")
-        models[name] = fine_tune(_changed(one, "OUTPUT_DIR", str(output / folder)))
+        models[name] = fine_tune(_changed(one, {"OUTPUT_DIR": str(output / folder)}))
         announce(f"evaluating: {name}")
         rows.append(_row(f"{name}, fine-tuned", one, models[name], output))
     announce("timing both, and drawing")
@@ -138,8 +127,10 @@ def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
         cfg: of the semi-convolutional model.
     """
     models = {
-        "stock Mask R-CNN": _load(_changed(cfg, *STOCK, "MODEL.WEIGHTS", str(stock))),
-        "SemiConv": _load(_changed(cfg, "MODEL.WEIGHTS", str(semiconv))),
+        "stock Mask R-CNN": _load(
+            _changed(cfg, read_preset("stock") | {"MODEL.WEIGHTS": str(stock)})
+        ),
+        "SemiConv": _load(_changed(cfg, {"MODEL.WEIGHTS": str(semiconv)})),
     }
     _draw(cfg, models, path)
 
@@ -234,10 +225,10 @@ class _QuietTrainer(Trainer):
         return [*kept, _ProgressBar()]
 
 
-def _changed(cfg: CfgNode, *overrides) -> CfgNode:
+def _changed(cfg: CfgNode, keys: Mapping[str, object]) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.merge_from_list(list(overrides))
+    cfg.merge_from_list([x for pair in keys.items() for x in pair])
     cfg.freeze()
     return cfg
 
@@ -251,7 +242,8 @@ def _load(cfg: CfgNode) -> nn.Module:
 
 def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
     results = evaluate(cfg, model, output)
-    kernel = getattr(model.roi_heads, "seed_kernel", None)
+    branch = model.roi_heads.mask_branch
+    kernel = None if branch is None else branch.seed_kernel
     rescores = kernel is not None and kernel.rescore
     gain = None if not rescores else 1.0 if kernel.gain is None else kernel.gain().item()
     return Row(

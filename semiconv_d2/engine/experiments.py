@@ -22,6 +22,7 @@ from detectron2.modeling import build_model
 from tabulate import tabulate
 from tqdm import tqdm
 
+from ..config import read_preset
 from ..data.files import DatasetError
 from ..data.geometry import CONTACT
 from .loading import build_checked
@@ -112,6 +113,7 @@ def read_plan(path: Path) -> Plan:
     variants = {name: {} if v is None else v for name, v in content["variants"].items()}
     try:
         _check_variants(variants)
+        variants = {name: _with_preset(keys) for name, keys in variants.items()}
         _check_seeds(content["seeds"])
         for name in (content["against"], *content["repeated"]):
             if name not in list(variants):
@@ -142,6 +144,16 @@ def _check_variants(variants: Mapping[object, object]) -> None:
                 "rename one"
             )
         folders[folder] = name
+
+
+def _with_preset(keys: Mapping[str, object]) -> dict[str, object]:
+    """Keys of a variant, those of the preset that it names first."""
+    keys = dict(keys)
+    name = keys.pop("preset", None)
+    try:
+        return (read_preset(name) if name else {}) | keys
+    except ValueError as error:
+        raise ConfigError(f"preset {name!r}: {error}") from error
 
 
 def _check_seeds(seeds: Sequence[object]) -> None:

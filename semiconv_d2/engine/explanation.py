@@ -47,7 +47,9 @@ def can_explain(model: nn.Module) -> bool:
     """Whether `explain` takes it."""
     heads = getattr(model, "roi_heads", None)
     return isinstance(model, InstanceColoring) or (
-        isinstance(heads, SemiConvMixin) and heads.seed_kernel is not None
+        isinstance(heads, SemiConvMixin)
+        and heads.mask_branch is not None
+        and heads.mask_branch.seed_kernel is not None
     )
 
 
@@ -87,12 +89,10 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
     heads = model.roi_heads
     masks = heads.rescore_masks(features, [found])
     boxes = found.pred_boxes
-    maps = heads.embedding_maps(features)
-    psi = heads.region_embedding(maps, [boxes])
+    region_embedding, maps = heads.mask_branch.region_embedding, heads.scene(features).maps
+    psi = region_embedding(maps, [boxes])
     weights = masks.seed_weights
-    points = (
-        region_coordinates(boxes.tensor, weights.shape[-1]) + boxes.get_centers()[..., None, None]
-    )
+    points = region_coordinates(boxes.tensor, weights.shape[-1])
     # Fields of the instances: some boxes are dropped on the way to the output.
     found.seeds = (weights[:, None] * points).flatten(2).sum(dim=2) * scale
     found.seed_embeddings = seed_embedding(weights, psi)
@@ -104,10 +104,8 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
     kept = instances.region.tolist()
     instances.remove("region")
 
-    embedding = heads.region_embedding
-    stride = 2.0**embedding.pooler.min_level
-    unit = stride if embedding.coord_unit == "stride" else 1.0
-    full = _embed(maps[0][0], size, scale, stride, unit, embedding.mixing)
+    stride, mixing = region_embedding.stride, region_embedding.mixing
+    full = _embed(maps[0][0], size, scale, stride, mixing)
     views = [
         InstanceView(
             "",
@@ -121,7 +119,7 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
         )
         for number, region in enumerate(kept)
     ]
-    return Explanation(instances, full.cpu(), _votes(full, unit, scale, embedding.mixing), views)
+    return Explanation(instances, full.cpu(), _votes(full, stride, scale, mixing), views)
 
 
 def _explain_coloring(model: InstanceColoring, image: dict, score_threshold: float) -> Explanation:
@@ -140,7 +138,7 @@ def _explain_coloring(model: InstanceColoring, image: dict, score_threshold: flo
     boxes = instances.pred_boxes.tensor
     margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
     boxes = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
-    points = region_coordinates(boxes, _SIDE) + ((boxes[:, :2] + boxes[:, 2:]) / 2)[..., None, None]
+    points = region_coordinates(boxes, _SIDE)
     instances.seeds = torch.stack(places) if places else psi.new_zeros(0, 2)
     instances.seed_embeddings = seeds
 
@@ -167,19 +165,17 @@ def _explain_coloring(model: InstanceColoring, image: dict, score_threshold: flo
     return Explanation(
         instances.to("cpu"),
         psi.cpu(),
-        _votes(psi, model.pixels_per_unit, scale, model.mixing),
+        _votes(psi, model.stride, scale, model.mixing),
         views,
     )
 
 
-def _embed(
-    phi: Tensor, size: tuple[int, int], scale: Tensor, stride: float, unit: float, mixing: str
-) -> Tensor:
+def _embed(phi: Tensor, size: tuple[int, int], scale: Tensor, stride: float, mixing: str) -> Tensor:
     """Ψ at the pixel centres of the output, (D, H, W)."""
     points = map_coordinates(*size, device=phi.device).permute(1, 2, 0) / scale
-    return mix(sample_map(phi.float(), points, stride), points.permute(2, 0, 1) / unit, mixing)
+    return mix(sample_map(phi.float(), points, stride), points.permute(2, 0, 1) / stride, mixing)
 
 
-def _votes(psi: Tensor, unit: float, scale: Tensor, mixing: str) -> Tensor | None:
+def _votes(psi: Tensor, stride: float, scale: Tensor, mixing: str) -> Tensor | None:
     """The geometric part of Ψ (D, H, W) in pixels of the output."""
-    return (psi[:2] * unit * scale[:, None, None]).cpu() if mixing == "additive" else None
+    return (psi[:2] * stride * scale[:, None, None]).cpu() if mixing == "additive" else None

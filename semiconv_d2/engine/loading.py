@@ -15,7 +15,7 @@ from torch import nn
 
 from .setup import ConfigError
 
-ATTACHED = ("embedding_head", "seed_kernel", "region_embedding")
+ATTACHED = ("mask_branch",)
 """Modules whose parameters a stock model lacks: those that are attached to it."""
 
 _NOT_NEEDED = "num_batches_tracked"  # by batch normalization to infer; Caffe2 does not keep it

@@ -1,7 +1,7 @@
 """What knowing whose pixel it is would be worth to a Mask R-CNN, and how well it knows that.
 
 Everything is measured in the boxes of the ground truth, with the true classes: what boxes and
-scores cost is not in it. With competition the rivals are the true instances too.
+scores cost is not in it. With competition the competitors are the true instances too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.geometry import CONTACT, contact
-from ..modeling import SemiConvMixin
 from ..ops import seed_embedding
+from .explanation import can_explain
 from .loading import build_checked, load_trained
 from .records import record_masks
 from .setup import ConfigError, check_evaluation
@@ -48,7 +48,7 @@ class Ownership(NamedTuple):
     """How well the mask logits s tell own pixels of the box from those of others: area under the
     ROC curve, 0.5 where they cannot."""
     by_kernel: np.ndarray
-    """The same of K, or with competition of P; the instances themselves are the rivals."""
+    """The same of K, or with competition of P; the instances themselves are the competitors."""
     by_rescored: np.ndarray
     """The same of ŝ."""
     by_true_seed: np.ndarray
@@ -186,7 +186,7 @@ def _logits(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """s, log K and ŝ of regions, (R, M, M) each on the CPU; without a kernel there is no log K."""
     heads, classes = model.roi_heads, classes.to(boxes.device)
-    if isinstance(heads, SemiConvMixin) and heads.seed_kernel is not None:
+    if can_explain(model):
         # The size of the image is not looked at.
         regions = Instances((0, 0), pred_boxes=boxes, pred_classes=classes)
         masks = heads.rescore_masks(features, [regions])
@@ -200,15 +200,16 @@ def _logits(
 def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own: Tensor) -> Tensor:
     """log K, or log P, with the mean embedding of a region's own pixels for its seed, (R, M, M), on
     the CPU."""
-    heads = model.roi_heads
-    embedding = heads.region_embedding(heads.embedding_maps(features), [boxes])
+    heads, branch = model.roi_heads, model.roi_heads.mask_branch
+    scene = heads.scene(features)
+    embedding = branch.region_embedding(scene.maps, [boxes])
     weights = own.to(embedding) / own.flatten(1).sum(dim=1).clamp(min=1)[:, None, None].to(
         embedding
     )
-    seed, kernel = seed_embedding(weights, embedding), heads.seed_kernel
-    regions = [Instances((0, 0), pred_boxes=boxes)]
-    rivals = heads.rivals(features, regions) if kernel.competes else None
-    return nn.functional.logsigmoid(kernel.compare(embedding, seed, rivals)).cpu()
+    seed = seed_embedding(weights, embedding)
+    competitors = branch.among_detections([boxes], None)
+    evidence = branch.seed_kernel.compare(embedding, seed, competitors)
+    return (nn.functional.logsigmoid(evidence) if branch.competes else evidence).cpu()
 
 
 def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:

@@ -174,7 +174,7 @@ def check_mask_options(cfg: CfgNode) -> None:
         return
     defaults = get_cfg()
     add_semiconv_config(defaults)
-    for key in ("MASK_TARGETS", "MASK_SCORE", "EXCLUSIVE_MASKS"):
+    for key in ("MASK_SCORE", "EXCLUSIVE_MASKS"):
         value = cfg.MODEL.SEMICONV[key]
         if value != defaults.MODEL.SEMICONV[key]:
             raise ConfigError(

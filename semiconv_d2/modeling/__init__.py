@@ -1,19 +1,23 @@
 """Detectron2 parts, wiring only. Importing this registers ROI heads and meta-architecture."""
 
+from .competition import Competition
 from .embedding_head import EmbeddingHead
 from .instance_coloring import InstanceColoring
 from .learned_kernel import LearnedKernel
-from .rescoring import RegionEmbedding, SeedKernel
+from .mask_branch import SeedKernel, SemiConvMaskBranch
+from .region_embedding import RegionEmbedding
 from .roi_heads import SemiConvCascadeROIHeads, SemiConvMixin, SemiConvROIHeads
 from .timm_backbone import TimmBackbone
 
 __all__ = [
+    "Competition",
     "EmbeddingHead",
     "InstanceColoring",
     "LearnedKernel",
     "RegionEmbedding",
     "SeedKernel",
     "SemiConvCascadeROIHeads",
+    "SemiConvMaskBranch",
     "SemiConvMixin",
     "SemiConvROIHeads",
     "TimmBackbone",

@@ -400,7 +400,7 @@ def _share(flags: Tensor) -> float:
 
 def _kernel(distance: Tensor, pixels: Pixels) -> Tensor:
     """K_σ of distances of any shape."""
-    return log_kernel(distance.square(), pixels.sigma, pixels.kernel).exp()
+    return log_kernel(distance, pixels.sigma, pixels.kernel).exp()
 
 
 def _exclusive_segments(pixels: Pixels, owner: Tensor, distance: Tensor) -> list[Segment]:

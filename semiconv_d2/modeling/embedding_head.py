@@ -1,4 +1,6 @@
-"""The embedding subnet of section 3.5: one set of weights for all feature levels in use."""
+"""The embedding subnet of section 3.5: one set of weights for all feature levels."""
+
+from collections.abc import Sequence
 
 import torch
 from fvcore.nn import weight_init
@@ -9,8 +11,7 @@ from .learning_rate import FastConv2d
 
 
 class EmbeddingHead(nn.Module):
-    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out. Further
-    hidden layers, 3×3 convolution → ReLU each, come before the last one.
+    """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out.
 
     The last layer starts near zero, so that at first Ψ ≈ u: pixels are as far apart as they are
     in the image.
@@ -20,22 +21,23 @@ class EmbeddingHead(nn.Module):
         self,
         *,
         in_channels: int,
-        hidden_dim: int = 64,
-        hidden_layers: int = 2,
+        hidden_dim: int = 256,
         embedding_dim: int = 8,
         gradient_scale: float = 0.1,
         lr_factor: float = 10.0,
+        sum_strides: Sequence[int] | None = None,
     ):
         """
         Args:
             in_channels: channels of every feature map.
             hidden_dim: channels of the 1×1 convolution. 0: Φ is a single 1×1 convolution of the
                 features, as in the paper's experiment with dots.
-            hidden_layers: the 1×1 convolution, and 3×3 ones after it; none where `hidden_dim` is 0.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps.
             lr_factor: how much faster the subnet's own weights learn than those of other layers,
                 with stochastic gradient descent or Adam.
+            sum_strides: strides of the feature maps, finest first, to sum their embedding maps into
+                the finest; None leaves each level its own.
         """
         super().__init__()
         if embedding_dim < 2:
@@ -43,62 +45,79 @@ class EmbeddingHead(nn.Module):
                 f"EMBEDDING_DIM is {embedding_dim}; the first two channels are geometric, so it "
                 "must be at least 2."
             )
-        if hidden_layers < 1:
-            raise ValueError(f"HIDDEN_LAYERS is {hidden_layers}; it must be at least 1.")
         self.gradient_scale = gradient_scale
+        scales = None if sum_strides is None else _level_scales(sum_strides, embedding_dim)
+        self.register_buffer("level_scales", scales, persistent=False)
+        self.hidden = None
         if hidden_dim:
             self.hidden = FastConv2d(in_channels, hidden_dim, kernel_size=1)
             self.relu = nn.ReLU(inplace=True)
             self.embedding = FastConv2d(hidden_dim, embedding_dim, kernel_size=3, padding=1)
             weight_init.c2_msra_fill(self.hidden)
         else:
-            self.hidden = self.relu = nn.Identity()
             self.embedding = FastConv2d(in_channels, embedding_dim, kernel_size=1)
-        deeper = hidden_dim and hidden_layers > 1
-        self.deeper = _deeper(hidden_dim, hidden_layers - 1) if deeper else None
         nn.init.normal_(self.embedding.weight, std=0.001)
         nn.init.zeros_(self.embedding.bias)
-        for layer in self.modules():
-            if isinstance(layer, FastConv2d):
+        for layer in (self.hidden, self.embedding):
+            if layer is not None:
                 layer.learn_faster(lr_factor)
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level."""
-        hidden = [self.relu(self.hidden(scale_gradient(x, self.gradient_scale))) for x in features]
-        if self.deeper is not None:
-            hidden = [self.deeper(x) for x in hidden]
-        return [self._embed(x) for x in hidden]
-
-    def _embed(self, hidden: Tensor) -> Tensor:
-        """The last layer. At test on the CPU, where convolutions to few channels are slow, by
-        `shifted_convolution`; tracing would take the sizes that it needs for constants."""
-        quick = hidden.device.type == "cpu" and not torch.is_grad_enabled()
-        if quick and self.embedding.kernel_size == (3, 3) and not torch.jit.is_tracing():
-            return shifted_convolution(hidden, *self.embedding.kernel())
-        return self.embedding(hidden)
-
-
-def _deeper(dim: int, layers: int) -> nn.Sequential:
-    parts = nn.Sequential()
-    for _ in range(layers):
-        convolution = FastConv2d(dim, dim, kernel_size=3, padding=1)
-        weight_init.c2_msra_fill(convolution)
-        parts.extend([convolution, nn.ReLU(inplace=True)])
-    return parts
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level; or
+        to the one that is their sum."""
+        maps = [scale_gradient(x, self.gradient_scale) for x in features]
+        if self.hidden is not None:
+            kernel = self.hidden.kernel()  # once for all levels
+            maps = [self.relu(nn.functional.conv2d(x, *kernel)) for x in maps]
+        kernel, padding = self.embedding.kernel(), self.embedding.padding
+        # On the CPU convolutions to few channels are slow. Tracing would take sizes for constants.
+        if maps[0].device.type == "cpu" and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+            maps = shifted_convolution(maps, *kernel)
+        else:
+            maps = [nn.functional.conv2d(x, *kernel, padding=padding) for x in maps]
+        return maps if self.level_scales is None else [sum_levels(maps, self.level_scales)]
 
 
-def shifted_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution that keeps the size of the map, as one 1×1 convolution to all products and the
+def sum_levels(maps: Sequence[Tensor], scales: Tensor) -> Tensor:
+    """One embedding map for regions of all sizes: those of all levels, summed into the finest.
+
+    Args:
+        maps: Φ, one (B, D, H_l, W_l) for each level, finest first.
+        scales: of each level's channels, (L, D, 1, 1).
+
+    Returns:
+        (B, D, H_0, W_0)
+    """
+    total, size = maps[0], maps[0].shape[-2:]
+    for x, scale in zip(maps[1:], scales[1:], strict=True):
+        fine = nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        total = torch.addcmul(total, scale.to(fine.dtype), fine)
+    return total
+
+
+def _level_scales(strides: Sequence[int], dim: int) -> Tensor:
+    """The first two channels of a level count its own cells, and are scaled to the finest."""
+    scales = torch.ones(len(strides), dim, 1, 1)
+    scales[:, :2] = torch.tensor(strides).view(-1, 1, 1, 1) / strides[0]
+    return scales
+
+
+def shifted_convolution(maps: Sequence[Tensor], weight: Tensor, bias: Tensor) -> list[Tensor]:
+    """A convolution that keeps the size of maps, as one 1×1 convolution to all products and the
     sum of these at their places: the same up to rounding.
 
     Args:
-        x: (B, C, H, W).
+        maps: (B, C, H, W) each.
         weight: (D, C, k, k), k odd.
         bias: (D,)
     """
     dim, channels, side, _ = weight.shape
     # Where a convolution reads at an offset, this writes at the opposite one.
     products = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
-    columns = nn.functional.conv2d(x, products).flatten(2)
-    folded = nn.functional.fold(columns, x.shape[2:], side, padding=side // 2)
-    return folded + bias.to(folded.dtype).view(dim, 1, 1)
+    bias = bias.view(dim, 1, 1)
+    summed = []
+    for x in maps:
+        columns = nn.functional.conv2d(x, products).flatten(2)
+        folded = nn.functional.fold(columns, x.shape[2:], side, padding=side // 2)
+        summed.append(folded + bias.to(folded.dtype))
+    return summed

@@ -5,17 +5,18 @@ Shapes: N instances of an image, R regions, M side of a region's grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from detectron2.layers import ROIAlign
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
-from torch import Tensor, nn
+from torch import Tensor
 
 from .regions import index_boxes
 
 _BYTE = 255  # the largest number that it holds
-_SUBSAMPLES = 4  # along a side of a cell, where masks are polygons
 _PIXELS_AT_ONCE = 2**25  # of masks as floats: 128 MiB
 _REACH = 2  # pixels beyond a box that bilinear samples inside it may look at, and one to spare
 
@@ -24,7 +25,7 @@ class CroppedMasks:
     """Masks that are cropped already, in the place of `gt_masks`: passes through a stock loss."""
 
     def __init__(self, crops: Tensor):
-        """`crops`: (R, M, M), boolean, or the share of each cell that the mask covers."""
+        """`crops`: (R, M, M), boolean."""
         self.crops = crops
 
     def __len__(self) -> int:
@@ -40,34 +41,26 @@ class CroppedMasks:
         return self.crops
 
 
-def crop_masks(
-    instances: list[Instances], boxes: list[Boxes], side: int, *, soft: bool = False
-) -> list[Tensor]:
-    """Crops of `gt_masks` to boxes, (R_i, M, M) for each image: boolean, or if `soft` the share of
-    each cell that the mask covers, float32 in [0, 1].
+def crop_masks(instances: Sequence[Instances], boxes: Sequence[Boxes], side: int) -> list[Tensor]:
+    """Crops of `gt_masks` to boxes, (R_i, M, M) boolean for each image.
 
     An image without annotations has no `gt_masks` at all.
     """
-    dtype = torch.float32 if soft else torch.bool
     return [
-        _crop(x.gt_masks, b.tensor, side, soft).to(b.device)
+        _crop(x.gt_masks, b.tensor, side).to(b.device)
         if len(x)
-        else torch.zeros(0, side, side, dtype=dtype, device=b.device)
+        else torch.zeros(0, side, side, dtype=torch.bool, device=b.device)
         for x, b in zip(instances, boxes, strict=True)
     ]
 
 
-def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int, soft: bool) -> Tensor:
-    """Boolean crops are those of Detectron2, but for half-covered pixels of bit masks on the CPU,
-    which may be rounded to the other side."""
-    if isinstance(masks, BitMasks):
-        crop = _crop_windows if masks.device.type == "cpu" else _crop_parts
-        crops = crop(masks, boxes, side)
-        return crops if soft else crops >= 0.5
-    if not soft:
+def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int) -> Tensor:
+    """Crops are those of Detectron2, but for half-covered pixels of bit masks on the CPU, which may
+    be rounded to the other side."""
+    if not isinstance(masks, BitMasks):
         return masks.crop_and_resize(boxes, side)
-    fine = masks.crop_and_resize(boxes, side * _SUBSAMPLES).float()
-    return nn.functional.avg_pool2d(fine[:, None], _SUBSAMPLES)[:, 0]
+    crop = _crop_windows if masks.device.type == "cpu" else _crop_parts
+    return crop(masks, boxes, side) >= 0.5
 
 
 def _crop_windows(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
@@ -107,32 +100,22 @@ def _bit_pool(side: int) -> ROIAlign:
     return ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
 
 
-def coverage_maps(targets: list[Instances]) -> Tensor:
-    """Where an image has instances, and where it has several.
-
-    Returns:
-        (B, 2, H, W) float32 of 0 and 1, padded to the largest image: pixels of at least one
-        instance, and pixels of two and more.
-    """
+def shared_pixels(targets: Sequence[Instances]) -> Tensor:
+    """Pixels of two and more instances of an image: (B, 1, H, W) float32 of 0 and 1, padded to the
+    largest image."""
     counts = [_count(x) for x in targets]
     height = max(c.shape[0] for c in counts)
     width = max(c.shape[1] for c in counts)
-    maps = counts[0].new_zeros(len(counts), 2, height, width, dtype=torch.float32)
+    maps = counts[0].new_zeros(len(counts), 1, height, width, dtype=torch.float32)
     for image_map, count in zip(maps, counts, strict=True):
         h, w = count.shape
-        image_map[0, :h, :w] = count >= 1
-        image_map[1, :h, :w] = count >= 2
+        image_map[0, :h, :w] = count >= 2
     return maps
 
 
-def crop_coverage(maps: Tensor, boxes: list[Boxes], side: int) -> tuple[Tensor, Tensor]:
-    """Crops of `coverage_maps`, sampled as Detectron2 samples bit masks.
-
-    Returns:
-        covered, shared: (R, M, M) boolean.
-    """
-    covered, shared = (_bit_pool(side)(maps, index_boxes(boxes)) >= 0.5).unbind(dim=1)
-    return covered, shared
+def crop_shared(maps: Tensor, boxes: Sequence[Boxes], side: int) -> Tensor:
+    """Crops of `shared_pixels`, sampled as Detectron2 samples bit masks: (R, M, M) boolean."""
+    return _bit_pool(side)(maps, index_boxes(boxes))[:, 0] >= 0.5
 
 
 def leave_out_shared(own: Tensor, shared: Tensor) -> Tensor:
@@ -159,8 +142,7 @@ def _count(targets: Instances) -> Tensor:
         return torch.from_numpy(_count_polygons(masks, height, width)).to(device)
     raise TypeError(
         f"gt_masks is a {type(masks).__name__}; SemiConv needs BitMasks or PolygonMasks to find "
-        "the pixels that instances share. Set MODEL.SEMICONV.SHARED_PIXELS to 'count' and "
-        "KERNEL_PIXELS to 'region' to train without."
+        "the pixels that instances share: set INPUT.MASK_FORMAT to 'bitmask' or 'polygon'."
     )
 
 

@@ -17,6 +17,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..config import complete
 from ..ops import (
     MIXINGS,
     log_affinities,
@@ -36,8 +37,7 @@ from .clustering import DECODER_REGISTRY, Pixels, Segment, decode
 from .embedding_head import EmbeddingHead
 from .ground_truth import count_masks
 from .learned_kernel import LearnedKernel
-from .rescoring import COORD_UNITS
-from .roi_heads import SCALAR_PERIOD, SHARED_PIXELS
+from .roi_heads import SCALAR_PERIOD
 
 FOREGROUNDS = ("learned", "image")
 EMBEDDING_LOSSES = ("loss_embedding", "loss_kernel", "loss_margin")
@@ -93,8 +93,6 @@ class InstanceColoring(nn.Module):
         num_classes: int = 1,
         foreground_threshold: float = 0.5,
         mixing: str = "additive",
-        coord_unit: str = "stride",
-        shared_pixels: str = "ignore",
         embedding_loss_weight: float = 1.0,
         kernel_loss_weight: float = 1.0,
         foreground_loss_weight: float = 1.0,
@@ -116,9 +114,7 @@ class InstanceColoring(nn.Module):
             foreground_threshold: from which probability or brightness, in [0, 1], a pixel is
                 foreground.
             mixing: see `ops.mix`.
-            coord_unit: "stride", cells of the feature map, or "pixel".
-            shared_pixels: "ignore" or "count", what the losses do with pixels of two instances.
-            margin: M of `ops.margin_loss`.
+            margin: M of `ops.margin_loss`, in cells of the feature map.
             max_pixels: drawn from an image for the losses of kernel and margin.
             decoder: name in `DECODER_REGISTRY`.
             min_pixels: of an instance, in the output.
@@ -171,10 +167,6 @@ class InstanceColoring(nn.Module):
         self.num_classes = num_classes
         self.foreground_threshold = foreground_threshold
         self.mixing = check_choice("MIXING", mixing, MIXINGS)
-        self.pixels_per_unit = (
-            self.stride if check_choice("COORD_UNIT", coord_unit, COORD_UNITS) == "stride" else 1
-        )
-        self.shared_pixels = check_choice("SHARED_PIXELS", shared_pixels, SHARED_PIXELS)
         self.margin = margin
         self.max_pixels = max_pixels
         self.decoder = check_choice("DECODER", decoder, [name for name, _ in DECODER_REGISTRY])
@@ -186,6 +178,7 @@ class InstanceColoring(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
+        cfg = complete(cfg)
         node, own = cfg.MODEL.SEMICONV, cfg.MODEL.COLORING
         if not cfg.MODEL.MASK_ON:
             raise ValueError("InstanceColoring learns from masks: set MODEL.MASK_ON to True.")
@@ -217,7 +210,6 @@ class InstanceColoring(nn.Module):
             "embedding_head": EmbeddingHead(
                 in_channels=channels,
                 hidden_dim=node.HIDDEN_DIM,
-                hidden_layers=node.HIDDEN_LAYERS,
                 embedding_dim=node.EMBEDDING_DIM,
                 gradient_scale=node.GRADIENT_SCALE,
                 lr_factor=node.LR_FACTOR,
@@ -231,8 +223,6 @@ class InstanceColoring(nn.Module):
             "num_classes": num_classes,
             "foreground_threshold": own.FOREGROUND_THRESHOLD,
             "mixing": node.MIXING,
-            "coord_unit": node.COORD_UNIT,
-            "shared_pixels": node.SHARED_PIXELS,
             "embedding_loss_weight": node.EMBEDDING_LOSS_WEIGHT,
             "kernel_loss_weight": node.KERNEL_LOSS_WEIGHT,
             "foreground_loss_weight": own.FOREGROUND_LOSS_WEIGHT,
@@ -347,7 +337,7 @@ class InstanceColoring(nn.Module):
 
     def _embed(self, phi: Tensor, points: Tensor) -> Tensor:
         """Ψ at points (H, W, 2) of the input: (D, H, W)."""
-        coordinates = points.permute(2, 0, 1) / self.pixels_per_unit
+        coordinates = points.permute(2, 0, 1) / self.stride
         return mix(sample_map(phi, points, self.stride), coordinates, self.mixing)
 
     def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
@@ -376,8 +366,7 @@ class InstanceColoring(nn.Module):
     def _embedding_losses(self, phi: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """The losses of one image that are not of its foreground, those of weight 0 left out."""
         used = {k for k in EMBEDDING_LOSSES if self.weights[k] > 0}
-        if self.shared_pixels == "ignore":
-            masks = masks & (count_masks(masks) == 1)
+        masks = masks & (count_masks(masks) == 1)  # what instances share belongs to none
         rows, columns = masks.any(dim=0).nonzero().unbind(dim=1)
         if not len(rows):
             zero = (phi.sum() + self.kernel.sigma) * 0

@@ -15,8 +15,8 @@ from .kernels import (
     log_odds,
     log_one_minus_exp,
     seed_log_kernel,
-    softened_squared_distance,
-    summed_kernel,
+    share_odds,
+    softened_distance,
 )
 from .losses import (
     kernel_cross_entropy,
@@ -29,13 +29,12 @@ from .losses import (
 from .mixing import MIXINGS, mix
 from .sampling import sample_map
 from .scores import expected_iou
-from .seeds import SEEDS, mask_weights, seed_embedding, seed_weights
+from .seeds import seed_embedding, seed_weights
 
 __all__ = [
     "EPSILON",
     "KERNELS",
     "MIXINGS",
-    "SEEDS",
     "bilateral_embedding",
     "expected_iou",
     "kernel_cross_entropy",
@@ -47,7 +46,6 @@ __all__ = [
     "log_one_minus_exp",
     "map_coordinates",
     "margin_loss",
-    "mask_weights",
     "mix",
     "pixel_embedding_loss",
     "pixel_kernel_loss",
@@ -59,6 +57,6 @@ __all__ = [
     "seed_weights",
     "segment_embedding_loss",
     "segment_means",
-    "softened_squared_distance",
-    "summed_kernel",
+    "share_odds",
+    "softened_distance",
 ]

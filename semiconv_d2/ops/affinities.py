@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernels import EPSILON, log_kernel, softened_squared_distance
+from .kernels import EPSILON, log_kernel, softened_distance
 from .precision import at_least_float32
 
 MAX_BYTES = 64 * 2**20
@@ -39,8 +39,8 @@ def log_affinities(
             f"seeds has shape {tuple(seeds.shape)}; it must be (S, {len(channels)}), as the "
             f"embedding has {len(channels)} channels."
         )
-    squared = softened_squared_distance(seeds[:, :, None], channels, dim=1, epsilon=epsilon)
-    return log_kernel(squared, sigma, kernel).unflatten(1, _pixels(embedding))
+    distance = softened_distance(seeds[:, :, None], channels, dim=1, epsilon=epsilon)
+    return log_kernel(distance, sigma, kernel).unflatten(1, _pixels(embedding))
 
 
 def log_affinity_blocks(

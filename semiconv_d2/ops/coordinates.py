@@ -26,12 +26,10 @@ def map_coordinates(
 
 
 def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> Tensor:
-    """Coordinates of the sample points of regions, each from the centre of its own region.
+    """Coordinates of the sample points of regions, in the frame of their image.
 
-    Sample j of M lies at x0 + (j + 0.5)·w/M, where ROIAlign (aligned) takes it. The centre is a
-    constant of each region, and only differences of embeddings enter the kernel, so leaving it
-    out changes nothing but the rounding, which is what makes this safe for half precision and
-    for boxes that reach across the border of the image.
+    Sample j of M lies at x0 + (j + 0.5)·w/M, where ROIAlign (aligned) takes it, also where a box
+    reaches across the border of the image.
 
     Args:
         boxes: (R, 4), x0, y0, x1, y1 in image pixels.
@@ -40,13 +38,18 @@ def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> 
 
     Returns:
         (R, 2, M, M)
+
+    Example:
+        >>> region_coordinates(torch.tensor([[8.0, 0.0, 16.0, 4.0]]), side=2, unit=4.0)[0, 0]
+        tensor([[2.5000, 3.5000],
+                [2.5000, 3.5000]])
     """
-    numbers = torch.arange(side, device=boxes.device, dtype=boxes.dtype)
-    ticks = (numbers - (side - 1) / 2) / side
     if isinstance(unit, Tensor):
         unit = unit[:, None]
-    sizes = (boxes[:, 2:] - boxes[:, :2]) / unit
-    x, y = (sizes[:, :, None] * ticks).unbind(dim=1)
+    first, last = (boxes / unit)[..., None].split(2, dim=1)
+    half = 0.5 / side
+    shares = torch.linspace(half, 1 - half, side, device=boxes.device, dtype=boxes.dtype)
+    x, y = torch.lerp(first, last, shares).unbind(dim=1)
     # The number of regions is left open: tracing would make a constant of it.
     x, y = x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)
     return torch.stack([x, y], dim=1)

@@ -16,28 +16,33 @@ from .precision import at_least_float32
 
 KERNELS = ("laplacian", "gaussian")
 EPSILON = 1e-4
+_BYTES_ON_CPU = 2**21  # of differences at once
+_BYTES_ON_GPU = 2**27
 
 
-def softened_squared_distance(
-    a: Tensor, b: Tensor, *, dim: int, epsilon: float = EPSILON
-) -> Tensor:
-    """‖a − b‖² + ε along `dim`, in float32 at least; `a` and `b` broadcast."""
+def softened_distance(a: Tensor, b: Tensor, *, dim: int, epsilon: float = EPSILON) -> Tensor:
+    """√(‖a − b‖² + ε) along `dim`, in float32 at least; `a` and `b` broadcast.
+
+    By differences: expanding the square into a product of matrices is quicker and, in float32,
+    loses the small distances."""
     difference = at_least_float32(a) - at_least_float32(b)
-    return difference.square().sum(dim=dim) + epsilon
+    return (difference.square().sum(dim=dim) + epsilon).sqrt()
 
 
-def log_kernel(
-    squared_distance: Tensor, sigma: Tensor | float, kernel: str = "laplacian"
-) -> Tensor:
-    """log K_σ of squared distances of any shape; at most 0.
+def log_kernel(distance: Tensor, sigma: Tensor | float, kernel: str = "laplacian") -> Tensor:
+    """log K_σ of distances of any shape; at most 0.
 
     "laplacian": −d / σ, equation (9). "gaussian": −d² / (2σ²), equation (7) with a scale.
     `sigma` is in the unit of the distance.
+
+    Example:
+        >>> log_kernel(torch.tensor([0.0, 10.0]), sigma=5.0).exp()
+        tensor([1.0000, 0.1353])
     """
     check_choice("kernel", kernel, KERNELS)
     if kernel == "gaussian":
-        return squared_distance / (-2 * sigma**2)
-    return squared_distance.sqrt() / -sigma
+        return distance.square() / (-2 * sigma**2)
+    return distance / -sigma
 
 
 def seed_log_kernel(
@@ -57,39 +62,54 @@ def seed_log_kernel(
     Returns:
         (R, H, W), float32 at least.
     """
-    seed = seed[:, :, None, None]
-    squared = softened_squared_distance(embedding, seed, dim=1, epsilon=epsilon)
-    return log_kernel(squared, sigma, kernel)
+    distance = softened_distance(embedding, seed[..., None, None], dim=1, epsilon=epsilon)
+    return log_kernel(distance, sigma, kernel)
 
 
-def summed_kernel(
+def share_odds(
     embedding: Tensor,
     seeds: Tensor,
     weights: Tensor,
+    background: Tensor | float,
     sigma: Tensor | float,
     kernel: str = "laplacian",
 ) -> Tensor:
-    """Σ_j w_j K_σ between the pixels of each region and several seeds.
+    """The logit of the share P that a region's own seed has in its pixels, among several seeds and
+    a background b: P = K / (K + b + Σ_j w_j K_j), with K of the own seed and K_j of the others.
 
     Args:
         embedding: Ψ, (R, D, H, W).
-        seeds: (R, J, D).
-        weights: w, (R, J); where it is 0 nothing is computed.
+        seeds: (R, 1 + J, D), the region's own one first.
+        weights: w of the others, (R, J).
+        background: b > 0, a scalar.
 
     Returns:
-        (R, H, W), float32 at least.
+        (R, H, W), float32 at least: log K − log(b + Σ_j w_j K_j).
+
+    Example:
+        >>> embedding = torch.zeros(1, 2, 1, 1)  # one pixel, at its own seed; another is 5 away
+        >>> seeds, weights = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[1.0]])
+        >>> share_odds(embedding, seeds, weights, 0.5, sigma=5.0).sigmoid()  # 1 / (1 + 0.5 + 1/e)
+        tensor([[[0.5348]]])
     """
-    # All pairs at once: on a GPU each search for those that count waits for it. The gradient of
-    # `index_select` is one operation there, and that of `[]` is ten.
-    pairs = weights.flatten().nonzero()[:, 0]
-    rows = pairs // weights.shape[1]
-    log_k = seed_log_kernel(
-        embedding.index_select(0, rows), seeds.flatten(0, 1).index_select(0, pairs), sigma, kernel
-    )
-    counts = weights.flatten().index_select(0, pairs)[:, None, None]
-    # Not `len`, of which tracing would make a constant.
-    total = log_k.new_zeros(embedding.shape[0], *log_k.shape[1:])
-    return total.index_add(0, rows, counts * log_k.exp())
+    if torch.jit.is_tracing() or (rows := _regions_at_once(embedding, seeds)) >= len(embedding):
+        return _share_odds(embedding, seeds, weights, background, sigma, kernel)
+    blocks = zip(*(x.split(rows) for x in (embedding, seeds, weights)), strict=True)
+    return torch.cat([_share_odds(*block, background, sigma, kernel) for block in blocks])
+
+
+def _share_odds(embedding, seeds, weights, background, sigma, kernel) -> Tensor:
+    distance = softened_distance(embedding[:, None], seeds[..., None, None], dim=2)
+    log_k = log_kernel(distance, sigma, kernel)
+    others = (weights[..., None, None] * log_k[:, 1:].exp()).sum(dim=1)
+    return log_k[:, 0] - (background + others).log()
+
+
+def _regions_at_once(embedding: Tensor, seeds: Tensor) -> int:
+    """How many regions have their differences to all seeds within a bound on memory: on the CPU
+    what its caches hold, which is several times as fast."""
+    limit = _BYTES_ON_CPU if embedding.device.type == "cpu" else _BYTES_ON_GPU
+    return max(1, limit // (4 * seeds.shape[1] * math.prod(embedding.shape[1:])))
 
 
 def bilateral_embedding(
@@ -114,11 +134,13 @@ def bilateral_embedding(
 def log_one_minus_exp(log_k: Tensor) -> Tensor:
     """log(1 − exp(log K)) for log K < 0, accurate at both ends.
 
-    Near 0 the difference 1 − K cancels, and expm1 is exact; far below, K is small, and log1p is.
+    Near 0 the difference 1 − K cancels, and sinh is exact; far below, K is small, and log1p is.
     """
     near = log_k > -math.log(2)
     # Each branch sees a harmless value where it is not chosen: NaN times 0 is NaN, in gradients.
-    close = torch.log(-torch.expm1(torch.where(near, log_k, -1.0)))
+    # 1 − eˣ = −2 e^(x/2) sinh(x/2): exact near 0 as expm1 is, which ONNX does not have.
+    half = torch.where(near, log_k, -1.0) / 2
+    close = torch.log(-2 * torch.sinh(half)) + half
     far = torch.log1p(-torch.exp(torch.where(near, -1.0, log_k)))
     return torch.where(near, close, far)
 

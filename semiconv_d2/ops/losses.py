@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .choices import check_choice
-from .kernels import EPSILON, softened_squared_distance
+from .kernels import EPSILON, softened_distance
 from .precision import at_least_float32
 
 REDUCTIONS = ("mean", "sum")
@@ -42,8 +42,8 @@ def segment_embedding_loss(
     weights = _normalised(masks.flatten(1).to(embedding.dtype), dim=1)
 
     mean = (weights[:, None] * embedding).sum(dim=2, keepdim=True)
-    squared = softened_squared_distance(embedding, mean, dim=1, epsilon=epsilon)
-    per_segment = (weights * squared.sqrt()).sum(dim=1)
+    distance = softened_distance(embedding, mean, dim=1, epsilon=epsilon)
+    per_segment = (weights * distance).sum(dim=1)
     return _reduced(per_segment, masks.flatten(1).any(dim=1), reduction)
 
 
@@ -67,8 +67,8 @@ def pixel_embedding_loss(
         A scalar, float32 at least; 0 with a graph where there is no pixel.
     """
     mean = segment_means(embedding, segments, num_segments)[segments]
-    squared = softened_squared_distance(embedding, mean, dim=1, epsilon=epsilon)
-    per_segment = segment_means(squared.sqrt()[:, None], segments, num_segments)[:, 0]
+    distance = softened_distance(embedding, mean, dim=1, epsilon=epsilon)
+    per_segment = segment_means(distance[:, None], segments, num_segments)[:, 0]
     there = torch.bincount(segments, minlength=num_segments) > 0
     return _reduced(per_segment, there, reduction)
 

@@ -44,10 +44,12 @@ def test_detectron2_s_own_trainer_on_coco(coco_tiny, tmp_path):
          "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 32, "OUTPUT_DIR", str(tmp_path)]
     )  # fmt: skip
     trainer = DefaultTrainer(cfg)
-    before = trainer.model.roi_heads.embedding_head.embedding.weight.detach().clone()
+    before = trainer.model.roi_heads.mask_branch.embedding_head.embedding.weight.detach().clone()
     trainer.train()
     latest = trainer.storage.latest()
     for name in ("loss_mask", "loss_kernel", "total_loss"):
         assert torch.isfinite(torch.tensor(latest[name][0]))
     assert "loss_embedding" not in latest
-    assert not torch.equal(before, trainer.model.roi_heads.embedding_head.embedding.weight)
+    assert not torch.equal(
+        before, trainer.model.roi_heads.mask_branch.embedding_head.embedding.weight
+    )

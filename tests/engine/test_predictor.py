@@ -35,8 +35,9 @@ def write_run(folder: Path, name: str, *overrides) -> Path:
     torch.manual_seed(0)
     model = build_model(cfg)
     DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    kernel = getattr(getattr(model, "roi_heads", model), "seed_kernel", None)
-    if kernel is not None:
+    branch = getattr(model.roi_heads, "mask_branch", None)
+    if branch is not None:
+        kernel = branch.seed_kernel
         kernel.gain.set(GAIN)
         kernel.log_sigma_ratio.set((SIGMA / kernel.sigma_init).log())
     DetectionCheckpointer(model, save_dir=str(folder)).save("model_0000009")
@@ -163,13 +164,15 @@ def test_leaves_out_what_is_not_sure(run, predictor, worms):
 
 
 def test_takes_the_weights_of_the_run(run, predictor):
-    assert predictor.model.roi_heads.seed_kernel.gain().item() == pytest.approx(GAIN)
+    assert predictor.model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
     for name in (run / "config.yaml", run / "model_0000009.pth"):
-        assert Predictor(name).model.roi_heads.seed_kernel.gain().item() == pytest.approx(GAIN)
+        assert Predictor(
+            name
+        ).model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
     stage_1 = Predictor("demo_semiconv", overrides=SMALL)
-    assert stage_1.model.roi_heads.seed_kernel.gain().item() == 0
+    assert stage_1.model.roi_heads.mask_branch.seed_kernel.gain().item() == 0
     attached = Predictor("demo_semiconv", weights=run / "model_0000009.pth", overrides=SMALL)
-    assert attached.model.roi_heads.seed_kernel.gain().item() == pytest.approx(GAIN)
+    assert attached.model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
 
 
 def test_knows_the_names_of_classes(run, predictor, worms, tmp_path):
@@ -290,9 +293,7 @@ def test_of_several_pages_the_first_one_is_taken_and_said(tmp_path, caplog):
         read_rgb(tmp_path / "deep.tif")
 
 
-def test_explains_regions(predictor, worms, monkeypatch):
-    # With one round weights are those of the logits; later ones are those of masks not shown.
-    monkeypatch.setattr(predictor.model.roi_heads.seed_kernel, "seed_rounds", 1)
+def test_explains_regions(predictor, worms):
     found = predictor(worms)
     explanation = predictor.explain(worms)
     instances, views = explanation.instances, explanation.views
@@ -346,7 +347,7 @@ def test_votes_are_the_embedding_in_pixels(run, worms):
     inputs = predictor._input(image)
     with torch.no_grad():
         features = model.backbone(model.preprocess_image([inputs]).tensor)
-        phi = model.roi_heads.embedding_maps(features)[0][0]
+        phi = model.roi_heads.scene(features).maps[0][0]
     for row, column in ((0, 0), (3, 10), (20, 31)):
         # Between the four pixels around the centre of a cell: the cell's own value.
         block = slice(4 * row + 1, 4 * row + 3), slice(4 * column + 1, 4 * column + 3)
@@ -403,7 +404,8 @@ LAZY = """
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 from detectron2.modeling.poolers import ROIPooler
-from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel, SemiConvROIHeads
+from semiconv_d2 import EmbeddingHead, RegionEmbedding, SeedKernel
+from semiconv_d2 import SemiConvMaskBranch, SemiConvROIHeads
 
 model = get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stages.depth = 18
@@ -415,16 +417,18 @@ model.roi_heads.mask_head.conv_dims = [16, 16]
 model.roi_heads.box_predictor.test_score_thresh = 0.0
 model.roi_heads.update(
     _target_=SemiConvROIHeads,
-    embedding_head=L(EmbeddingHead)(in_channels=256),
-    region_embedding=L(RegionEmbedding)(
-        pooler=L(ROIPooler)(
-            output_size=14,
-            scales=[1.0 / 4],
-            sampling_ratio=0,
-            pooler_type="ROIAlignV2",
-        )
+    mask_branch=L(SemiConvMaskBranch)(
+        embedding_head=L(EmbeddingHead)(in_channels=256, sum_strides=[4, 8, 16, 32]),
+        region_embedding=L(RegionEmbedding)(
+            pooler=L(ROIPooler)(
+                output_size=14,
+                scales=[1.0 / 4],
+                sampling_ratio=0,
+                pooler_type="ROIAlignV2",
+            )
+        ),
+        seed_kernel=L(SeedKernel)(),
     ),
-    seed_kernel=L(SeedKernel)(),
 )
 dataloader = get_config("common/data/coco.py").dataloader
 dataloader.test.dataset.names = "unheard_of"

@@ -185,7 +185,7 @@ def test_an_outlier_far_out_costs_no_exactness(decoder):
 @pytest.mark.parametrize("decoder", BOTTOM_UP)
 def test_a_segment_ends_where_k_is_one_half(decoder, kernel):
     end = radius(3.0, kernel)
-    assert log_kernel(torch.tensor(end**2), 3.0, kernel).item() == pytest.approx(math.log(0.5))
+    assert log_kernel(torch.tensor(end), 3.0, kernel).item() == pytest.approx(math.log(0.5))
     embedding = torch.zeros(1002, 8)
     embedding[1000, 4], embedding[1001, 4] = 0.98 * end, -1.02 * end
     segments = decode(as_pixels(embedding, sigma=3.0, kernel=kernel), decoder, max_instances=9)

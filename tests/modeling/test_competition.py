@@ -7,106 +7,93 @@ import math
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
-from test_rescoring import region_embedding
 
-from semiconv_d2 import SeedKernel
+from semiconv_d2 import Competition, SeedKernel
 from semiconv_d2.modeling import competition
 from semiconv_d2.modeling.competition import (
-    MAX_RIVALS,
+    MAX_COMPETITORS,
     NUMBER,
-    Contest,
-    Rivals,
-    Seeds,
-    choose_rivals,
-    mean_seeds,
+    CompetingSeeds,
+    DetectionCompetitors,
+    InstanceSeeds,
+    TrueCompetitors,
+    choose_competitors,
     number_instances,
     overlaps,
-    true_rivals,
 )
 from semiconv_d2.modeling.regions import index_boxes
 
-COMPETITION = (
-    "MODEL.SEMICONV.COMPETITION", True,
-    "MODEL.SEMICONV.EMBEDDING_LEVELS", "finest",
-    "MODEL.SEMICONV.SIGMA_INIT", 3.0,
-)  # fmt: skip
+ALONE = ("MODEL.SEMICONV.COMPETITION", False)
+
+
+class Given:
+    """Competitors that are known."""
+
+    def __init__(self, seeds: torch.Tensor, weights: torch.Tensor):
+        self.found = CompetingSeeds(seeds, weights)
+
+    def seeds_against(self, seeds, sigma, kernel):
+        return self.found
+
+
+def competing_kernel(sigma_init: float, log_background_ratio: float, **options) -> SeedKernel:
+    kernel = SeedKernel(sigma_init=sigma_init, gain="fixed", competition=Competition(), **options)
+    kernel.competition.log_background_ratio.set(log_background_ratio)
+    return kernel
 
 
 def distance(a, b) -> float:
     return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) + 1e-4)
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
-@pytest.mark.parametrize("evidence", ["log", "logit"])
-def test_shares_against_loops(evidence, rounds):
-    kernel = SeedKernel(sigma_init=2.0, gain="fixed", evidence=evidence, seed_rounds=rounds)
-    kernel.log_background_ratio.set(0.4)
+def test_shares_against_loops():
+    kernel = competing_kernel(2.0, 0.4)
     logits, embedding = torch.randn(2, 3, 3), torch.randn(2, 4, 3, 3)
-    rivals = Rivals(torch.randn(2, 3, 4), torch.tensor([[1.0, 0.5, 0.0], [0.25, 0.0, 0.0]]))
-    masks = kernel(logits, embedding, lambda seed: rivals)
+    seeds, weights = torch.randn(2, 3, 4), torch.tensor([[1.0, 0.5, 0.0], [0.25, 0.0, 0.0]])
+    masks = kernel(logits, embedding, Given(seeds, weights))
     for r in range(2):
         psi = embedding[r].flatten(1).t().tolist()
-        s = logits[r].flatten().tolist()
-        weights = logits[r].flatten().softmax(0).tolist()
-        for _ in range(rounds):
-            total = sum(weights)
-            seed = [
-                sum(w * x[d] for w, x in zip(weights, psi, strict=True)) / total for d in range(4)
-            ]
-            shares, rescored = [], []
-            for pixel, logit in zip(psi, s, strict=True):
-                own = math.exp(-distance(pixel, seed) / 2)
-                rest = math.exp(-1 + 0.4)
-                for weight, other in zip(
-                    rivals.weights[r].tolist(), rivals.seeds[r].tolist(), strict=True
-                ):
-                    rest += weight * math.exp(-distance(pixel, other) / 2)
-                shares.append(own / (own + rest))
-                rescored.append(logit + math.log(shares[-1] if evidence == "log" else own / rest))
-            weights = [1 / (1 + math.exp(-x)) for x in rescored]
+        p = logits[r].flatten().softmax(0).tolist()
+        seed = [sum(w * x[d] for w, x in zip(p, psi, strict=True)) for d in range(4)]
+        shares, rescored = [], []
+        for pixel, logit in zip(psi, logits[r].flatten().tolist(), strict=True):
+            own = math.exp(-distance(pixel, seed) / 2)
+            rest = math.exp(-1 + 0.4)
+            for weight, other in zip(weights[r].tolist(), seeds[r].tolist(), strict=True):
+                rest += weight * math.exp(-distance(pixel, other) / 2)
+            shares.append(own / (own + rest))
+            rescored.append(logit + math.log(own / rest))
         assert masks.log_kernel[r].exp().flatten().tolist() == pytest.approx(shares, abs=1e-4)
         assert masks.rescored[r].flatten().tolist() == pytest.approx(rescored, abs=1e-4)
 
 
 def test_a_pixel_goes_to_the_nearer_seed():
     """Two seeds on a line of pixels: the logit of the share changes its sign half-way."""
-    kernel = SeedKernel(sigma_init=1.0, gain="fixed", seed_rounds=1)
-    kernel.log_background_ratio.set(-20.0)
+    kernel = competing_kernel(1.0, -20.0)
     x = torch.arange(11.0)
     embedding = torch.stack([x, torch.zeros(11)])[None, :, None].expand(1, 2, 11, 11)
     logits = torch.where(x == 2, 50.0, 0.0).expand(1, 11, 11)  # the seed is at 2
-    rival = Rivals(torch.tensor([[[8.0, 0.0]]]), torch.ones(1, 1))
-    evidence = kernel(logits, embedding, lambda seed: rival).rescored - logits
+    competitor = Given(torch.tensor([[[8.0, 0.0]]]), torch.ones(1, 1))
+    evidence = kernel(logits, embedding, competitor).evidence
     assert (evidence[0, :, :5] > 0).all()
     assert (evidence[0, :, 6:] < 0).all()
     assert evidence[0, :, 5].abs().max() < 1e-3
-    alone = kernel(logits, embedding).rescored - logits
+    alone = kernel(logits, embedding).evidence
     assert (alone > 0).all(), "nothing but a background that is far away"
 
 
-def test_gradients_are_finite_and_reach_the_rivals():
-    kernel = SeedKernel(evidence="logit", gain="fixed", sigma_init=3.0, competition=True)
+def test_gradients_are_finite_and_reach_the_competitors():
+    kernel = competing_kernel(3.0, 0.0)
     embedding = torch.randn(2, 4, 3, 3, requires_grad=True)
     seeds = torch.randn(2, 2, 4, requires_grad=True)
     with torch.no_grad():
         seeds[0, 0] = embedding[0].flatten(1).mean(dim=1)  # as near as can be
-    rivals = Rivals(seeds, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
-    kernel(torch.zeros(2, 3, 3), embedding, lambda seed: rivals).rescored.sum().backward()
+    competitors = Given(seeds, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    kernel(torch.zeros(2, 3, 3), embedding, competitors).rescored.sum().backward()
     assert embedding.grad.isfinite().all()
     assert seeds.grad[0, 0].any()
     assert not seeds.grad[0, 1].any()
-    assert kernel.log_background_ratio.value.grad.isfinite()
-
-
-def test_origins_put_all_regions_into_one_frame():
-    """Φ = 0: with its origin added, a region's embedding is where its points are in the image."""
-    region = region_embedding(coord_unit="pixel")
-    maps = [torch.zeros(1, 8, 256 // s, 256 // s) for s in (4, 8, 16, 32)]
-    boxes = Boxes(torch.tensor([[8.0, 16, 64, 44], [-20.0, 0, 8, 28]]))
-    psi = region(maps, [boxes]) + region.origins([boxes], 8)[:, :, None, None]
-    assert psi[0, 0, 0].tolist() == pytest.approx([8 + 8 * (j + 0.5) for j in range(7)])
-    assert psi[1, 1, :, 0].tolist() == pytest.approx([4 * (i + 0.5) for i in range(7)])
-    assert not region_embedding(mixing="none").origins([boxes], 8).any()
+    assert kernel.competition.log_background_ratio.value.grad.isfinite()
 
 
 def test_mean_seeds_are_those_of_own_pixels_in_the_image():
@@ -114,15 +101,18 @@ def test_mean_seeds_are_those_of_own_pixels_in_the_image():
     masks = torch.rand(3, 5, 5) > 0.5
     masks[2] = False
     regions = index_boxes([Boxes(torch.rand(2, 4)), Boxes(torch.rand(1, 4))])
-    origins = torch.randn(3, 4)
-    seeds = mean_seeds(embedding, masks, origins, regions)
+    seeds = InstanceSeeds.of(embedding, masks, regions)
     for i in range(2):
         mean = embedding[i][:, masks[i]].mean(dim=1)
-        torch.testing.assert_close(seeds.embedding[i], mean + origins[i])
+        torch.testing.assert_close(seeds.embedding[i], mean)
     assert torch.equal(seeds.regions[:3], regions)
     assert seeds.known[:3].tolist() == [1, 1, 0], "the last has no pixel to make a seed of"
-    assert all(len(x) == 3 + MAX_RIVALS for x in seeds)
+    assert all(len(x) == 3 + MAX_COMPETITORS for x in seeds)
     assert not seeds.known[3:].any()
+
+
+def chosen(competitors, seeds=None) -> CompetingSeeds:
+    return competitors.seeds_against(seeds, torch.tensor(2.0), "laplacian")
 
 
 def boxes_in_a_row(*starts: float, length: float = 10.0) -> Boxes:
@@ -144,25 +134,24 @@ def test_instances_compete_with_all_but_themselves():
     masks = torch.ones(4, 3, 3, dtype=torch.bool)
     masks[2] = False
     embedding = torch.randn(4, 2, 3, 3)
-    seeds = mean_seeds(embedding, masks, torch.zeros(4, 2), instances)
+    seeds = InstanceSeeds.of(embedding, masks, instances)
     proposals = index_boxes([boxes_in_a_row(0, 0), boxes_in_a_row(0)])
-    rivals = true_rivals(proposals, torch.ones(3, 2), torch.tensor([1, 0, 3]), seeds)
-    assert rivals.seeds.shape == (3, MAX_RIVALS, 2)
-    assert rivals.weights.sum(dim=1).tolist() == [1, 1, 0], "one has no pixels, one is alone"
+    competitors = chosen(TrueCompetitors(proposals, torch.tensor([1, 0, 3]), seeds))
+    assert competitors.seeds.shape == (3, MAX_COMPETITORS, 2)
+    assert competitors.weights.sum(dim=1).tolist() == [1, 1, 0], "one has no pixels, one is alone"
     means = embedding.mean(dim=(2, 3))
-    torch.testing.assert_close(rivals.seeds[0][rivals.weights[0] > 0][0], means[0] - 1)
-    torch.testing.assert_close(rivals.seeds[1][rivals.weights[1] > 0][0], means[1] - 1)
+    torch.testing.assert_close(competitors.seeds[0][competitors.weights[0] > 0][0], means[0])
+    torch.testing.assert_close(competitors.seeds[1][competitors.weights[1] > 0][0], means[1])
 
 
 def test_detections_compete_by_score_and_not_with_their_doubles():
     seeds = torch.tensor([[0.0, 0.0], [0.0, 0.01], [50.0, 0.0], [50.0, 0.0]])
     regions = index_boxes([boxes_in_a_row(0, 1, 2), boxes_in_a_row(0)])
-    origins, sigma = torch.zeros(4, 2), torch.tensor(2.0)
 
     def weights(scores):
-        """(4, 4), by which rival it is."""
-        contest = Contest(regions, origins, scores, sigma, "laplacian")
-        found, matrix = contest.rivals(seeds), torch.zeros(4, 4)
+        """(4, 4), by which competitor it is."""
+        found = chosen(DetectionCompetitors(regions, scores), seeds)
+        matrix = torch.zeros(4, 4)
         for i in range(4):
             for seed, weight in zip(found.seeds[i], found.weights[i].tolist(), strict=True):
                 if weight:
@@ -180,28 +169,25 @@ def test_detections_compete_by_score_and_not_with_their_doubles():
     assert weights(None)[2, 0].item() == pytest.approx(1.0)
 
 
-def test_rivals_are_those_that_reach_into_the_region(monkeypatch):
-    monkeypatch.setattr(competition, "MAX_RIVALS", 2)
+def test_competitors_are_those_that_reach_into_the_region(monkeypatch):
+    monkeypatch.setattr(competition, "MAX_COMPETITORS", 2)
     seeds = torch.arange(8.0).view(4, 2)
     overlap = torch.tensor([[100.0, 50.0, 20.0, 10.0], [0.0, 0.0, 0.0, 0.0]])
-    origins = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     weights = torch.tensor([[0.0, 1.0, 0.1, 0.9], [0.0, 0.0, 0.0, 0.0]])
-    rivals = choose_rivals(seeds, origins, weights, overlap)
+    competitors = choose_competitors(seeds, weights, overlap)
     # By weight 50, 2 and 9; and into the second region none reaches.
-    assert torch.equal(rivals.weights, torch.tensor([[1.0, 0.9], [0.0, 0.0]]))
-    assert torch.equal(rivals.seeds[0], torch.tensor([[1.0, 2.0], [5.0, 6.0]]))
+    assert torch.equal(competitors.weights, torch.tensor([[1.0, 0.9], [0.0, 0.0]]))
+    assert torch.equal(competitors.seeds[0], torch.tensor([[2.0, 3.0], [6.0, 7.0]]))
 
 
-def test_no_instances_have_rivals_without_weight():
-    none = mean_seeds(
-        torch.zeros(0, 2, 3, 3), torch.zeros(0, 3, 3), torch.zeros(0, 2), torch.zeros(0, 5)
-    )
-    assert isinstance(none, Seeds)
+def test_no_instances_have_competitors_without_weight():
+    none = InstanceSeeds.of(torch.zeros(0, 2, 3, 3), torch.zeros(0, 3, 3), torch.zeros(0, 5))
+    assert isinstance(none, InstanceSeeds)
     regions, numbers = torch.zeros(0, 5), torch.zeros(0)
-    rivals = true_rivals(regions, torch.zeros(0, 2), numbers, none)
-    assert rivals.seeds.shape == (0, MAX_RIVALS, 2)
-    contest = Contest(regions, torch.zeros(0, 2), None, torch.tensor(1.0), "laplacian")
-    assert contest.rivals(torch.zeros(0, 2)).weights.shape == (0, MAX_RIVALS)
+    competitors = chosen(TrueCompetitors(regions, numbers, none))
+    assert competitors.seeds.shape == (0, MAX_COMPETITORS, 2)
+    competitors = DetectionCompetitors(regions, None)
+    assert chosen(competitors, torch.zeros(0, 2)).weights.shape == (0, MAX_COMPETITORS)
 
 
 def test_numbers_are_given_to_copies():
@@ -220,31 +206,33 @@ def test_numbers_are_given_to_copies():
 @pytest.mark.parametrize("counts", [(3, 1), (2, 0), (0,)])
 @pytest.mark.parametrize("masks", ["bitmask", "polygon"])
 def test_every_parameter_learns(make_model, make_batch, losses_of, counts, masks):
-    model = make_model(*COMPETITION, "INPUT.MASK_FORMAT", masks)
+    model = make_model("INPUT.MASK_FORMAT", masks)
     losses = losses_of(model, make_batch(*counts, masks=masks))
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
-    own = [p for n, p in model.named_parameters() if "embedding_head" in n or "seed_kernel" in n]
-    assert len(own) == 9
+    own = [p for n, p in model.named_parameters() if "mask_branch" in n]
+    assert len(own) == 7
     assert all(p.grad is not None and p.grad.isfinite().all() for p in own)
     if sum(counts) > 1:
-        assert model.roi_heads.seed_kernel.log_background_ratio.value.grad != 0
+        assert (
+            model.roi_heads.mask_branch.seed_kernel.competition.log_background_ratio.value.grad != 0
+        )
 
 
-def test_regions_have_their_own_instances_as_no_rivals(make_model, make_batch, losses_of):
+def test_regions_have_their_own_instances_as_no_competitors(make_model, make_batch, losses_of):
     """What each sampled proposal competes with, through the losses."""
-    model = make_model(*COMPETITION)
+    model = make_model()
     seen = []
-    original = model.roi_heads.seed_kernel.forward
+    original = model.roi_heads.mask_branch.seed_kernel.forward
 
-    def spy(logits, embedding, rivals):
-        seen.append(rivals.weights)
-        return original(logits, embedding, rivals)
+    def spy(logits, embedding, competitors):
+        seen.append(competitors.chosen.weights)
+        return original(logits, embedding, competitors)
 
-    model.roi_heads.seed_kernel.forward = spy
+    model.roi_heads.mask_branch.seed_kernel.forward = spy
     losses_of(model, make_batch(3))
     [weights] = seen
-    # Three squares along the diagonal that overlap each other: two rivals of every one.
+    # Three squares along the diagonal that overlap each other: two competitors of every one.
     assert (weights.sum(dim=1) == 2).all()
     seen.clear()
     losses_of(model, make_batch(1))
@@ -255,12 +243,12 @@ def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
     make_model, make_batch, predict
 ):
     stock = make_model("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
-    model = make_model(*COMPETITION, "MODEL.SEMICONV.SEED_ROUNDS", 1, like=stock)
+    model = make_model(like=stock)
     batch = make_batch(2)
     expected, found = predict(stock, batch), predict(model, batch)
     assert torch.equal(found[0].pred_masks, expected[0].pred_masks)
 
-    model.roi_heads.seed_kernel.gain.set(1.0)
+    model.roi_heads.mask_branch.seed_kernel.gain.set(1.0)
     batch_image = model.preprocess_image(batch)
     with torch.no_grad():
         features = model.backbone(batch_image.tensor)
@@ -275,21 +263,20 @@ def test_attached_it_is_the_stock_model_and_trained_it_depends_on_the_others(
         alone = model.roi_heads.rescore_masks(features, [regions[:1]])
     torch.testing.assert_close(together.logits[:1], alone.logits)
     change = together.rescored[0] - alone.rescored[0]
-    assert (change < 0).all(), "a rival takes its share of every pixel"
+    assert (change < 0).all(), "a competitor takes its share of every pixel"
     assert change[-1, -1] < change[0, 0], "and most of it where it is near"
 
 
 def test_levels_of_their_own_are_refused(make_cfg):
     from detectron2.modeling import build_model
 
-    message = r"COMPETITION compares.*EMBEDDING_LEVELS to 'finest', or COMPETITION to False"
+    message = r"COMPETITION compares.*EMBEDDING_LEVELS to 'summed', or COMPETITION to False"
     with pytest.raises(ValueError, match=message):
-        build_model(make_cfg(*COMPETITION, "MODEL.SEMICONV.EMBEDDING_LEVELS", "assigned"))
+        build_model(make_cfg("MODEL.SEMICONV.EMBEDDING_LEVELS", "assigned"))
 
 
 def test_a_share_stays_below_one_however_far_the_background_is():
-    kernel = SeedKernel(gain="fixed")
-    kernel.log_background_ratio.set(-40.0)
+    kernel = competing_kernel(10.0, -40.0)
     embedding = torch.zeros(1, 2, 3, 3, requires_grad=True)
     masks = kernel(torch.zeros(1, 3, 3), embedding)
     assert (masks.log_kernel <= 0).all()

@@ -8,6 +8,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
 
 import semiconv_d2
+from semiconv_d2.config import read_preset
 from semiconv_d2.engine import load_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -17,9 +18,7 @@ GPU = ("MODEL.DEVICE", "cuda")
 VARIANTS = {
     "defaults": (),
     "without competition": ("MODEL.SEMICONV.COMPETITION", False),
-    "evidence log P": ("MODEL.SEMICONV.EVIDENCE", "log", "MODEL.SEMICONV.GAIN", "fixed"),
-    "hard seeds": ("MODEL.SEMICONV.SEED", "hard"),
-    "soft targets": ("MODEL.SEMICONV.MASK_TARGETS", "soft"),
+    "the paper": tuple(x for pair in read_preset("paper").items() for x in pair),
     "mask score": ("MODEL.SEMICONV.MASK_SCORE", True),
     "cascade": (
         *("MODEL.ROI_HEADS.NAME", "SemiConvCascadeROIHeads"),
@@ -42,8 +41,8 @@ def heads(request, make_model):
     """The same ROI heads on the CPU and on the GPU, with masks that are not all alike."""
     on_cpu = make_model(*request.param)
     torch.nn.init.normal_(on_cpu.roi_heads.mask_head.predictor.weight, std=0.3)
-    if on_cpu.roi_heads.seed_kernel.gain is not None:
-        on_cpu.roi_heads.seed_kernel.gain.set(0.5)
+    if on_cpu.roi_heads.mask_branch.seed_kernel.gain is not None:
+        on_cpu.roi_heads.mask_branch.seed_kernel.gain.set(0.5)
     on_gpu = make_model(*request.param, *GPU, like=on_cpu)
     return on_cpu.roi_heads, on_gpu.roi_heads
 
@@ -128,7 +127,7 @@ def test_mixed_precision_trains(make_model, make_batch, precision):
         losses = {n: x for n, (x, _) in storage.latest().items() if "loss" in n}
     assert set(LOSSES) <= set(losses)
     assert all(x == x and abs(x) < 100 for x in losses.values())
-    new = [n for n in before if "embedding_head" in n or "seed_kernel" in n]
+    new = [n for n in before if "mask_branch" in n]
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter).all(), name
         if name in new:

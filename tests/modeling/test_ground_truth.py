@@ -5,10 +5,10 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks, ROIM
 from semiconv_d2.modeling import ground_truth
 from semiconv_d2.modeling.ground_truth import (
     CroppedMasks,
-    coverage_maps,
-    crop_coverage,
     crop_masks,
+    crop_shared,
     leave_out_shared,
+    shared_pixels,
 )
 
 
@@ -23,14 +23,13 @@ def random_masks(num=4, height=40, width=50) -> torch.Tensor:
     return torch.rand(num, height, width) > 0.6
 
 
-def test_coverage_of_bit_masks():
+def test_shared_pixels_of_bit_masks():
     masks = random_masks()
-    covered, shared = coverage_maps([image_with(BitMasks(masks))])[0]
-    assert torch.equal(covered.bool(), masks.any(dim=0))
+    [[shared]] = shared_pixels([image_with(BitMasks(masks))])
     assert torch.equal(shared.bool(), masks.sum(dim=0) >= 2)
 
 
-def test_coverage_of_polygons_is_that_of_their_bit_masks():
+def test_shared_pixels_of_polygons_are_those_of_their_bit_masks():
     """Triangles that overlap, reach out of the image and have several parts."""
     polygons = PolygonMasks(
         [
@@ -42,33 +41,31 @@ def test_coverage_of_polygons_is_that_of_their_bit_masks():
     )
     boxes = polygons.get_bounding_boxes().tensor
     bits = BitMasks.from_polygon_masks(polygons.polygons, 40, 50)
-    maps = [coverage_maps([image_with(m)])[0] for m in (polygons, bits)]
+    maps = [shared_pixels([image_with(m)])[0] for m in (polygons, bits)]
     assert len(boxes) == 4
-    assert maps[1][1].any()
+    assert maps[1].any()
     # Shifted polygons meet other ties when pycocotools rounds: a few pixels of the outline.
-    assert (maps[0] != maps[1]).sum() <= 0.01 * maps[1][0].sum()
+    assert (maps[0] != maps[1]).sum() <= 0.05 * maps[1].sum()
 
 
-def test_coverage_pads_images_of_different_sizes_and_takes_empty_ones():
+def test_shared_pixels_pad_images_of_different_sizes_and_take_empty_ones():
     first = image_with(BitMasks(random_masks(2, 20, 30)), 20, 30)
     empty = Instances((25, 10))
     empty.gt_boxes = Boxes(torch.zeros(0, 4))
-    maps = coverage_maps([first, empty])
-    assert maps.shape == (2, 2, 25, 30)
+    maps = shared_pixels([first, empty])
+    assert maps.shape == (2, 1, 25, 30)
     assert not maps[0, :, 20:].any()
     assert not maps[1].any()
 
 
-def test_cropped_coverage_is_cropped_as_the_masks_themselves():
+def test_shared_pixels_are_cropped_as_masks_themselves():
     masks = random_masks(2)
     masks = torch.nn.functional.max_pool2d(masks.float()[None], 5, 1, 2)[0].bool()
     masks[1, :, :25] = False
     image = image_with(BitMasks(masks))
     boxes = Boxes(torch.tensor([[3.3, 2.1, 37.7, 33.9], [10.0, 5.0, 44.5, 30.25]]))
-    covered, shared = crop_coverage(coverage_maps([image]), [boxes], 14)
-    union = BitMasks(masks.any(dim=0).expand(2, -1, -1)).crop_and_resize(boxes.tensor, 14)
+    shared = crop_shared(shared_pixels([image]), [boxes], 14)
     both = BitMasks(masks.all(dim=0).expand(2, -1, -1)).crop_and_resize(boxes.tensor, 14)
-    assert torch.equal(covered, union)
     assert torch.equal(shared, both)
     assert both.any()
 
@@ -86,8 +83,8 @@ def test_shared_pixels_are_left_out_unless_an_instance_has_no_others():
 
 def test_other_masks_are_refused_with_the_way_out():
     masks = ROIMasks(torch.zeros(1, 28, 28))
-    with pytest.raises(TypeError, match=r"ROIMasks; SemiConv needs.*SHARED_PIXELS to 'count'"):
-        coverage_maps([image_with(masks)])
+    with pytest.raises(TypeError, match=r"ROIMasks; SemiConv needs.*MASK_FORMAT to 'bitmask'"):
+        shared_pixels([image_with(masks)])
 
 
 def test_crops_of_an_image_without_masks():
@@ -137,40 +134,9 @@ def test_crops_in_parts_are_those_of_all_masks_at_once(monkeypatch, at_once):
     assert none.shape == (0, 9, 9)
 
 
-def test_soft_crops_are_the_share_of_each_cell_that_is_covered():
-    """A rectangle between the grid's lines, as bits and as a polygon."""
-    bits = torch.zeros(1, 40, 50, dtype=torch.bool)
-    bits[0, 6:21, 9:33] = True
-    polygon = PolygonMasks([[[9.0, 6.0, 33.0, 6.0, 33.0, 21.0, 9.0, 21.0]]])
-    boxes = Boxes(torch.tensor([[4.0, 2.0, 46.0, 30.0]]))
-
-    def covered(start, end, low, high):  # of 7 cells along a side, by a segment of it
-        edges = torch.linspace(start, end, 8)
-        overlap = edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)
-        return overlap.clamp(min=0) * 7 / (end - start)
-
-    expected = covered(2, 30, 6, 21)[:, None] * covered(4, 46, 9, 33)[None]
-    for masks, tolerance in ((BitMasks(bits), 1e-5), (polygon, 0.3)):
-        [crops] = crop_masks([image_with(masks)], [boxes], 7, soft=True)
-        assert crops.dtype == torch.float32
-        torch.testing.assert_close(crops[0], expected, atol=tolerance, rtol=0)
-        assert ((crops > 0.1) & (crops < 0.9)).any()
-        [hard] = crop_masks([image_with(masks)], [boxes], 7)
-        assert (hard != (crops >= 0.5)).float().mean() < 0.1
-
-
-def test_soft_crops_of_an_image_without_masks():
-    empty = Instances((25, 10))
-    empty.gt_boxes = Boxes(torch.zeros(0, 4))
-    [crop] = crop_masks([empty], [Boxes(torch.zeros(0, 4))], 14, soft=True)
-    assert crop.shape == (0, 14, 14)
-    assert crop.dtype == torch.float32
-
-
 def test_hundreds_of_masks_over_one_pixel_are_counted():
     for num in (254, 255, 256, 257, 510, 511, 600):
         masks = torch.zeros(num, 3, 4, dtype=torch.bool)
         masks[:, 0, 0] = masks[-1, 1, 1] = True
-        covered, shared = coverage_maps([image_with(BitMasks(masks), 3, 4)])[0]
-        assert torch.equal(covered.bool(), masks.any(dim=0))
+        [[shared]] = shared_pixels([image_with(BitMasks(masks), 3, 4)])
         assert torch.equal(shared.bool(), masks.sum(dim=0) >= 2)

@@ -191,12 +191,10 @@ def test_kmeans_has_to_be_told_the_number(predict):
 
 def test_coordinates_are_pixel_centres_of_the_input():
     image, _ = discs(*THREE)
-    [at_input] = positions_model(coord_unit="pixel").color([image])
-    assert at_input.embedding[:, 10, 20].tolist() == [20.5, 10.5]
     [in_cells] = positions_model().color([image])
     assert in_cells.embedding[:, 10, 20].tolist() == [20.5 / 4, 10.5 / 4]
-    [larger] = positions_model(coord_unit="pixel").color([image | {"height": 128, "width": 192}])
-    assert larger.embedding[:, 10, 20].tolist() == [10.25, 5.25]
+    [larger] = positions_model().color([image | {"height": 128, "width": 192}])
+    assert larger.embedding[:, 10, 20].tolist() == [10.25 / 4, 5.25 / 4]
 
 
 def test_without_mixing_the_embedding_is_convolutional():
@@ -281,15 +279,14 @@ def test_loss_weights_scale_their_losses(make_coloring, make_batch, losses_of):
     assert torch.equal(other["loss_embedding"], one["loss_embedding"])
 
 
-@pytest.mark.parametrize("pixels", ["ignore", "count"])
-def test_shared_pixels(make_coloring, make_batch, losses_of, pixels):
+def test_shared_pixels_teach_nothing(make_coloring, make_batch, losses_of):
     """Two instances with the same mask have no pixel of their own."""
-    model = make_coloring("MODEL.SEMICONV.SHARED_PIXELS", pixels)
+    model = make_coloring()
     batch = make_batch(2)
     masks = batch[0]["instances"].gt_masks.tensor
     masks[1] = masks[0]
     losses = losses_of(model, batch)
-    assert all((x > 0) == (pixels == "count") for x in losses.values())
+    assert all(x == 0 for x in losses.values())
 
 
 def test_polygons_are_as_good_as_bit_masks(make_coloring, make_batch, losses_of):

@@ -39,12 +39,12 @@ def test_the_plugin_alone_learns_faster(make_model, make_batch, optimizer_of, sc
     scaled = ("MODEL.SEMICONV.GRADIENT_SCALE", scale)
     slow = make_model(*scaled, "MODEL.SEMICONV.LR_FACTOR", 1.0)
     fast = make_model(*scaled, "MODEL.SEMICONV.LR_FACTOR", 7.0)
-    slow.roi_heads.seed_kernel.gain.set(0.5)
-    torch.nn.init.normal_(slow.roi_heads.embedding_head.embedding.weight, std=0.1)
+    slow.roi_heads.mask_branch.seed_kernel.gain.set(0.5)
+    torch.nn.init.normal_(slow.roi_heads.mask_branch.embedding_head.embedding.weight, std=0.1)
     fast.load_state_dict(slow.state_dict())
     batch = make_batch(2)
     expected, found = (movements(m, batch, optimizer_of) for m in (slow, fast))
-    own = [name for name in expected if "embedding_head" in name or "seed_kernel" in name]
+    own = [name for name in expected if "mask_branch" in name]
     assert {name.split(".")[-1] for name in own} == {"value", "weight", "bias"}
     for name, movement in expected.items():
         wanted = movement * (7.0 if name in own else 1.0)
@@ -145,7 +145,7 @@ def test_checkpoints_are_read_whatever_the_factor():
 
 def test_a_checkpoint_of_the_same_factor_is_read_bit_for_bit(make_model):
     model, again = make_model(), make_model()
-    torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight)
+    torch.nn.init.normal_(model.roi_heads.mask_branch.embedding_head.embedding.weight)
     again.load_state_dict(model.state_dict())
     assert all(
         torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items()
@@ -155,13 +155,16 @@ def test_a_checkpoint_of_the_same_factor_is_read_bit_for_bit(make_model):
 def test_averages_of_weights_reach_the_plugin(make_model):
     """Written into the tensors of a state dictionary, as trainers do that average models."""
     model, average = make_model(), make_model()
-    model.roi_heads.seed_kernel.gain.set(0.8)
-    torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight)
+    model.roi_heads.mask_branch.seed_kernel.gain.set(0.8)
+    torch.nn.init.normal_(model.roi_heads.mask_branch.embedding_head.embedding.weight)
     with torch.no_grad():
         for mean, value in zip(
             average.state_dict().values(), model.state_dict().values(), strict=True
         ):
             mean.copy_(value)
-    assert average.roi_heads.seed_kernel.gain() == model.roi_heads.seed_kernel.gain()
-    heads = [m.roi_heads.embedding_head.embedding for m in (average, model)]
+    assert (
+        average.roi_heads.mask_branch.seed_kernel.gain()
+        == model.roi_heads.mask_branch.seed_kernel.gain()
+    )
+    heads = [m.roi_heads.mask_branch.embedding_head.embedding for m in (average, model)]
     assert torch.equal(*(head.kernel()[0] for head in heads))

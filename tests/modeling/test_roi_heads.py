@@ -14,31 +14,19 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 import semiconv_d2
-from semiconv_d2 import EmbeddingHead, SeedKernel, SemiConvMixin, SemiConvROIHeads
+from semiconv_d2 import EmbeddingHead, SemiConvMixin, SemiConvROIHeads
+from semiconv_d2.config import read_preset
 from semiconv_d2.engine import load_config
 from semiconv_d2.engine.operations import count_operations
 from semiconv_d2.modeling import ground_truth
 
 STOCK = ("MODEL.ROI_HEADS.NAME", "StandardROIHeads")
-OFF = (
-    "MODEL.SEMICONV.RESCORE", False,
-    "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 0.0,
-    "MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0,
-)  # fmt: skip
+OFF = tuple(x for pair in read_preset("stock").items() for x in pair)
+PAPER = tuple(x for pair in read_preset("paper").items() for x in pair)
 LEARNED = ("MODEL.SEMICONV.GAIN", "learned")
 ALONE = ("MODEL.SEMICONV.COMPETITION", False)
 ASSIGNED = (*ALONE, "MODEL.SEMICONV.EMBEDDING_LEVELS", "assigned")
-PAPER = (
-    *ASSIGNED,
-    "MODEL.SEMICONV.HIDDEN_DIM", 256,
-    "MODEL.SEMICONV.HIDDEN_LAYERS", 1,
-    "MODEL.SEMICONV.SIGMA_INIT", 100.0,
-    "MODEL.SEMICONV.EVIDENCE", "log",
-    "MODEL.SEMICONV.GAIN", "fixed",
-    "MODEL.SEMICONV.SEED_ROUNDS", 1,
-    "MODEL.SEMICONV.KERNEL_PIXELS", "region",
-)  # fmt: skip
-LOG_K = (*ALONE, "MODEL.SEMICONV.EVIDENCE", "log", "MODEL.SEMICONV.GAIN", "fixed")
+LOG_K = (*ALONE, "MODEL.SEMICONV.GAIN", "fixed")
 STOCK_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"}
 LOSSES = STOCK_LOSSES | {"loss_embedding", "loss_kernel"}
 
@@ -54,11 +42,7 @@ def assert_same_predictions(found: list[Instances], expected: list[Instances]) -
 
 
 def new_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    return {
-        name: p
-        for name, p in model.named_parameters()
-        if "embedding_head" in name or "seed_kernel" in name
-    }
+    return {name: p for name, p in model.named_parameters() if "mask_branch" in name}
 
 
 # --- Equal to the stock model where that is promised.
@@ -107,13 +91,12 @@ def test_fixed_gain_approaches_the_stock_model_with_sigma(make_model, make_batch
     assert lost[2] < 0.01
 
 
-@pytest.mark.parametrize("resolution", [0, 17, 56])
 @pytest.mark.parametrize(
     ("weights", "extra"),
     [((1.0, 0.0), {"loss_embedding"}), ((0.0, 1.0), {"loss_kernel"}), ((0.5, 2.0), LOSSES)],
 )
 def test_auxiliary_losses_leave_the_masks_alone(
-    make_model, make_batch, losses_of, predict, weights, extra, resolution
+    make_model, make_batch, losses_of, predict, weights, extra
 ):
     stock = make_model(*STOCK)
     torch.nn.init.normal_(stock.roi_heads.mask_head.predictor.weight)
@@ -121,7 +104,6 @@ def test_auxiliary_losses_leave_the_masks_alone(
         "MODEL.SEMICONV.RESCORE", False,
         "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", weights[0],
         "MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", weights[1],
-        "MODEL.SEMICONV.EMBEDDING_RESOLUTION", resolution,
         like=stock,
     )  # fmt: skip
     batch = make_batch(3, 1)
@@ -158,13 +140,32 @@ def test_a_stock_checkpoint_lacks_only_the_new_parameters(
     DetectionCheckpointer(stock, str(tmp_path)).save("stock")
     attached = make_model(*LEARNED)
     missing, unexpected = attached.load_state_dict(stock.state_dict(), strict=False)
-    assert set(missing) == {*new_parameters(attached), "roi_heads.seed_kernel.sigma_init"}
+    assert set(missing) == {
+        *new_parameters(attached),
+        "roi_heads.mask_branch.seed_kernel.sigma_init",
+    }
     assert not unexpected
 
     attached = make_model(*LEARNED)
     DetectionCheckpointer(attached).load(str(tmp_path / "stock.pth"))
     batch = make_batch(2)
     assert_same_predictions(predict(attached, batch), predict(stock, batch))
+
+
+def test_a_checkpoint_of_version_0_1_is_read_by_its_old_names(make_model, tmp_path):
+    model = make_model(*LEARNED)
+    for p in new_parameters(model).values():
+        torch.nn.init.normal_(p, std=0.05)
+    old = {
+        name.replace("mask_branch.", "").replace("competition.", ""): value
+        for name, value in model.state_dict().items()
+    }
+    assert "roi_heads.seed_kernel.log_background_ratio.value" in old
+    torch.save({"model": old}, tmp_path / "old.pth")
+    other = make_model(*LEARNED)
+    DetectionCheckpointer(other).load(str(tmp_path / "old.pth"))
+    for name, value in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
 
 
 def test_a_semiconv_checkpoint_round_trips(make_model, make_batch, predict, tmp_path):
@@ -181,23 +182,43 @@ def test_a_semiconv_checkpoint_round_trips(make_model, make_batch, predict, tmp_
 # --- The subnet.
 
 
-def test_the_paper_s_config_builds_the_paper_s_subnet():
-    weights = ["MODEL.WEIGHTS", ""]
-    cfg = load_config(semiconv_d2.get_config_file("voc_paper"), weights)
+@pytest.mark.parametrize("config", ["voc_semiconv", "voc_paper"])
+def test_the_voc_configs_build_the_paper_s_subnet(config):
+    """1×1 (256) → ReLU → 3×3 → 8, one set of weights for every level, a tenth of the gradient."""
+    cfg = load_config(semiconv_d2.get_config_file(config), ["MODEL.WEIGHTS", ""])
     assert cfg.MODEL.RESNETS.DEPTH == 101
     model = build_model(cfg)
     heads = model.roi_heads
     assert isinstance(heads, SemiConvROIHeads)
-    first, between, second = heads.embedding_head.children()
+    branch = heads.mask_branch
+    first, between, second = branch.embedding_head.children()
     assert isinstance(first, torch.nn.Conv2d)
     assert isinstance(between, torch.nn.ReLU)
     assert isinstance(second, torch.nn.Conv2d)
     assert (first.in_channels, first.out_channels, first.kernel_size) == (256, 256, (1, 1))
     assert (second.in_channels, second.out_channels, second.kernel_size) == (256, 8, (3, 3))
     assert len([m for m in model.modules() if isinstance(m, EmbeddingHead)]) == 1
-    assert heads.region_embedding.num_levels == 4
-    assert heads.region_embedding.pooler.output_size == (28, 28)
+    assert branch.embedding_head.gradient_scale == 0.1
+    assert branch.embedding_loss_weight > 0
+    assert branch.kernel_loss_weight > 0
+    assert branch.rescores
+    assert heads.mask_in_features == ["p2", "p3", "p4", "p5"]
+    assert branch.region_embedding.shares_a_map == (config == "voc_semiconv")
+    assert branch.region_embedding.pooler.output_size == (28, 28)
+    maps = branch.embedding_head([torch.zeros(1, 256, s, s) for s in (16, 8, 4, 2)])
+    sides = (16,) if config == "voc_semiconv" else (16, 8, 4, 2)
+    assert [x.shape[1:] for x in maps] == [(8, s, s) for s in sides]
     assert len(model.backbone.bottom_up.res4) == 23
+
+
+@pytest.mark.parametrize("levels", [(), ASSIGNED])
+def test_every_level_teaches_the_subnet(make_model, make_batch, losses_of, levels):
+    """Regions of all sizes: the losses of the embedding reach every level of the FPN."""
+    model, batch = make_model(*levels, "MODEL.SEMICONV.GRADIENT_SCALE", 1.0), make_batch(3)
+    torch.nn.init.normal_(model.roi_heads.mask_branch.embedding_head.embedding.weight, std=0.1)
+    gradients, _ = fpn_gradients(model, batch, losses_of, ["loss_embedding", "loss_kernel"])
+    reached = {name for name, g in gradients.items() if g.any()}
+    assert reached == ({"p2", "p3", "p4", "p5"} if not levels else {"p2"}), "boxes of 36 pixels"
 
 
 def test_all_levels_share_the_weights():
@@ -230,10 +251,9 @@ def fpn_gradients(model, batch, losses_of, names):
 def test_gradient_into_the_fpn_is_scaled(make_model, make_batch, losses_of, scale, levels):
     one = make_model(*levels, "MODEL.SEMICONV.GRADIENT_SCALE", 1.0)
     scaled = make_model(*levels, "MODEL.SEMICONV.GRADIENT_SCALE", scale, like=one)
-    for name in ("embedding_head.embedding.weight",):
-        for model in (one, scaled):
-            torch.manual_seed(4)
-            torch.nn.init.normal_(model.roi_heads.get_parameter(name), std=0.1)
+    for model in (one, scaled):
+        torch.manual_seed(4)
+        torch.nn.init.normal_(model.roi_heads.mask_branch.embedding_head.embedding.weight, std=0.1)
     batch = make_batch(3, 2)
     # The embedding loss reaches the FPN through the subnet alone.
     whole, expected = fpn_gradients(one, batch, losses_of, ["loss_embedding"])
@@ -245,8 +265,8 @@ def test_gradient_into_the_fpn_is_scaled(make_model, make_batch, losses_of, scal
     # Nothing else changes: neither any loss nor the gradient of the subnet's own weights.
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     for a, b in zip(
-        scaled.roi_heads.embedding_head.parameters(),
-        one.roi_heads.embedding_head.parameters(),
+        scaled.roi_heads.mask_branch.embedding_head.parameters(),
+        one.roi_heads.mask_branch.embedding_head.parameters(),
         strict=True,
     ):
         assert torch.equal(a.grad, b.grad)
@@ -259,7 +279,7 @@ def test_the_rest_of_the_fpn_s_gradient_is_untouched(make_model, make_batch, los
     for scale in (0.0, 0.1, 1.0):
         model = make_model("MODEL.SEMICONV.GRADIENT_SCALE", scale)
         torch.manual_seed(4)
-        torch.nn.init.normal_(model.roi_heads.embedding_head.embedding.weight, std=0.1)
+        torch.nn.init.normal_(model.roi_heads.mask_branch.embedding_head.embedding.weight, std=0.1)
         gradients.append(fpn_gradients(model, make_batch(3), losses_of, LOSSES)[0]["p2"])
     none, tenth, whole = gradients
     assert (whole - none).abs().max() > 1e-4
@@ -289,22 +309,20 @@ def test_classes_and_kinds_of_masks(
 
 def test_bit_masks_and_polygons_give_the_same_losses(make_model, make_batch, losses_of):
     """The squares lie on whole pixels, where both kinds of masks are exact."""
-    model = make_model("MODEL.SEMICONV.KERNEL_PIXELS", "instances")
+    model = make_model()
     bits = losses_of(model, make_batch(4, masks="bitmask"))
     polygons = losses_of(model, make_batch(4, masks="polygon"))
     for name in LOSSES:
         torch.testing.assert_close(bits[name], polygons[name], atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize(("pooled", "side"), [(7, 0), (14, 0), (14, 56), (14, 17)])
-def test_mask_resolutions(make_model, make_batch, losses_of, predict, pooled, side):
-    model = make_model(
-        "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", pooled, "MODEL.SEMICONV.EMBEDDING_RESOLUTION", side
-    )
+@pytest.mark.parametrize("pooled", [7, 14])
+def test_mask_resolutions(make_model, make_batch, losses_of, pooled):
+    model = make_model("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", pooled)
     batch = make_batch(2)
     assert set(losses_of(model, batch)) == LOSSES
     raw = model.eval().inference(batch, do_postprocess=False)[0].pred_masks
-    assert raw.shape[-2:] == (side or 2 * pooled,) * 2
+    assert raw.shape[-2:] == (2 * pooled,) * 2
 
 
 @pytest.mark.parametrize(
@@ -314,18 +332,11 @@ def test_mask_resolutions(make_model, make_batch, losses_of, predict, pooled, si
         ALONE,
         ASSIGNED,
         ("MODEL.SEMICONV.MIXING", "none"),
-        ("MODEL.SEMICONV.COORD_UNIT", "pixel"),
         ("MODEL.SEMICONV.KERNEL", "gaussian"),
-        ("MODEL.SEMICONV.EVIDENCE", "log"),
-        ("MODEL.SEMICONV.SEED", "hard"),
-        ("MODEL.SEMICONV.SEED_ROUNDS", 1),
-        ("MODEL.SEMICONV.SEED_ROUNDS", 3),
-        ("MODEL.SEMICONV.KERNEL_PIXELS", "instances"),
-        ("MODEL.SEMICONV.SHARED_PIXELS", "count"),
         ("MODEL.SEMICONV.EMBEDDING_DIM", 2),
         ("MODEL.SEMICONV.GAIN", "fixed"),
         ("MODEL.SEMICONV.GRADIENT_SCALE", 0.0),
-        ("MODEL.SEMICONV.HIDDEN_LAYERS", 1),
+        ("MODEL.SEMICONV.HIDDEN_DIM", 0),
     ],
 )
 def test_every_option_trains_and_predicts(make_model, make_batch, losses_of, options):
@@ -342,9 +353,8 @@ def test_every_option_trains_and_predicts(make_model, make_batch, losses_of, opt
 
 @pytest.mark.parametrize(
     "key",
-    ["MIXING", "COORD_UNIT", "KERNEL", "EVIDENCE", "SEED", "GAIN", "EMBEDDING_LEVELS",
-     "KERNEL_PIXELS", "SHARED_PIXELS"],
-)  # fmt: skip
+    ["MIXING", "KERNEL", "GAIN", "EMBEDDING_LEVELS"],
+)
 def test_a_wrong_word_names_key_and_choices(make_model, key):
     with pytest.raises(ValueError, match=rf"{key} is 'wrong'; it must be one of '"):
         make_model(f"MODEL.SEMICONV.{key}", "wrong")
@@ -356,8 +366,6 @@ def test_a_wrong_word_names_key_and_choices(make_model, key):
         ("SIGMA_INIT", 0.0),
         ("SIGMA_INIT", float("nan")),
         ("EMBEDDING_DIM", 1),
-        ("EMBEDDING_RESOLUTION", -3),
-        ("SEED_ROUNDS", 0),
         ("KERNEL_LOSS_WEIGHT", -1.0),
         ("EMBEDDING_LOSS_WEIGHT", float("nan")),
     ],
@@ -374,7 +382,6 @@ def test_a_wrong_number_names_its_key(make_model, key, value):
         (),
         PAPER,
         LOG_K,
-        ("MODEL.SEMICONV.KERNEL_PIXELS", "instances"),
         ASSIGNED,
         ("MODEL.SEMICONV.RESCORE", False),
     ],
@@ -539,7 +546,7 @@ def test_tracing_serves_other_sizes_and_no_boxes(make_model, competition):
     options = ("MODEL.ROI_HEADS.NUM_CLASSES", 3, *(() if competition else ASSIGNED))
     heads = make_model(*options).roi_heads.eval().requires_grad_(False)
     torch.nn.init.normal_(heads.mask_head.predictor.weight)
-    heads.seed_kernel.gain.set(1.0)
+    heads.mask_branch.seed_kernel.gain.set(1.0)
 
     class MaskBranch(torch.nn.Module):
         def forward(self, p2, p3, p4, p5, boxes, classes):
@@ -561,62 +568,18 @@ def test_tracing_serves_other_sizes_and_no_boxes(make_model, competition):
             torch.testing.assert_close(traced(*given), MaskBranch()(*given))
 
 
-def test_without_the_plugin_s_keys_the_error_says_what_to_call(make_cfg):
-    cfg = make_cfg().clone()
-    cfg.defrost()
-    del cfg.MODEL["SEMICONV"]
-    with pytest.raises(KeyError, match="add_semiconv_config"):
-        build_model(cfg)
-
-
-def test_parts_that_do_not_fit_together_are_refused(make_model):
-    heads = make_model().roi_heads
-    kernel = SeedKernel(rescore=False)
-    with pytest.raises(ValueError, match="region_embedding"):
-        heads_of(heads, embedding_head=heads.embedding_head)
-    with pytest.raises(ValueError, match="kernel_loss_weight above 0"):
-        heads_of(
-            heads,
-            embedding_head=heads.embedding_head,
-            region_embedding=heads.region_embedding,
-            seed_kernel=kernel,
-            kernel_loss_weight=0.0,
-        )
-
-
-def heads_of(like: SemiConvROIHeads, **kwargs) -> SemiConvROIHeads:
-    """ROI heads from parts, as a LazyConfig builds them."""
-    return SemiConvROIHeads(
-        box_in_features=like.box_in_features,
-        box_pooler=like.box_pooler,
-        box_head=like.box_head,
-        box_predictor=like.box_predictor,
-        mask_in_features=like.mask_in_features,
-        mask_pooler=like.mask_pooler,
-        mask_head=like.mask_head,
-        num_classes=like.num_classes,
-        batch_size_per_image=like.batch_size_per_image,
-        positive_fraction=like.positive_fraction,
-        proposal_matcher=like.proposal_matcher,
-        **kwargs,
-    )
-
-
 # --- Geometry.
 
 
-@pytest.mark.parametrize("levels", ["assigned", "finest"])
-@pytest.mark.parametrize("unit", ["stride", "pixel"])
-def test_log_kernel_moves_with_the_image(make_model, levels, unit):
+@pytest.mark.parametrize("levels", ["assigned", "summed"])
+def test_log_kernel_moves_with_the_image(make_model, levels):
     """FPN tensors and boxes moved by the coarsest stride, away from the border: log K stays."""
-    model = make_model(
-        *ALONE, "MODEL.SEMICONV.EMBEDDING_LEVELS", levels, "MODEL.SEMICONV.COORD_UNIT", unit
-    )
+    model = make_model(*ALONE, "MODEL.SEMICONV.EMBEDDING_LEVELS", levels)
     heads = model.roi_heads.eval()
-    torch.nn.init.normal_(heads.embedding_head.embedding.weight, std=0.1)
+    torch.nn.init.normal_(heads.mask_branch.embedding_head.embedding.weight, std=0.1)
     shift, size = 32, 512
     strides = dict(zip(("p2", "p3", "p4", "p5"), (4, 8, 16, 32), strict=True))
-    scene = {
+    whole = {
         name: torch.randn(1, 64, (size + shift) // s, (size + shift) // s)
         for name, s in strides.items()
     }
@@ -629,24 +592,14 @@ def test_log_kernel_moves_with_the_image(make_model, levels, unit):
             name: x[:, :, offset // strides[name] :, offset // strides[name] :][
                 :, :, : size // strides[name], : size // strides[name]
             ]
-            for name, x in scene.items()
+            for name, x in whole.items()
         }
         with torch.no_grad():
-            maps = heads.embedding_maps(features)
-            embedding = heads.region_embedding(maps, [Boxes(boxes - offset)])
-            log_kernels.append(heads.seed_kernel(logits, embedding).log_kernel)
+            scene = heads.scene(features)
+            masks = heads.mask_branch.rescore(scene, logits, [Boxes(boxes - offset)])
+            log_kernels.append(masks.log_kernel)
     assert log_kernels[0].std() > 0.01
     torch.testing.assert_close(*log_kernels, atol=1e-4, rtol=1e-4)
-
-
-def test_coordinates_are_in_strides_of_the_assigned_level(make_model):
-    """With Φ = 0, a region twice as large, on the next level, has the same Ψ."""
-    region = make_model(*ASSIGNED).roi_heads.region_embedding
-    maps = [torch.zeros(1, 8, 512 // s, 512 // s) for s in (4, 8, 16, 32)]
-    small, large = torch.tensor([[0.0, 0, 100, 60]]), torch.tensor([[0.0, 0, 200, 120]])
-    psi = [region(maps, [Boxes(b)]) for b in (small, large)]
-    torch.testing.assert_close(*psi)
-    assert psi[0][0, 0, 0, -1].item() == pytest.approx(100 / 4 * (0.5 - 0.5 / 28))
 
 
 # --- Ground truth.
@@ -729,9 +682,11 @@ def storage_after(model, batch, iteration):
 def test_sigma_and_gain_go_to_the_event_storage(make_model, make_batch):
     model, batch = make_model(*LEARNED), make_batch(2)
     with torch.no_grad():
-        model.roi_heads.seed_kernel.gain.set(0.25)
+        model.roi_heads.mask_branch.seed_kernel.gain.set(0.25)
     latest = storage_after(model, batch, 19).latest()
-    assert latest["semiconv/sigma"][0] == pytest.approx(model.roi_heads.seed_kernel.sigma.item())
+    assert latest["semiconv/sigma"][0] == pytest.approx(
+        model.roi_heads.mask_branch.seed_kernel.sigma.item()
+    )
     assert latest["semiconv/gain"][0] == 0.25
     assert "semiconv/sigma" not in storage_after(model, batch, 18).latest()
 
@@ -750,35 +705,7 @@ def test_pictures_at_vis_period(make_model, make_batch):
     assert not storage_after(model, batch, 11)._vis_data
 
 
-# --- Masks: targets, scores, exclusive ones; on stock models and on semi-convolutional ones.
-
-
-@pytest.mark.parametrize("off", [(), OFF])
-def test_soft_targets_change_the_loss_of_masks_alone(make_model, make_batch, losses_of, off):
-    hard = make_model(*off)
-    soft = make_model(*off, "MODEL.SEMICONV.MASK_TARGETS", "soft", like=hard)
-    batch = make_batch(3, 0)
-    a, b = losses_of(hard, batch), losses_of(soft, batch)
-    assert set(a) == set(b)
-    assert [name for name in a if not torch.equal(a[name], b[name])] == ["loss_mask"]
-    # With logits of 0 no target can matter.
-    for model in (hard, soft):
-        torch.nn.init.zeros_(model.roi_heads.mask_head.predictor.weight)
-        torch.nn.init.zeros_(model.roi_heads.mask_head.predictor.bias)
-    a, b = losses_of(hard, batch), losses_of(soft, batch)
-    torch.testing.assert_close(a["loss_mask"], b["loss_mask"])
-
-
-def test_soft_targets_are_those_of_the_loss(make_model, make_batch, losses_of, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "semiconv_d2.modeling.roi_heads.mask_rcnn_loss",
-        lambda logits, instances, _: seen.extend(x.gt_masks.crops for x in instances) or 0.0,
-    )
-    losses_of(make_model("MODEL.SEMICONV.MASK_TARGETS", "soft"), make_batch(3))
-    [crops] = seen
-    assert ((crops > 0.01) & (crops < 0.99)).any()
-    assert (crops == 1).any()
+# --- Masks: scores, exclusive ones; on stock models and on semi-convolutional ones.
 
 
 @pytest.mark.parametrize("off", [(), OFF])
@@ -800,7 +727,7 @@ def test_mask_score_is_the_expected_iou_of_the_mask(make_model, make_batch, pred
 
 def test_mask_scores_are_made_once_and_boxes_may_come_without_scores(make_model, make_batch):
     model = make_model("MODEL.SEMICONV.MASK_SCORE", True).eval()
-    model.roi_heads.seed_kernel.gain.set(1.0)
+    model.roi_heads.mask_branch.seed_kernel.gain.set(1.0)
     with torch.no_grad():
         [found] = model.inference(make_batch(2), do_postprocess=False)
         features = model.backbone(model.preprocess_image(make_batch(2)).tensor)

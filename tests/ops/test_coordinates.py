@@ -18,28 +18,26 @@ def test_map_coordinates_are_pixel_centres():
 
 
 @pytest.mark.parametrize("unit", [4.0, torch.tensor([4.0, 32.0], dtype=torch.float64)])
-def test_region_coordinates_are_sample_points_from_the_centre(unit):
+def test_region_coordinates_are_sample_points(unit):
     side = 7
     coordinates = region_coordinates(BOXES, side, unit)
     units = unit.tolist() if isinstance(unit, torch.Tensor) else [unit, unit]
     for region, (x0, y0, x1, y1) in enumerate(BOXES.tolist()):
         for row in range(side):
             for column in range(side):
-                x = x0 + (column + 0.5) * (x1 - x0) / side - (x0 + x1) / 2
-                y = y0 + (row + 0.5) * (y1 - y0) / side - (y0 + y1) / 2
+                x = x0 + (column + 0.5) * (x1 - x0) / side
+                y = y0 + (row + 0.5) * (y1 - y0) / side
                 expected = torch.tensor([x, y], dtype=torch.float64) / units[region]
                 torch.testing.assert_close(coordinates[region, :, row, column], expected)
 
 
 def test_region_coordinates_lie_where_aligned_roi_align_samples():
-    """Inside the image, pooling the map of coordinates gives the same, but for the origin."""
+    """Inside the image, pooling the map of coordinates gives the same."""
     stride, side = 4.0, 6
     boxes = torch.tensor([[17.0, 9.0, 71.5, 40.25], [8.0, 8.0, 9.0, 60.0]])
     rois = torch.cat([torch.zeros(2, 1), boxes], dim=1)
     whole = map_coordinates(24, 32, stride=stride, unit=stride)
-    pooled = roi_align(whole[None], rois, side, 1 / stride, sampling_ratio=0, aligned=True)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / stride
-    expected = pooled - centres[:, :, None, None]
+    expected = roi_align(whole[None], rois, side, 1 / stride, sampling_ratio=0, aligned=True)
     torch.testing.assert_close(region_coordinates(boxes, side, stride), expected, atol=1e-4, rtol=0)
 
 

@@ -7,13 +7,14 @@ from semiconv_d2.ops import (
     EPSILON,
     KERNELS,
     bilateral_embedding,
+    kernels,
     log_kernel,
     log_odds,
     log_one_minus_exp,
     map_coordinates,
     seed_log_kernel,
-    softened_squared_distance,
-    summed_kernel,
+    share_odds,
+    softened_distance,
 )
 
 
@@ -39,7 +40,7 @@ def test_seed_log_kernel_against_loops(kernel):
 def test_softening_is_the_only_deviation_from_the_paper():
     a, b = torch.randn(2, 100, 8, dtype=torch.float64)
     exact = (a - b).norm(dim=1)
-    softened = softened_squared_distance(a, b, dim=1).sqrt()
+    softened = softened_distance(a, b, dim=1)
     assert (softened >= exact).all()
     assert (softened - exact).max() <= math.sqrt(EPSILON)
 
@@ -142,7 +143,7 @@ def test_gaussian_factors_into_steered_space_and_appearance():
     other = torch.randn(8, dtype=torch.float64)
 
     def log_gaussian(a, b):
-        return log_kernel(softened_squared_distance(a, b, dim=0, epsilon=0.0), 1.0, "gaussian")
+        return log_kernel(softened_distance(a, b, dim=0, epsilon=0.0), 1.0, "gaussian")
 
     whole = log_gaussian(psi, other)
     parts = log_gaussian(psi[:2], other[:2]) + log_gaussian(psi[2:], other[2:])
@@ -154,16 +155,78 @@ def test_unknown_kernel_names_the_choices():
         log_kernel(torch.ones(1), 1.0, "cauchy")
 
 
-@pytest.mark.parametrize("kernel", ["laplacian", "gaussian"])
-def test_summed_kernel_against_loops(kernel):
-    embedding, seeds = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 3)
-    weights = torch.rand(2, 6) * (torch.rand(2, 6) > 0.4)
-    total = summed_kernel(embedding, seeds, weights, 1.5, kernel)
+# --- Shares.
+
+
+def some_seeds(regions=2, channels=4, others=3, side=3, dtype=torch.float64, **options):
+    """Embedding, seeds and weights of regions."""
+    return (
+        torch.randn(regions, channels, side, side, dtype=dtype, **options),
+        torch.randn(regions, 1 + others, channels, dtype=dtype, **options),
+        torch.rand(regions, others, dtype=dtype, **options),
+    )
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_share_odds_against_loops(kernel):
+    embedding, seeds, weights = some_seeds()
+    odds = share_odds(embedding, seeds, weights, 0.3, 1.5, kernel)
     for r in range(2):
-        expected = torch.zeros(4, 5)
-        for j in range(6):
-            log_k = seed_log_kernel(embedding[r : r + 1], seeds[r, j][None], 1.5, kernel)
-            expected += weights[r, j] * log_k[0].exp()
-        torch.testing.assert_close(total[r], expected)
-    none = summed_kernel(embedding, seeds[:, :0], weights[:, :0], 1.5, kernel)
-    assert torch.equal(none, torch.zeros(2, 4, 5))
+        for row in range(3):
+            for column in range(3):
+                k = []
+                for seed in seeds[r]:
+                    squared = ((embedding[r, :, row, column] - seed) ** 2).sum().item() + EPSILON
+                    exponent = math.sqrt(squared) / 1.5
+                    if kernel == "gaussian":
+                        exponent = squared / (2 * 1.5**2)
+                    k.append(math.exp(-exponent))
+                own, *others = k
+                total = 0.3 + sum(w * x for w, x in zip(weights[r].tolist(), others, strict=True))
+                assert odds[r, row, column].item() == pytest.approx(math.log(own / total))
+
+
+def test_without_competitors_there_is_the_background():
+    embedding, seeds, weights = some_seeds()
+    odds = share_odds(embedding, seeds[:, :1], weights[:, :0], 0.3, 1.5)
+    expected = seed_log_kernel(embedding, seeds[:, 0], 1.5) - math.log(0.3)
+    torch.testing.assert_close(odds, expected)
+
+
+def test_shares_are_right_close_to_seeds_far_from_the_origin():
+    """In float32 within 1e-3 of float64, at seeds and a little off, with embeddings as large as
+    trained ones and an image of 4,000 pixels."""
+    embedding = 10 * torch.randn(3, 8, 20, 20, dtype=torch.float64)
+    embedding[:, :2] += 1000 * torch.rand(3, 2, 1, 1)
+    places = embedding[:, :, ::7, ::7].flatten(2).transpose(1, 2)
+    for seeds in (places, places + 1e-2 * torch.randn_like(places)):
+        weights = torch.rand(3, seeds.shape[1] - 1, dtype=torch.float64)
+        exact = share_odds(embedding, seeds, weights, 0.3, 1.0)
+        found = share_odds(embedding.float(), seeds.float(), weights.float(), 0.3, 1.0)
+        assert (found.sigmoid() - exact.sigmoid()).abs().max() < 1e-3
+        assert exact.sigmoid().max() > 0.7
+
+
+def test_shares_in_blocks_are_those_of_all_regions(monkeypatch):
+    embedding, seeds, weights = some_seeds(regions=7)
+    whole = share_odds(embedding, seeds, weights, 0.3, 1.5)
+    monkeypatch.setattr(kernels, "_BYTES_ON_CPU", 2 * 4 * 4 * 4 * 3 * 3)  # two regions at once
+    torch.testing.assert_close(share_odds(embedding, seeds, weights, 0.3, 1.5), whole)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradcheck_of_shares(kernel):
+    inputs = some_seeds(side=2, requires_grad=True)
+    scalars = torch.tensor([0.3, 1.5], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda *x: share_odds(*x[:3], *x[3].unbind(), kernel), (*inputs, scalars)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_shares_are_float32_under_autocast(dtype):
+    inputs = some_seeds(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=dtype):
+        found = share_odds(*inputs, 0.3, 2.0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, share_odds(*inputs, 0.3, 2.0))

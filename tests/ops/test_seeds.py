@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from semiconv_d2.ops import mask_weights, seed_embedding, seed_weights
+from semiconv_d2.ops import seed_embedding, seed_weights
 
 
 def test_soft_seed_against_loops():
@@ -21,55 +21,24 @@ def test_soft_seed_against_loops():
             assert math.isclose(seed[r, d].item(), expected, rel_tol=1e-12)
 
 
-def test_hard_seed_is_the_embedding_at_the_largest_logit():
-    logits = torch.zeros(2, 3, 4)
-    logits[0, 1, 2] = 1.0
-    logits[1, 2, 0] = 0.5
-    embedding = torch.randn(2, 5, 3, 4)
-    seed = seed_embedding(seed_weights(logits, "hard"), embedding)
-    assert torch.equal(seed[0], embedding[0, :, 1, 2])
-    assert torch.equal(seed[1], embedding[1, :, 2, 0])
-
-
-def test_soft_seed_of_sure_logits_is_the_hard_one():
+def test_the_seed_of_sure_logits_is_the_embedding_at_the_largest():
     logits = torch.randn(3, 4, 4) * 1000
     embedding = torch.randn(3, 8, 4, 4)
-    soft, hard = (seed_embedding(seed_weights(logits, s), embedding) for s in ("soft", "hard"))
-    torch.testing.assert_close(soft, hard)
+    largest = logits.flatten(1).argmax(dim=1)
+    seed = seed_embedding(seed_weights(logits), embedding)
+    torch.testing.assert_close(seed, embedding.flatten(2)[torch.arange(3), :, largest])
 
 
-def test_mean_over_a_mask_against_loops():
-    logits = 3 * torch.randn(2, 3, 4, dtype=torch.float64)
-    weights = mask_weights(logits)
-    for r in range(2):
-        probabilities = [1 / (1 + math.exp(-s)) for s in logits[r].flatten().tolist()]
-        expected = [p / sum(probabilities) for p in probabilities]
-        assert weights[r].flatten().tolist() == pytest.approx(expected, rel=1e-12)
-
-
-def test_mean_over_a_mask_that_is_empty_or_full():
-    logits = torch.full((3, 4, 4), -500.0)
-    logits[1] = 500.0
-    logits[2, 0, 0] = -400.0
-    weights = mask_weights(logits.requires_grad_())
-    torch.testing.assert_close(weights[:2], torch.full((2, 4, 4), 1 / 16))
-    assert weights[2, 0, 0] == 1
-    weights.square().sum().backward()
-    assert torch.isfinite(logits.grad).all()
-
-
-@pytest.mark.parametrize("weights", [seed_weights, mask_weights])
-def test_gradcheck(weights):
+def test_gradcheck():
     logits = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     embedding = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda s, psi: seed_embedding(weights(s), psi), (logits, embedding)
+        lambda s, psi: seed_embedding(seed_weights(s), psi), (logits, embedding)
     )
 
 
-@pytest.mark.parametrize("seed", ["soft", "hard"])
-def test_no_regions(seed):
-    weights = seed_weights(torch.zeros(0, 3, 3), seed)
+def test_no_regions():
+    weights = seed_weights(torch.zeros(0, 3, 3))
     assert seed_embedding(weights, torch.zeros(0, 8, 3, 3)).shape == (0, 8)
 
 
@@ -84,8 +53,3 @@ def test_autocast_computes_in_float32(dtype):
     torch.testing.assert_close(seed.double(), expected, rtol=1e-4, atol=1e-4)
     gradients = torch.autograd.grad(seed.sum(), (logits, embedding))
     assert all(torch.isfinite(g).all() for g in gradients)
-
-
-def test_unknown_seed_names_the_choices():
-    with pytest.raises(ValueError, match="'soft', 'hard'"):
-        seed_weights(torch.zeros(1, 2, 2), "random")
