@@ -57,6 +57,7 @@ def benchmark_models(arguments):
     settings += [first._replace(instances=count) for count in arguments.masks[1:]]
     settings += [first._replace(resolution=side) for side in arguments.resolutions[1:]]
     settings += [first._replace(images=count) for count in arguments.batches[1:]]
+    settings += [first._replace(instances=count, crowded=True) for count in arguments.crowded]
     content = benchmark_models(
         arguments.config_file, arguments.opts, settings, repeats=arguments.repeats
     )
@@ -117,6 +118,14 @@ def main():
             default=default,
             help=f"{what}: the first one, and each other one by itself (default: %(default)s)",
         )
+    parser.add_argument(
+        "--crowded",
+        type=positive_number,
+        nargs="*",
+        default=(100, 1000),
+        metavar="N",
+        help="masks of images whose boxes lie on top of each other (default: %(default)s)",
+    )
     parser.add_argument(
         "--config-file",
         default=get_config_file("Base-RCNN-FPN"),

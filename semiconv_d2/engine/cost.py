@@ -54,6 +54,7 @@ MODELS: dict[str, Sequence] = {
 """What each model changes in the config."""
 
 PHASES = ("inference", "training step")
+_CROWDED = 0.98  # IoU of boxes that are left
 _OWN_PARTS = ("subnet", "pooling", "seed and kernel")
 
 _COLUMNS = (
@@ -81,9 +82,13 @@ class Setting(NamedTuple):
     head sees, since it refines its masks to the same size always."""
     images: int = 1
     """At inference and in a step of training."""
+    crowded: bool = False
+    """Whether boxes lie on top of each other, so that every region has as many competitors as it
+    can have. Instances of training are at most a hundred then."""
 
     def __str__(self) -> str:
-        text = f"{self.size} px, {self.instances} instances, masks {self.resolution}²"
+        crowded = "crowded " if self.crowded else ""
+        text = f"{self.size} px, {self.instances} {crowded}instances, masks {self.resolution}²"
         return text if self.images == 1 else f"{text}, {self.images} images"
 
 
@@ -108,7 +113,8 @@ def benchmark_models(
     """
     cases, device = [], None
     for setting in settings:
-        cfgs = {name: _config(config_file, overrides, setting, name) for name in names}
+        own = [n for n in names if n in (STOCK, SEMICONV)] if setting.crowded else names
+        cfgs = {name: _config(config_file, overrides, setting, name) for name in own}
         device = cfgs[names[0]].MODEL.DEVICE
         models = {name: _build(cfg) for name, cfg in cfgs.items()}
         costs = {
@@ -119,6 +125,7 @@ def benchmark_models(
         case = setting._asdict() | {"parameters": parameters, "costs": costs}
         if SEMICONV in models:
             case["parts"] = _measure_parts(models[SEMICONV], setting, device, repeats)
+            case["competitors"] = _count_competitors(models[SEMICONV], setting)
         cases.append(case)
     return {
         "kind": "cost",
@@ -153,6 +160,8 @@ def format_costs(content: dict) -> str:
                 for name, seconds in case["parts"].items()
             )
             lines += ["", f"SemiConv's own, of inference: {parts}"]
+        if "competitors" in case:
+            lines.append(f"Competitors of a region: {case['competitors']:.1f}")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
@@ -164,6 +173,12 @@ def _config(config_file: str, overrides: Sequence[str], setting: Setting, name: 
         *("MODEL.ROI_HEADS.IOU_THRESHOLDS", [_MATCHED]),
         *("TEST.DETECTIONS_PER_IMAGE", setting.instances),
     ]
+    if setting.crowded:
+        own += [
+            *("MODEL.RPN.NMS_THRESH", _CROWDED, "MODEL.ROI_HEADS.NMS_THRESH_TEST", _CROWDED),
+            *("MODEL.RPN.PRE_NMS_TOPK_TEST", 4000),
+            *("MODEL.RPN.POST_NMS_TOPK_TEST", 2 * setting.instances),
+        ]
     cfg = load_config(config_file, list(overrides))
     cfg.defrost()
     add_pointrend_config(cfg)
@@ -203,6 +218,8 @@ def _measure_inference(models, setting: Setting, device: str, repeats: int) -> d
 
 
 def _measure_training(models, cfgs, setting: Setting, device: str, repeats: int) -> dict:
+    if setting.crowded:  # a thousand masks of an image are another benchmark
+        setting = setting._replace(instances=min(100, setting.instances))
     inputs = [_draw_image(setting, with_instances=True)] * setting.images
     optimizers = {name: build_optimizer(cfgs[name], model) for name, model in models.items()}
 
@@ -276,6 +293,19 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
         name: statistics.median(_time(run, device) for _ in range(repeats + 1))
         for name, run in zip(_OWN_PARTS, runs, strict=True)
     }
+
+
+@torch.no_grad()
+def _count_competitors(model: nn.Module, setting: Setting) -> float:
+    """Seeds that a detection has to share its pixels with, on average."""
+    heads: SemiConvMixin = model.eval().roi_heads
+    found = model.inference([_draw_image(setting)] * setting.images, do_postprocess=False)
+    competitors = heads.competitors(None, found)
+    if competitors is None:
+        return 0.0
+    centres = torch.cat([x.pred_boxes.get_centers() for x in found]) / setting.size
+    weights = competitors.seeds_against(centres, torch.tensor(1.0).to(centres), "laplacian").weights
+    return (weights > 0).sum(dim=1).float().mean().item()
 
 
 def _time(run: Callable[[], object], device: str) -> float:

@@ -117,8 +117,8 @@ class SeedKernel(LearnedKernel):
         if logits.shape[1:] != embedding.shape[2:]:
             raise ValueError(
                 f"The mask logits of a region are {tuple(logits.shape[1:])} and its embedding is "
-                f"{tuple(embedding.shape[2:])}: set the output_size of RegionEmbedding to the side "
-                "of the mask head's logits."
+                f"{tuple(embedding.shape[2:])}: the pooler of "
+                "RegionEmbedding needs the output_size of the mask head's logits."
             )
         weights = seed_weights(logits)
         evidence = self.compare(embedding, seed_embedding(weights, embedding), competitors)

@@ -35,7 +35,7 @@ def write_run(folder: Path, name: str, *overrides) -> Path:
     torch.manual_seed(0)
     model = build_model(cfg)
     DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    branch = getattr(model.roi_heads, "mask_branch", None)
+    branch = getattr(getattr(model, "roi_heads", None), "mask_branch", None)
     if branch is not None:
         kernel = branch.seed_kernel
         kernel.gain.set(GAIN)
@@ -421,7 +421,7 @@ model.roi_heads.update(
         embedding_head=L(EmbeddingHead)(in_channels=256, sum_strides=[4, 8, 16, 32]),
         region_embedding=L(RegionEmbedding)(
             pooler=L(ROIPooler)(
-                output_size=14,
+                output_size=28,
                 scales=[1.0 / 4],
                 sampling_ratio=0,
                 pooler_type="ROIAlignV2",

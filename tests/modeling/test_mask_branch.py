@@ -253,7 +253,9 @@ def test_half_precision_logits(dtype, competition):
 
 
 def test_logits_and_embedding_of_different_resolution_are_refused():
-    with pytest.raises(ValueError, match=r"are \(28, 28\) and its embedding is \(14, 14\): set"):
+    with pytest.raises(
+        ValueError, match=r"are \(28, 28\) and its embedding is \(14, 14\): the pooler"
+    ):
         SeedKernel()(torch.zeros(2, 28, 28), torch.zeros(2, 8, 14, 14))
 
 
