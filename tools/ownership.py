@@ -5,9 +5,9 @@
 
 In the true boxes of the first test dataset: the mean IoU of masks as they are, with the pixels of
 other instances taken away, and with the instance's own claimed as well; and how well the mask
-logits s, the kernel (with competition the seed's share, the true instances being the competitors) and
-the rescored logits ŝ tell own pixels from those of others (area under the ROC curve, 50 where they
-cannot). All in percent, by how much of an outline others touch.
+logits s, the kernel (with competition the seed's share among the true instances) and the rescored
+logits ŝ tell own pixels from those of others (area under the ROC curve, 50 where they cannot). All
+in percent, by how much of an outline others touch.
 """
 
 import argparse

@@ -281,11 +281,11 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     found = model.inference(inputs, do_postprocess=False)
     boxes = [x.pred_boxes for x in found]
     branch, levels = heads.mask_branch, [features[f] for f in heads.mask_in_features]
-    scene = branch.look(levels)
+    scene = branch.scene(levels)
     embedding = branch.region_embedding(scene.maps, boxes)
     logits = torch.randn_like(embedding[:, 0])
     runs = (
-        lambda: branch.look(levels),
+        lambda: branch.scene(levels),
         lambda: branch.region_embedding(scene.maps, boxes),
         lambda: branch.seed_kernel(logits, embedding, heads.competitors(scene, found)),
     )

@@ -207,7 +207,7 @@ def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own:
         embedding
     )
     seed = seed_embedding(weights, embedding)
-    competitors = branch.among_detections([boxes], None)
+    competitors = heads.competitors(scene, [Instances((0, 0), pred_boxes=boxes)])
     evidence = branch.seed_kernel.compare(embedding, seed, competitors)
     return (nn.functional.logsigmoid(evidence) if branch.competes else evidence).cpu()
 

@@ -34,13 +34,7 @@ from ..ops import (
 )
 from ..ops.choices import check_choice
 from ..ops.precision import at_least_float32
-from .competition import (
-    Competition,
-    Competitors,
-    DetectionCompetitors,
-    InstanceSeeds,
-    TrueCompetitors,
-)
+from .competition import Competition, Competitors, InstanceSeeds
 from .embedding_head import EmbeddingHead
 from .ground_truth import crop_masks, crop_shared, leave_out_shared, shared_pixels
 from .learned_kernel import LearnedKernel
@@ -117,8 +111,8 @@ class SeedKernel(LearnedKernel):
         if logits.shape[1:] != embedding.shape[2:]:
             raise ValueError(
                 f"The mask logits of a region are {tuple(logits.shape[1:])} and its embedding is "
-                f"{tuple(embedding.shape[2:])}: the pooler of "
-                "RegionEmbedding needs the output_size of the mask head's logits."
+                f"{tuple(embedding.shape[2:])}: the pooler of RegionEmbedding needs an output_size "
+                "as large as the mask head's logits."
             )
         weights = seed_weights(logits)
         evidence = self.compare(embedding, seed_embedding(weights, embedding), competitors)
@@ -213,22 +207,22 @@ class SemiConvMaskBranch(nn.Module):
         """Whether seeds share pixels out."""
         return self.seed_kernel is not None and self.seed_kernel.competition is not None
 
-    # --- Once for a batch.
-
-    def look(self, features: Sequence[Tensor]) -> Scene:
-        """The scene at test.
+    def scene(
+        self, features: Sequence[Tensor], targets: Sequence[Instances] | None = None
+    ) -> Scene:
+        """What is computed once for a batch.
 
         Args:
             features: of the levels that the mask head uses, finest first.
+            targets: the true instances of each image, in training.
         """
-        return Scene(self.embedding_head(features))
-
-    def look_and_learn(self, features: Sequence[Tensor], targets: Sequence[Instances]) -> Scene:
-        """The scene in training, with what its losses need of the true instances."""
-        scene = self.look(features)
-        if self.embedding_loss_weight > 0 or self.kernel_loss_weight > 0 or self.competes:
+        scene = Scene(self.embedding_head(features))
+        if targets is None:
+            return scene
+        needs_instances = self.embedding_loss_weight > 0 or self.competes
+        if needs_instances or self.kernel_loss_weight > 0:
             scene = scene._replace(shared=shared_pixels(targets))
-        if self.embedding_loss_weight > 0 or self.competes:
+        if needs_instances:
             boxes = [x.gt_boxes for x in targets]
             embedding = self.region_embedding(scene.maps, boxes)
             side = embedding.shape[-1]
@@ -239,8 +233,6 @@ class SemiConvMaskBranch(nn.Module):
             seeds = InstanceSeeds.of(embedding, own, index_boxes(boxes))
             scene = scene._replace(seeds=seeds)
         return scene
-
-    # --- Regions.
 
     def rescore(
         self,
@@ -253,34 +245,10 @@ class SemiConvMaskBranch(nn.Module):
         Args:
             logits: s of the regions' classes, (R, M, M).
             boxes: the regions of each image, in its pixels.
-            competitors: what `among_instances` or `among_detections` gives.
+            competitors: of the regions' seeds; None for none.
         """
         embedding = self.region_embedding(scene.maps, boxes)
         return self.seed_kernel(logits, embedding, competitors)
-
-    def among_instances(
-        self, scene: Scene, boxes: Sequence[Boxes], numbers: Tensor
-    ) -> Competitors | None:
-        """In training, what the seeds of regions compete with; None without competition.
-
-        Args:
-            numbers: of the instance that each region is assigned to, (R,).
-        """
-        if not self.competes:
-            return None
-        return TrueCompetitors(index_boxes(boxes), numbers, scene.seeds)
-
-    def among_detections(self, boxes: Sequence[Boxes], scores: Tensor | None) -> Competitors | None:
-        """At test, what the seeds of detections compete with; None without competition.
-
-        Args:
-            scores: of the detections, (R,); None where boxes come without.
-        """
-        if not self.competes:
-            return None
-        return DetectionCompetitors(index_boxes(boxes), scores)
-
-    # --- Losses.
 
     def kernel_loss(
         self, scene: Scene, masks: RescoredMasks, own: Tensor, boxes: Sequence[Boxes]

@@ -26,12 +26,20 @@ from ..ops import expected_iou
 from ..ops.choices import check_choice
 from ..visualization.embedding import draw_map
 from ..visualization.regions import draw_regions, place_beside
-from .competition import NUMBER, Competition, number_instances
+from .competition import (
+    NUMBER,
+    Competition,
+    Competitors,
+    DetectionCompetitors,
+    TrueCompetitors,
+    number_instances,
+)
 from .embedding_head import EmbeddingHead
 from .exclusive import ExclusiveMasks
 from .ground_truth import CroppedMasks, crop_masks
 from .mask_branch import RescoredMasks, Scene, SeedKernel, SemiConvMaskBranch
 from .region_embedding import RegionEmbedding
+from .regions import index_boxes
 
 _SCENE = "semiconv/scene"
 """Name under which `forward` hands its `Scene` on to `_forward_mask`, in a copy of the dictionary
@@ -187,7 +195,7 @@ class SemiConvMixin:
             return [self._finish(x) for x in found], losses
         if branch is None:
             return super().forward(images, features, proposals, targets)
-        scene = branch.look_and_learn(self._mask_features(features), targets)
+        scene = branch.scene(self._mask_features(features), targets)
         if branch.competes:
             targets = number_instances(targets)
         features = {**features, _SCENE: scene}
@@ -246,17 +254,21 @@ class SemiConvMixin:
         logits = self._class_logits(features, instances)
         return branch.rescore(scene, logits, boxes, self.competitors(scene, instances))
 
-    def competitors(self, scene: Scene, instances: list[Instances]):
-        """What the seeds of the regions compete with; `instances` as in `rescore_masks`."""
-        boxes = self._boxes(instances)
+    def competitors(self, scene: Scene, instances: list[Instances]) -> Competitors | None:
+        """What the seeds of the regions compete with: in training the true instances, at test the
+        other detections. None without competition; `instances` as in `rescore_masks`."""
+        if not self.mask_branch.competes:
+            return None
+        regions = index_boxes(self._boxes(instances))
         if not self.training:
             scores = [_class_scores(x) for x in instances]
-            scores = None if any(x is None for x in scores) else cat(scores)
-            return self.mask_branch.among_detections(boxes, scores)
+            return DetectionCompetitors(
+                regions, None if any(x is None for x in scores) else cat(scores)
+            )
         # Proposals of an image without instances have no number. None of them is foreground.
         numbers = [x.get(NUMBER) for x in instances if x.has(NUMBER)]
-        numbers = cat(numbers) if numbers else boxes[0].tensor.new_zeros(0)
-        return self.mask_branch.among_instances(scene, boxes, numbers)
+        numbers = cat(numbers) if numbers else regions.new_zeros(0)
+        return TrueCompetitors(regions, numbers, scene.seeds)
 
     def scene(self, features: dict[str, Tensor]) -> Scene:
         """What `forward` has computed for the batch; without it, at test, what is needed there."""
@@ -268,7 +280,7 @@ class SemiConvMixin:
                 "than forward has passed on. ROI heads under SemiConvMixin pass the dictionary on "
                 "whole."
             )
-        return self.mask_branch.look(self._mask_features(features))
+        return self.mask_branch.scene(self._mask_features(features))
 
     def _mask_features(self, features: dict[str, Tensor]) -> list[Tensor]:
         return [features[f] for f in self.mask_in_features]
