@@ -176,6 +176,7 @@ def _config(config_file: str, overrides: Sequence[str], setting: Setting, name: 
     if setting.crowded:
         own += [
             *("MODEL.RPN.NMS_THRESH", _CROWDED, "MODEL.ROI_HEADS.NMS_THRESH_TEST", _CROWDED),
+            *("MODEL.ANCHOR_GENERATOR.SIZES", [[setting.size / 3]] * 5),
             *("MODEL.RPN.PRE_NMS_TOPK_TEST", 4000),
             *("MODEL.RPN.POST_NMS_TOPK_TEST", 2 * setting.instances),
         ]
@@ -303,8 +304,11 @@ def _count_competitors(model: nn.Module, setting: Setting) -> float:
     competitors = heads.competitors(None, found)
     if competitors is None:
         return 0.0
-    centres = torch.cat([x.pred_boxes.get_centers() for x in found]) / setting.size
-    weights = competitors.seeds_against(centres, torch.tensor(1.0).to(centres), "laplacian").weights
+    # No two seeds are alike, so that all that overlap compete.
+    seeds = torch.arange(float(sum(map(len, found))), device=competitors.overlap.device)
+    weights = competitors.seeds_against(
+        seeds[:, None], torch.ones_like(seeds[0]), "laplacian"
+    ).weights
     return (weights > 0).sum(dim=1).float().mean().item()
 
 

@@ -91,7 +91,11 @@ def test_images_without_foreground_and_filled_with_it(run_tool, extremes, tmp_pa
         (CONFIG, ("MODEL.WEIGHTS", "gone.pth"), "MODEL.WEIGHTS is gone.pth"),
         (CONFIG, ("MODEL.WEIGHTS", ""), "MODEL.WEIGHTS is empty"),
         (CONFIG, ("DATASETS.TEST", "()"), "DATASETS.TEST is empty"),
-        (CONFIG, ("MODEL.WEIGHTS", "checkpoints/demo_mask_rcnn.pth"), "lack 2 of the model's"),
+        (
+            CONFIG,
+            ("MODEL.WEIGHTS", "checkpoints/demo_mask_rcnn.pth"),
+            "of the model's parameters, such as embedding_head",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_says_so_in_one_line(run_tool, tmp_path, config, overrides, message):
