@@ -51,7 +51,7 @@ def complete(cfg: CfgNode) -> CfgNode:
     nodes = ("SEMICONV", "COLORING", "TIMM")
     for key in cfg.MODEL.get("SEMICONV", {}):
         if key not in defaults.MODEL.SEMICONV:
-            raise ValueError(f"MODEL.SEMICONV.{key} {_unknown(key, defaults.MODEL.SEMICONV)}")
+            raise ValueError(explain_unknown(f"MODEL.SEMICONV.{key}"))
     if all(set(defaults.MODEL[name]) <= set(cfg.MODEL.get(name, {})) for name in nodes):
         return cfg
     completed = cfg.clone()
@@ -79,13 +79,22 @@ REMOVED = (
     *("HIDDEN_LAYERS", "COORD_UNIT", "EMBEDDING_RESOLUTION", "SEED", "SEED_ROUNDS", "EVIDENCE"),
     *("KERNEL_PIXELS", "SHARED_PIXELS", "MASK_TARGETS"),
 )
-"""Keys of version 0.1 that made no difference."""
+"""Keys of version 0.1 that made no difference, or that only one value was good for."""
 
 
-def _unknown(key: str, known: CfgNode) -> str:
+def explain_unknown(name: str) -> str:
+    """What to say of a name that is no key, such as "MODEL.SEMICONV.SEED_ROUNDS"; "" for one that
+    has nothing to do with this plugin."""
+    parent, _, key = name.rpartition(".")
+    if parent != "MODEL.SEMICONV":
+        return ""
     if key in REMOVED:
-        return "is gone since version 0.2, as it made no difference: leave it out."
-    return f"is no key. There are: {', '.join(known)}."
+        return f"{name} is gone since version 0.2 (docs/ablation.md tells why): leave it out."
+    from detectron2.config import CfgNode
+
+    known = CfgNode()
+    _add_model(known)
+    return f"{name} is no key. There are: {', '.join(known)}."
 
 
 def _add_model(node: CfgNode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 from yaml import YAMLError
 
-from ..config import add_semiconv_config
+from ..config import add_semiconv_config, explain_unknown
 from ..data.checking import check_before_training, read_coco
 from ..data.own import register
 from ..data.registration import PREPARED_DATASETS
@@ -83,7 +84,9 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         *(OSError, YAMLError),
     ) as error:
         where = f"{config_file} {' '.join(overrides or [])}".strip()
-        raise ConfigError(f"{where}: {error}") from error
+        unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
+        reason = (unknown and explain_unknown(unknown[1])) or error
+        raise ConfigError(f"{where}: {reason}") from error
     adapt_to_machine(cfg)
     register_own_data(cfg)
     cfg.DATASETS.TRAIN = (

@@ -23,6 +23,28 @@ VOC = semiconv_d2.get_config_file("voc_semiconv")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
 
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("MODEL.SEMICONV.SIGMA", r"SIGMA is no key\. There are: RESCORE, .*SIGMA_INIT"),
+        ("MODEL.SEMICONV.SEED_ROUNDS", r"SEED_ROUNDS is gone since version 0\.2.*leave it out"),
+        ("MODEL.SIGMA", r"Non-existent (config )?key: MODEL\.SIGMA"),
+    ],
+)
+def test_unknown_keys_are_explained(key, message, tmp_path):
+    *parents, last = key.split(".")
+    (tmp_path / "own.yaml").write_text(
+        "".join(f"{'  ' * i}{name}:\n" for i, name in enumerate(parents))
+        + f"{'  ' * len(parents)}{last}: 2\n"
+    )
+    with pytest.raises(
+        ConfigError, match=message.replace("Non-existent key", "Non-existent (config )?key")
+    ):
+        load_config(str(tmp_path / "own.yaml"))
+    with pytest.raises(ConfigError, match=message):
+        load_config("", [key, "2"])
+
+
 def test_config_is_frozen_and_has_the_plugin_s_keys():
     cfg = load_config(VOC, ["MODEL.SEMICONV.EMBEDDING_DIM", "4"])
     assert cfg.is_frozen()
