@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NEEDS_DETECTRON2 = {
     "Competition": "semiconv_d2.modeling",
