@@ -99,8 +99,7 @@ def explain_unknown(name: str) -> str:
 
 def _add_model(node: CfgNode) -> None:
     # What they do is in docs/method.md. Defaults are the paper's system with what this project adds
-    # to it, which configs/presets/paper.yaml takes off. What is said to cost AP does so on held-out
-    # wells of BBBC010; "ties" is less than what may be chance. The rows are in docs/ablation.md.
+    # to it, which configs/presets/paper.yaml takes off. What was measured is in docs/ablation.md.
 
     # --- The paper: section 3.5 of the article.
 

@@ -285,6 +285,14 @@ def test_the_frozen_partial_config_of_a_coloring_is_completed_too():
     assert model.decoder == "greedy"
 
 
+def test_a_partial_config_may_name_a_backbone_of_timm():
+    pytest.importorskip("timm")
+    cfg = partial_config()
+    cfg.MODEL.BACKBONE.NAME = "build_timm_fpn_backbone"
+    cfg.MODEL.FPN.NORM = "GN"
+    assert type(build_model(cfg).backbone.bottom_up).__name__ == "TimmBackbone"
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [

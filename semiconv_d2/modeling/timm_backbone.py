@@ -11,6 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from torch import Tensor, nn
 
+from ..config import complete
+
 STAGES = ("res2", "res3", "res4", "res5")
 STRIDES = (4, 8, 16, 32)
 """Feature maps by the names that Detectron2's ResNets give theirs, and their strides."""
@@ -86,12 +88,13 @@ class TimmBackbone(Backbone):
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """MODEL.TIMM below MODEL.FPN, for MODEL.BACKBONE.NAME."""
+    node = complete(cfg).MODEL.TIMM
     return FPN(
         bottom_up=TimmBackbone(
-            cfg.MODEL.TIMM.NAME,
-            cfg.MODEL.TIMM.WEIGHTS,
+            node.NAME,
+            node.WEIGHTS,
             freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
-            freeze_norm=cfg.MODEL.TIMM.FREEZE_NORM,
+            freeze_norm=node.FREEZE_NORM,
         ),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,

@@ -90,7 +90,7 @@ def share_odds(
         >>> embedding = torch.zeros(1, 2, 1, 1)  # one pixel, at its own seed; another is 5 away
         >>> seeds, weights = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[1.0]])
         >>> share_odds(embedding, seeds, weights, 0.5, sigma=5.0).sigmoid()  # 1 / (1 + 0.5 + 1/e)
-        tensor([[[0.5348]]])
+        tensor([[[0.5349]]])
     """
     if torch.jit.is_tracing() or (rows := _regions_at_once(embedding, seeds)) >= len(embedding):
         return _share_odds(embedding, seeds, weights, background, sigma, kernel)
