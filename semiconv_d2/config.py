@@ -120,7 +120,7 @@ def _add_model(node: CfgNode) -> None:
     # "assigned"; learned. Weights that have a kernel bring their own.
     node.SIGMA_INIT = 10.0
     # The segment embedding loss, equation (5). A loss of weight 0 is left out.
-    node.EMBEDDING_LOSS_WEIGHT = 0.03
+    node.EMBEDDING_LOSS_WEIGHT = 0.003
     # Cross-entropy between K, or P, and the ground-truth mask of the region.
     node.KERNEL_LOSS_WEIGHT = 1.0
 

@@ -162,7 +162,7 @@ class SemiConvMaskBranch(nn.Module):
         embedding_head: EmbeddingHead,
         region_embedding: RegionEmbedding,
         seed_kernel: SeedKernel | None,
-        embedding_loss_weight: float = 0.03,
+        embedding_loss_weight: float = 0.003,
         kernel_loss_weight: float = 1.0,
     ):
         """
