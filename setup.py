@@ -20,6 +20,6 @@ setup(
         "semiconv_d2.configs": ["*.yaml"],
         "semiconv_d2.configs.presets": ["*.yaml"],
         "semiconv_d2.configs.lazy": ["*.py"],
-        "semiconv_d2.visualization.report": ["*.html.j2", "*.css", "*.js"],
+        "semiconv_d2.report": ["*.html.j2", "*.css", "*.js"],
     },
 )

@@ -1,16 +1,8 @@
-"""Draw images of worms that cross and touch; see the README beside this script."""
+"""The command `semiconv prepare synthetic_worms`."""
 
-from semiconv_d2.data.command_line import ONE, RANGE, SIZE, run_drawing
-from semiconv_d2.data.synthetic_worms import FOLDER, WormSettings, prepare_synthetic_worms
+import sys
 
-OPTIONS = {
-    "size": (int, SIZE, "of an image, px"),
-    "worms": (int, RANGE, "number in an image"),
-    "width": (float, RANGE, "of a worm's body, px"),
-    "length": (float, RANGE, "of a worm, px"),
-    "crowding": (float, ONE, "probability to lie across or beside one"),
-}
-
+from semiconv_d2.cli.prepare import synthetic_worms
 
 if __name__ == "__main__":
-    run_drawing(__doc__, FOLDER, prepare_synthetic_worms, WormSettings, OPTIONS)
+    sys.exit(synthetic_worms())

@@ -1,12 +1,15 @@
 """Semi-convolutional operators for instance segmentation, as a Detectron2 plugin.
 
-Importing it registers ROI heads, a meta-architecture and datasets with Detectron2, where that is
-installed. `semiconv_d2.ops` needs nothing but PyTorch.
+Importing it registers ROI heads, a meta-architecture and datasets with Detectron2: at once where
+that is imported already, and otherwise as soon as it is, so that this package alone loads quickly.
+`semiconv_d2.ops` needs nothing but PyTorch.
 """
 
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+
+from ._after_import import after_import
 
 __version__ = "0.2.0"
 
@@ -15,7 +18,7 @@ _NEEDS_DETECTRON2 = {
     "EmbeddingHead": "semiconv_d2.modeling",
     "InstanceColoring": "semiconv_d2.modeling",
     "LearnedKernel": "semiconv_d2.modeling",
-    "Predictor": "semiconv_d2.engine",
+    "Predictor": "semiconv_d2.inference",
     "RegionEmbedding": "semiconv_d2.modeling",
     "SeedKernel": "semiconv_d2.modeling",
     "SemiConvCascadeROIHeads": "semiconv_d2.modeling",
@@ -65,6 +68,7 @@ def __dir__() -> list[str]:
     return [*globals(), *_NEEDS_DETECTRON2]
 
 
-if _HAS_DETECTRON2:
-    import_module("semiconv_d2.modeling")
-    import_module("semiconv_d2.data")
+after_import(
+    "detectron2.data", lambda: import_module("semiconv_d2.data").register_prepared_datasets()
+)
+after_import("detectron2.modeling", lambda: import_module("semiconv_d2.modeling"))

@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 
 import semiconv_d2
 from semiconv_d2.config import read_preset
-from semiconv_d2.engine import load_config
+from semiconv_d2.training import load_config
 
 CONFIGS = Path(semiconv_d2.get_config_file("Base-RCNN-FPN")).parent
 PACKAGE = Path(semiconv_d2.__file__).parent

@@ -1,7 +1,8 @@
-"""Imports run downwards only: engine → {modeling, evaluation} → {data, visualization} → {ops,
-config}."""
+"""Imports run downwards only: experiments → cli → {inference, report} → training → {modeling,
+evaluation} → {data, visualization} → {ops, config, errors}. And no room is a hall."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,39 +10,66 @@ import pytest
 import semiconv_d2
 
 PACKAGE = Path(semiconv_d2.__file__).parent
-MAY_IMPORT = {
-    "ops": set(),
-    "data": set(),
-    "visualization": {"ops"},
-    "modeling": {"ops", "visualization", "config"},
-    "evaluation": {"data"},
-    "engine": {"ops", "data", "visualization", "modeling", "evaluation", "config"},
-}
+ROOT = PACKAGE.parent
+LEVELS = (
+    {"experiments"},
+    {"cli"},
+    {"inference", "report"},
+    {"training"},
+    {"modeling", "evaluation"},
+    {"data", "visualization"},
+    {"ops", "config", "errors"},
+)
+FILES = [*PACKAGE.rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]
 
 
-def imported_parts(path: Path) -> set[str]:
-    """Parts of the package that a module imports, its own left out."""
-    part = path.relative_to(PACKAGE).parts[0]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 2:
-            found.add((node.module or node.names[0].name).split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("semiconv_d2."):
-            found.add(node.module.split(".")[1])
-    return found - {part}
+def room(module: str) -> str:
+    """The part of the house that a module is in: "data" of semiconv_d2.data.coco.fixing."""
+    first, *rest = module.split(".")
+    return rest[0] if first == "semiconv_d2" and rest else first
 
 
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_imports_run_downwards(part):
-    modules = list((PACKAGE / part).glob("*.py"))
-    assert modules
-    for path in modules:
-        assert imported_parts(path) <= MAY_IMPORT[part], path
+def imported(path: Path) -> Iterator[str]:
+    """Full names of the modules of this house that a file imports, wherever in the file."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            # `from .. import ops` imports a module, `from .. import get_config_file` does not.
+            names = [
+                f"{base}.{alias.name}" if base == "semiconv_d2" else base for alias in node.names
+            ]
+        else:
+            continue
+        yield from (n for n in names if n.split(".")[0] in ("semiconv_d2", "experiments"))
 
 
-def test_every_part_has_its_place():
-    parts = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert parts == set(MAY_IMPORT)
+def level(part: str) -> int | None:
+    return next((number for number, parts in enumerate(LEVELS) if part in parts), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_run_downwards(path):
+    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if level(own) is None:  # at the door: __init__.py, __main__.py
+        return
+    for module in imported(path):
+        other = room(module)
+        if level(other) is not None and other != own:
+            assert level(other) > level(own), f"{path} imports {module}"
+
+
+def test_every_room_has_its_place():
+    rooms = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert rooms | {"config", "errors", "experiments"} == set().union(*LEVELS)
+
+
+def test_no_room_is_a_hall():
+    for folder in {path.parent for path in FILES}:
+        assert len(list(folder.glob("*.py"))) <= 12, folder
 
 
 def test_the_mathematics_needs_pytorch_alone():

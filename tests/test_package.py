@@ -80,7 +80,7 @@ def test_importing_registers_everything_and_needs_no_opencv():
         "HIDDEN = {'cv2'}" + HIDE + "import semiconv_d2\n"
         "from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY as heads\n"
         "from detectron2.data import DatasetCatalog as datasets\n"
-        "import semiconv_d2.engine\n"
+        "import semiconv_d2.training\n"
         "print('SemiConvROIHeads' in heads, 'SemiConvCascadeROIHeads' in heads,"
         "      'voc_2012_instance_train' in datasets)",
     )
@@ -155,7 +155,7 @@ def test_the_wheel_builds_its_model_beside_detectron2(distributions, tmp_path):
     out = run(
         sys.executable,
         "import semiconv_d2; from detectron2.modeling import build_model\n"
-        "from semiconv_d2.engine import load_config\n"
+        "from semiconv_d2.training import load_config\n"
         "cfg = load_config(semiconv_d2.get_config_file('demo_semiconv'))\n"
         "print(semiconv_d2.__file__); print(type(build_model(cfg).roi_heads).__name__)",
         PYTHONPATH=str(tmp_path),

@@ -8,19 +8,20 @@ from statistics import mean, stdev
 import pytest
 from tabulate import tabulate
 
-from semiconv_d2.data.synthetic_worms import prepare_synthetic_worms
-from semiconv_d2.engine.decoder_benchmark import format_decoders
-from semiconv_d2.evaluation.benchmark import format_times
+from experiments.benchmarks.decoders import format_decoders
+from experiments.benchmarks.evaluation import format_times
+from semiconv_d2.data.datasets.synthetic_worms import prepare_synthetic_worms
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLORING = (ROOT / "docs" / "instance_coloring.md").read_text(encoding="utf-8")
 EVALUATION = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
 def test_what_it_is_worth_is_what_was_measured():
-    runs = json.loads((ROOT / "results" / "bbbc010.json").read_text())["runs"]
-    from_the_start = json.loads((ROOT / "results" / "bbbc010_one_stage.json").read_text())["runs"]
+    runs = json.loads((RESULTS / "bbbc010.json").read_text())["runs"]
+    from_the_start = json.loads((RESULTS / "bbbc010_one_stage.json").read_text())["runs"]
     by_variant = {
         name: [run["values"] for run in runs if run["variant"] == name]
         for name in ("stock", "ours")
@@ -46,14 +47,14 @@ def test_what_it_is_worth_is_what_was_measured():
 
 
 def test_what_one_command_makes_of_real_worms_is_what_was_measured():
-    rows = json.loads((ROOT / "results" / "bbbc010_drop_in.json").read_text())["rows"]
+    rows = json.loads((RESULTS / "bbbc010_drop_in.json").read_text())["rows"]
     stock, ours = (f"{row['ap']:.1f}" for row in rows[-2:])
     said = f"on one core: {stock} AP for the stock model, {ours} for SemiConv."
     assert said in " ".join(README.split())
 
 
 def test_what_it_costs_is_what_was_measured():
-    cases = json.loads((ROOT / "results" / "cost_cpu.json").read_text())["cases"]
+    cases = json.loads((RESULTS / "cost_cpu.json").read_text())["cases"]
     for phase, words in (
         ("inference", "inference takes"),
         ("training step", "a training step"),
@@ -101,7 +102,7 @@ def test_the_evaluation_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_evaluation_example_is_that_of_the_results():
-    content = json.loads((ROOT / "results" / "evaluation" / "bbbc010_small.json").read_text())
+    content = json.loads((RESULTS / "evaluation" / "bbbc010_small.json").read_text())
     shown = {d["value"]: d for d in content["differences"] if d["key"] == "segm"}
     [line] = re.findall(r"^mask AP +AP +(.*)$", EVALUATION, flags=re.MULTILINE)
     a, b, difference, low, _, high, _ = line.split()
@@ -119,17 +120,17 @@ def test_the_evaluation_example_is_that_of_the_results():
 
 @pytest.mark.parametrize("name", ["drawn_5000", "bbbc010"])
 def test_timings_are_those_of_the_results(name):
-    content = json.loads((ROOT / "results" / "evaluation" / f"time_{name}.json").read_text())
+    content = json.loads((RESULTS / "evaluation" / f"time_{name}.json").read_text())
     assert format_times(content) in EVALUATION
 
 
 def test_the_decoders_table_is_that_of_the_results():
-    content = json.loads((ROOT / "results" / "decoders.json").read_text())
+    content = json.loads((RESULTS / "decoders.json").read_text())
     assert format_decoders(content) in COLORING
 
 
 def test_the_tables_of_bbbc010_are_those_of_the_results():
-    content = json.loads((ROOT / "results" / "bbbc010_coloring.json").read_text())
+    content = json.loads((RESULTS / "bbbc010_coloring.json").read_text())
     rows = [
         (r["model"], r["AP"], r["AP50"], r["AP75"], *list(r["S"].values())[3:], *r["contact"])
         for r in content["rows"]

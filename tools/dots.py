@@ -1,73 +1,11 @@
-"""The paper's experiment with dots (section 4.1, figure 3): which operator can tell copies apart?
+"""The command of `experiments/commands/dots.py`."""
 
-    python tools/dots.py
-
-Writes a table, JSON and a picture to the output folder.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-from semiconv_d2 import get_config_file
-from semiconv_d2.engine import ConfigError, load_config
-from semiconv_d2.engine.dots import SIZES, compare_operators, format_results
-from semiconv_d2.engine.setup import check_weights
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def grid(text: str) -> tuple[int, int]:
-    """Rows and columns of "5x20"."""
-    rows, columns = map(int, text.split("x"))
-    if min(rows, columns) < 1:
-        raise ValueError(text)
-    return rows, columns
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", default=get_config_file("dots_coloring"), help="YAML")
-    parser.add_argument("--output", type=Path, default=Path("output/dots"), help="folder")
-    parser.add_argument(
-        "--sizes",
-        type=grid,
-        nargs="+",
-        default=SIZES,
-        metavar="ROWSxCOLUMNS",
-        help=f"grids to test on (default: {' '.join(f'{r}x{c}' for r, c in SIZES)})",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=(0, 1, 2),
-        metavar="N",
-        help="of the models (default: 0 1 2)",
-    )
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=2,
-        metavar="N",
-        help="that train and test at a time, with one thread each (default: 2)",
-    )
-    parser.add_argument(
-        "--weights", default="", help="of a ResNet-50 to start from (default: random ones)"
-    )
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
-    args = parser.parse_args()
-    try:
-        cfg = load_config(args.config_file, ["MODEL.WEIGHTS", args.weights, *args.opts])
-        check_weights(cfg, resume=False)
-        content = compare_operators(cfg, args.output, args.sizes, args.seeds, args.processes)
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
-    print(f"\n{format_results(content)}\n")
-    print(f"k-means with the true number of copies; {len(args.seeds)} seeds, mean ± deviation.")
-    print(f"The backbone started from {content['weights']} weights. {content['seconds']:.0f} s.")
-    print(f"Picture: {args.output / 'dots.png'}")
-
+from experiments.commands.dots import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,64 +1,11 @@
-"""Trains the variants of a plan beside each other, and prints how they compare.
+"""The command of `experiments/commands/experiments.py`."""
 
-    python tools/experiments.py configs/experiments/bbbc010_ablation.yaml
-    python tools/experiments.py configs/experiments/bbbc010_ablation.yaml --json results.json
-
-Each variant starts from the same checkpoint, for each seed. All are checked before the first is
-trained. What is complete is not trained again, and what has begun goes on from its last checkpoint,
-so that the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
-
-How a plan is written, and what is written where, is in docs/experiments.md.
-"""
-
-import argparse
-import logging
 import sys
 from pathlib import Path
 
-from semiconv_d2.data.coco_json import write_json
-from semiconv_d2.engine import ConfigError
-from semiconv_d2.engine.experiments import collect, format_experiments, read_plan, run_plan
-from semiconv_d2.engine.outputs import check_file, check_folder
-from semiconv_d2.engine.runs import ReportError
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("plan", type=Path, help="YAML, see docs/experiments.md")
-    parser.add_argument("--output", type=Path, help="folder (default: output/experiments/PLAN)")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="at a time")
-    parser.add_argument("--json", type=Path, help="file for all numbers")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
-    arguments = parser.parse_args()
-    if arguments.processes < 1:
-        parser.error("--processes is 1 or more")
-    logging.disable(logging.WARNING)  # each run says them, in its output.txt
-    plan = read_plan(arguments.plan)
-    output = arguments.output or Path("output", "experiments", plan.name)
-    check_folder(output, "--output")
-    if arguments.json:
-        check_file(arguments.json, "--json")
-    failures = run_plan(plan, output, arguments.processes, arguments.opts)
-    if len(failures) < len(plan.runs):
-        show(collect(plan, output), arguments.json)
-    if failures:
-        listed = "\n".join(f"  {f}" for f in failures)
-        sys.exit(f"error: these runs failed; each has an output.txt:\n{listed}")
-
-
-def show(content: dict, json: Path | None):
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        write_json(content, json)
-    print(format_experiments(content))
-
+from experiments.commands.experiments import main
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ConfigError, ReportError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; the same command goes on from the last checkpoints")
+    sys.exit(main())

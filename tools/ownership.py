@@ -1,49 +1,11 @@
-"""What knowing whose pixel it is would be worth to a Mask R-CNN, and how well it knows that.
+"""The command of `experiments/commands/ownership.py`."""
 
-    python tools/ownership.py --config-file configs/bbbc010_semiconv.yaml \\
-        MODEL.WEIGHTS output/bbbc010_semiconv/model_final.pth
-
-In the true boxes of the first test dataset: the mean IoU of masks as they are, with the pixels of
-other instances taken away, and with the instance's own claimed as well; and how well the mask
-logits s, the kernel (with competition the seed's share among the true instances) and the rescored
-logits ŝ tell own pixels from those of others (area under the ROC curve, 50 where they cannot). All
-in percent, by how much of an outline others touch.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-from semiconv_d2.data.coco_json import write_json
-from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import ConfigError, load_checked_config, show_messages
-from semiconv_d2.engine.outputs import check_file
-from semiconv_d2.engine.ownership import columns, format_ownership, measure_ownership
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, help="YAML, of the model")
-    parser.set_defaults(resume=False, eval_only=True)
-    parser.add_argument("--output", type=Path, help="JSON with the values of all instances")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
-    arguments = parser.parse_args()
-    if arguments.output:
-        check_file(arguments.output, "--output")
-    cfg = load_checked_config(arguments)
-    measured = measure_ownership(cfg)
-    print(format_ownership(measured))
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        content = {"kind": "ownership", "weights": cfg.MODEL.WEIGHTS, "data": cfg.DATASETS.TEST[0]}
-        write_json(content | columns(measured), arguments.output)
-
+from experiments.commands.ownership import main
 
 if __name__ == "__main__":
-    show_messages()
-    try:
-        main()
-    except (ConfigError, DatasetError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main())

@@ -1,80 +1,8 @@
-"""Trains and evaluates; the arguments are those of Detectron2's own `train_net.py`.
-
-    python tools/train_net.py --config-file configs/voc_semiconv.yaml
-    python tools/train_net.py --config-file configs/voc_semiconv.yaml --eval-only \\
-        MODEL.WEIGHTS output/voc_semiconv/model_final.pth
-    python tools/train_net.py --config-file configs/own_semiconv.yaml \\
-        OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images OWN_DATA.TEST_JSON val.json
-
-The configs are in configs/; what the plugin's keys do stands in semiconv_d2/config.py.
-"""
+"""The command `semiconv train`."""
 
 import sys
 
-import torch
-from detectron2.engine import default_argument_parser, default_setup, hooks, launch
-from detectron2.evaluation import verify_results
-from detectron2.utils import comm
-
-from semiconv_d2.data.files import DatasetError
-from semiconv_d2.engine import (
-    ConfigError,
-    Trainer,
-    load_checked_config,
-    register_own_data,
-    show_messages,
-)
-from semiconv_d2.engine.loading import load_trained
-from semiconv_d2.engine.run_folder import check_run_folder, checkpoint_of, config_kept
-
-
-def main(cfg, args):
-    register_own_data(cfg)  # in every process
-    if args.eval_only:
-        with config_kept(cfg):
-            default_setup(cfg, args)
-        show_messages(cfg.OUTPUT_DIR)
-        model = Trainer.build_model(cfg)
-        load_trained(model, checkpoint_of(cfg, args.resume))
-        results = Trainer.test(cfg, model)
-        if cfg.TEST.AUG.ENABLED:
-            results.update(Trainer.test_with_tta(cfg, model))
-        if comm.is_main_process():
-            verify_results(cfg, results)
-        return results
-
-    default_setup(cfg, args)
-    show_messages(cfg.OUTPUT_DIR)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    if cfg.TEST.AUG.ENABLED:
-        trainer.register_hooks(
-            [hooks.EvalHook(0, lambda: trainer.test_with_tta(cfg, trainer.model))]
-        )
-    return trainer.train()
-
+from semiconv_d2.cli.train import main
 
 if __name__ == "__main__":
-    arguments = default_argument_parser(__doc__).parse_args()
-    if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
-        sys.exit(
-            f"error: --num-gpus {arguments.num_gpus}: there are {torch.cuda.device_count()}. "
-            "Without the option one is used, or the CPU."
-        )
-    show_messages()
-    try:
-        # Checked before there are several processes, whose errors nobody wants to read.
-        config = load_checked_config(arguments)
-        check_run_folder(config, resume=arguments.resume, eval_only=arguments.eval_only)
-        launch(
-            main,
-            arguments.num_gpus,
-            num_machines=arguments.num_machines,
-            machine_rank=arguments.machine_rank,
-            dist_url=arguments.dist_url,
-            args=(config, arguments),
-        )
-    except (ConfigError, DatasetError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted; the last checkpoint goes on with --resume")
+    sys.exit(main())

@@ -1,15 +1,8 @@
-"""Data sets: readers, generators, and their names in Detectron2's catalogs.
+"""Data sets: COCO's format, other people's formats, and datasets with a name.
 
-Importing this package registers the names of `registration.PREPARED_DATASETS` where Detectron2 is
-installed. All else works without it.
+All of it works without Detectron2, but for the names in its catalogs.
 """
 
-from importlib.util import find_spec
-
-from semiconv_d2.data.own import register
-from semiconv_d2.data.registration import register_prepared_datasets
+from .datasets.catalog import register, register_prepared_datasets
 
 __all__ = ["register", "register_prepared_datasets"]
-
-if find_spec("detectron2") is not None:
-    register_prepared_datasets()

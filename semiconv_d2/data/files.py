@@ -1,18 +1,18 @@
-"""Reading the files of somebody's dataset, with errors that say what to look at."""
+"""Files that people name: what is read from them, with errors that say what to look at; and whether
+results can be written where they are to go, asked before there are any."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import ConfigError, DatasetError
+
 _LISTED = 8  # entries of a folder named in a message
-
-
-class DatasetError(ValueError):
-    """A dataset, or what is asked of it, is not what it has to be; the message is one line."""
 
 
 def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
@@ -124,3 +124,29 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
     Image.fromarray(pixels).save(path)
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Raises `ConfigError` where no folder can be made of a path, or nothing written into it.
+
+    Args:
+        option: what named it; the message begins with it.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if os.path.exists(p))
+    if not there.is_dir():
+        raise ConfigError(f"{option} {path}: {there} is a file; name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} {path}: nothing can be written into {there}; name another.")
+
+
+def check_file(path: Path, option: str) -> None:
+    """Raises `ConfigError` where a file cannot be written.
+
+    Args:
+        option: what named it; the message begins with it.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: that is a folder; name a file in it.")
+    check_folder(path.parent, option)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ConfigError(f"{option} {path}: the file is write-protected; name another.")

@@ -1,17 +1,9 @@
 """Measures of instance segmentation, for this plugin's models and for anybody's results."""
 
+from ..errors import MeasureError
 from .equal_terms import cut_to_foreground, rank_by_size
 from .evaluation import Difference, Evaluation, compare, evaluate
-from .measures import (
-    MEASURES,
-    Detections,
-    MeasureError,
-    Row,
-    Threshold,
-    check_measures,
-    choose_threshold,
-    lacks,
-)
+from .measures import MEASURES, Detections, Row, Threshold, check_measures, choose_threshold, lacks
 from .reading import find_truth, load_truth, read_results
 from .tables import format_differences, format_evaluation
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.files import DatasetError, read_image
+from ..data.files import read_image
+from ..errors import DatasetError
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .measures import MEASURES, Detections, MeasureError, Row, check_measures
+from ..errors import MeasureError
+from .measures import MEASURES, Detections, Row, check_measures
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.checking import find_defects, read_coco, tell_errors
-from ..data.checking_annotations import has_box
-from ..data.defects import ERROR, Defect, Repair
-from ..data.files import DatasetError, describe_folder, read_json
-from ..data.fixing import fix
-from ..data.json_values import as_integer, is_integer, is_number, shorten
-from ..data.mask_files import (
+from ..data.coco.checking import find_defects, read_coco, tell_errors
+from ..data.coco.checking_annotations import has_box
+from ..data.coco.defects import ERROR, Defect, Repair
+from ..data.coco.fixing import fix
+from ..data.coco.json_values import as_integer, is_integer, is_number, shorten
+from ..data.coco.segmentations import (
+    RUNS_DO_NOT_ADD_UP,
+    SegmentationError,
+    check_encoding,
+    decode_counts,
+    measure_runs,
+    read_polygon,
+)
+from ..data.files import describe_folder, read_json
+from ..data.formats.mask_files import (
     find_labels,
     find_masks,
     find_suffix,
@@ -28,14 +36,7 @@ from ..data.mask_files import (
     refuse_binary,
     split_labels,
 )
-from ..data.segmentations import (
-    RUNS_DO_NOT_ADD_UP,
-    SegmentationError,
-    check_encoding,
-    decode_counts,
-    measure_runs,
-    read_polygon,
-)
+from ..errors import DatasetError
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

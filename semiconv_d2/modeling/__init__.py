@@ -1,8 +1,8 @@
 """Detectron2 parts, wiring only. Importing this registers ROI heads and meta-architecture."""
 
+from .coloring.instance_coloring import InstanceColoring
 from .competition import Competition
 from .embedding_head import EmbeddingHead
-from .instance_coloring import InstanceColoring
 from .learned_kernel import LearnedKernel
 from .mask_branch import SeedKernel, SemiConvMaskBranch
 from .region_embedding import RegionEmbedding

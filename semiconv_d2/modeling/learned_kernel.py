@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import KERNELS
-from ..ops.choices import check_choice, check_positive
+from ..ops.checks import check_choice, check_positive
 from .learning_rate import LearnedScalar
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import scale_gradient
-from ..ops.choices import check_positive
+from ..ops.checks import check_positive
 
 SCALARS_BY_ADAM = 30.0
 """Beside LR_FACTOR. A weight matters once it has moved by some hundredths; a gain has to get from

@@ -32,8 +32,7 @@ from ..ops import (
     seed_weights,
     segment_embedding_loss,
 )
-from ..ops.choices import check_choice
-from ..ops.precision import at_least_float32
+from ..ops.checks import at_least_float32, check_choice
 from .competition import Competition, Competitors, InstanceSeeds
 from .embedding_head import EmbeddingHead
 from .ground_truth import crop_masks, crop_shared, leave_out_shared, shared_pixels

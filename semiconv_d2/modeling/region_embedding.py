@@ -13,8 +13,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from ..ops import MIXINGS, map_coordinates, mix, region_coordinates
-from ..ops.choices import check_choice
-from ..ops.precision import at_least_float32
+from ..ops.checks import at_least_float32, check_choice
 from .regions import index_boxes
 
 

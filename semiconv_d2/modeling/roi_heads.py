@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..config import complete
 from ..ops import expected_iou
-from ..ops.choices import check_choice
+from ..ops.checks import check_choice
 from ..visualization.embedding import draw_map
 from ..visualization.regions import draw_regions, place_beside
 from .competition import (

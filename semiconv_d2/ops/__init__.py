@@ -5,8 +5,14 @@ for Instance Segmentation", ECCV 2018.
 """
 
 from .affinities import kernel_filter, log_affinities, log_affinity_blocks
-from .coordinates import map_coordinates, region_coordinates
-from .gradient import scale_gradient
+from .embedding import (
+    MIXINGS,
+    map_coordinates,
+    mix,
+    region_coordinates,
+    sample_map,
+    scale_gradient,
+)
 from .kernels import (
     EPSILON,
     KERNELS,
@@ -14,11 +20,14 @@ from .kernels import (
     log_kernel,
     log_odds,
     log_one_minus_exp,
+    seed_embedding,
     seed_log_kernel,
+    seed_weights,
     share_odds,
     softened_distance,
 )
 from .losses import (
+    expected_iou,
     kernel_cross_entropy,
     margin_loss,
     pixel_embedding_loss,
@@ -26,10 +35,6 @@ from .losses import (
     segment_embedding_loss,
     segment_means,
 )
-from .mixing import MIXINGS, mix
-from .sampling import sample_map
-from .scores import expected_iou
-from .seeds import seed_embedding, seed_weights
 
 __all__ = [
     "EPSILON",

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .checks import at_least_float32
 from .kernels import EPSILON, log_kernel, softened_distance
-from .precision import at_least_float32
 
 MAX_BYTES = 64 * 2**20
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiconv_d2.data import prepared
-from semiconv_d2.data import voc as voc_reader
-from semiconv_d2.data.dots import DotSettings, draw_dots
+from semiconv_d2.data.datasets import prepared
+from semiconv_d2.data.datasets import voc as voc_reader
+from semiconv_d2.data.datasets.dots import DotSettings, draw_dots
 
 
 @pytest.fixture
@@ -23,12 +23,10 @@ def run(scripts, tmp_path, monkeypatch, capsys):
 
     def run(script: str, *arguments: object) -> tuple[list[str], str | None]:
         monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        message = None
-        try:
+        with pytest.raises(SystemExit) as end:
             runpy.run_path(str(scripts / script), run_name="__main__")
-        except SystemExit as end:
-            message = end.code
-        return capsys.readouterr().out.splitlines(), message
+        out, err = capsys.readouterr()
+        return out.splitlines(), err.splitlines()[-1] if end.value.code else None
 
     return run
 

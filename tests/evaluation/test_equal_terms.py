@@ -6,7 +6,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from scenes import LEFT, RESULTS, RIGHT, TRUTH, rectangle
 
-from semiconv_d2.data.files import DatasetError
+from semiconv_d2.errors import DatasetError
 from semiconv_d2.evaluation import (
     Detections,
     cut_to_foreground,

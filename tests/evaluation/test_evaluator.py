@@ -15,7 +15,8 @@ from scenes import build_results, build_truth, make_scene, rectangle
 from torch import distributed
 
 from semiconv_d2.data import register
-from semiconv_d2.evaluation import MEASURES, Detections, MeasureError, Threshold, evaluate
+from semiconv_d2.errors import MeasureError
+from semiconv_d2.evaluation import MEASURES, Detections, Threshold, evaluate
 from semiconv_d2.evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 
 NAME = "evaluator_scene"

@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 from pycocotools import mask as mask_util
 from scenes import build_results, build_truth, make_scene, rectangle
 
-from semiconv_d2.evaluation import coco, counting, errors, region
-from semiconv_d2.evaluation.difficulty import CONTACT, ELONGATION, measure_instances
+from semiconv_d2.errors import MeasureError
 from semiconv_d2.evaluation.measures import (
     MEASURES,
     Detections,
-    MeasureError,
     Threshold,
     check_measures,
     choose_threshold,
+    coco,
+    counting,
+    errors,
+    region,
 )
+from semiconv_d2.evaluation.measures.difficulty import CONTACT, ELONGATION, measure_instances
 from semiconv_d2.evaluation.pairs import pair_images
 
 SEEDS = st.integers(0, 2**32 - 1)

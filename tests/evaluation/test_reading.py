@@ -10,10 +10,9 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from scenes import LEFT, RESULTS, RIGHT, TRUTH, build_truth
 
-from semiconv_d2.data.files import DatasetError
+from semiconv_d2.errors import DatasetError, MeasureError
 from semiconv_d2.evaluation import (
     Detections,
-    MeasureError,
     Threshold,
     choose_threshold,
     evaluate,
@@ -21,7 +20,7 @@ from semiconv_d2.evaluation import (
     load_truth,
     read_results,
 )
-from semiconv_d2.evaluation.coco import coco_values
+from semiconv_d2.evaluation.measures.coco import coco_values
 
 
 def write(path, content):

@@ -10,7 +10,7 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils.events import EventStorage
 
 import semiconv_d2
-from semiconv_d2.engine import load_config
+from semiconv_d2.training import load_config
 
 SIZE = 96
 

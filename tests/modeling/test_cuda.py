@@ -9,7 +9,7 @@ from detectron2.utils.events import EventStorage
 
 import semiconv_d2
 from semiconv_d2.config import read_preset
-from semiconv_d2.engine import load_config
+from semiconv_d2.training import load_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -1,0 +1,291 @@
+"""What attaching the plugin to a trained model does: before, right after, and after fine-tuning,
+beside the stock model fine-tuned equally long."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.engine import HookBase, hooks
+from detectron2.evaluation import inference_on_dataset
+from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
+from tabulate import tabulate
+from torch import nn
+from tqdm import tqdm
+
+from experiments.records import record_masks
+from experiments.region_view import view_crowded_region
+from semiconv_d2.config import read_preset
+from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.errors import ConfigError
+from semiconv_d2.inference.explanation import can_explain
+from semiconv_d2.modeling import SemiConvMixin
+from semiconv_d2.training.loading import build_checked, load_trained
+from semiconv_d2.training.setup import check_evaluation
+from semiconv_d2.training.trainer import Trainer
+from semiconv_d2.visualization.comparison import draw_comparison
+
+SEED = 1  # where the config has none: both models see the same images in the same order
+
+
+class Row(NamedTuple):
+    """A model of the table. AP in percent, seconds the median over images."""
+
+    model: str
+    ap: float
+    ap50: float
+    ap75: float
+    seconds_per_image: float | None
+    parameters: int
+    sigma: float | None = None
+    gain: float | None = None
+
+
+def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) -> list[Row]:
+    """Runs the comparison, and writes table, JSON, log, checkpoints and a picture.
+
+    Args:
+        cfg: of the semi-convolutional model; MODEL.WEIGHTS is the stock model to attach to.
+        output: folder to write to.
+        sigmas: evaluates the attached model before fine-tuning also as the paper rescores, by
+            ŝ = s + log K, at each of these σ.
+
+    Returns:
+        One row for each model.
+
+    Raises:
+        ConfigError: the config is none of such a model, or has no mask AP; see `check_evaluation`
+            and `load_trained` too.
+    """
+    check_evaluation(cfg)
+    heads = cfg.MODEL.ROI_HEADS.NAME
+    if heads not in ROI_HEADS_REGISTRY or not issubclass(
+        ROI_HEADS_REGISTRY.get(heads), SemiConvMixin
+    ):
+        raise ConfigError(
+            f"MODEL.ROI_HEADS.NAME is {heads}; the comparison starts from semi-convolutional ones, "
+            "such as SemiConvROIHeads."
+        )
+    if "coco" not in cfg.EVALUATION.MEASURES or not cfg.MODEL.MASK_ON:
+        raise ConfigError(
+            "The comparison is of mask AP: EVALUATION.MEASURES must have 'coco' and MODEL.MASK_ON "
+            f"must be True; they are {cfg.EVALUATION.MEASURES} and {cfg.MODEL.MASK_ON}."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    for name in ("detectron2", "fvcore", "semiconv_d2"):
+        setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
+    stock_cfg = _changed(cfg, read_preset("stock"))
+    untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]
+    paper = read_preset("paper") | {"MODEL.SEMICONV.MASK_SCORE": cfg.MODEL.SEMICONV.MASK_SCORE}
+    for sigma in sigmas:
+        attached = _changed(cfg, paper | {"MODEL.SEMICONV.SIGMA_INIT": float(sigma)})
+        untrained.append((f"just attached, s + log K, σ = {sigma:g}", attached))
+
+    steps = iter(range(1, len(untrained) + 6))
+
+    def announce(what: str) -> None:
+        print(f"[{next(steps)}/{len(untrained) + 5}] {what}", file=sys.stderr, flush=True)
+
+    rows = []
+    for name, one in untrained:
+        announce(f"evaluating: {name}")
+        rows.append(_row(name, one, _load(one), output))
+    models = {}
+    for name, one, folder in (
+        ("stock Mask R-CNN", stock_cfg, "stock"),
+        ("SemiConv", cfg, "semiconv"),
+    ):
+        announce(f"fine-tuning: {name}")
+        models[name] = fine_tune(_changed(one, {"OUTPUT_DIR": str(output / folder)}))
+        announce(f"evaluating: {name}")
+        rows.append(_row(f"{name}, fine-tuned", one, models[name], output))
+    announce("timing both, and drawing")
+    seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
+    rows[-2:] = [r._replace(seconds_per_image=s) for r, s in zip(rows[-2:], seconds, strict=True)]
+    content = {"kind": "drop_in", "rows": [r._asdict() for r in rows], "config": cfg.dump()}
+    write_json(content, output / "drop_in.json")
+    (output / "table.txt").write_text(f"{format_rows(rows)}\n", encoding="utf-8")
+    _draw(cfg, models, output / "comparison.png")
+    return rows
+
+
+def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
+    """The picture of a comparison, from two checkpoints.
+
+    Args:
+        cfg: of the semi-convolutional model.
+    """
+    models = {
+        "stock Mask R-CNN": _load(
+            _changed(cfg, read_preset("stock") | {"MODEL.WEIGHTS": str(stock)})
+        ),
+        "SemiConv": _load(_changed(cfg, {"MODEL.WEIGHTS": str(semiconv)})),
+    }
+    _draw(cfg, models, path)
+
+
+def format_rows(rows: Sequence[Row]) -> str:
+    """The table that people read."""
+    return tabulate(
+        [
+            (
+                r.model,
+                r.ap,
+                r.ap50,
+                r.ap75,
+                r.seconds_per_image,
+                f"{r.parameters:,}",
+                r.sigma,
+                r.gain,
+            )
+            for r in rows
+        ],
+        headers=("model", "AP", "AP50", "AP75", "s/image", "parameters", "σ", "gain"),
+        floatfmt=("", ".1f", ".1f", ".1f", ".3f", "", ".2f", ".3f"),
+        colalign=("left", *["right"] * 7),
+        missingval="–",
+    )
+
+
+def fine_tune(cfg: CfgNode) -> nn.Module:
+    """Trains the model of `cfg` from its weights with a progress bar; checkpoints are written."""
+    seed = cfg.SEED if cfg.SEED >= 0 else SEED
+    seed_all_rng(seed)
+    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    trainer = _QuietTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    seed_all_rng(seed)  # the same images for all models, however many parameters they have
+    trainer.train()
+    return trainer.model
+
+
+def evaluate(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
+    """Mask AP of a model on the first test dataset, with a progress bar."""
+    name = cfg.DATASETS.TEST[0]
+    loader = Trainer.build_test_loader(cfg, name)
+    with _stdout_to(output / "log.txt"):
+        evaluator = Trainer.build_evaluator(cfg, name, str(output / "inference"))
+        bar = tqdm(loader, desc="images", unit="image", leave=False)
+        results = inference_on_dataset(model, bar, evaluator)
+    return results["segm"]
+
+
+@torch.no_grad()
+def time_per_image(
+    models: Sequence[nn.Module], inputs: Sequence[dict], device: str, warmup: int = 3
+) -> list[float | None]:
+    """Median seconds that each model takes for an image, None where there are but images to warm up
+    with; the models take turns on each."""
+    seconds: list[list[float]] = [[] for _ in models]
+    for model in models:
+        model.eval()
+    for number, image in enumerate(inputs):
+        for model, taken in zip(models, seconds, strict=True):
+            start = time.perf_counter()
+            model([image])
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            if number >= warmup:
+                taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) if taken else None for taken in seconds]
+
+
+class _ProgressBar(HookBase):
+    """Iterations done, time left and the loss on one line."""
+
+    def before_train(self) -> None:
+        self._bar = tqdm(total=self.trainer.max_iter, desc="iterations", unit="it", leave=False)
+
+    def after_step(self) -> None:
+        self._bar.update()
+        if self.trainer.iter % 10 == 9:
+            history = self.trainer.storage.history("total_loss")
+            self._bar.set_postfix(loss=f"{history.median(20):.3f}")
+
+    def after_train(self) -> None:
+        self._bar.close()
+
+
+class _QuietTrainer(Trainer):
+    """Writes to its folder what the trainer prints, and leaves evaluation to the caller."""
+
+    def build_hooks(self) -> list[HookBase]:
+        kept = [h for h in super().build_hooks() if not isinstance(h, hooks.EvalHook)]
+        return [*kept, _ProgressBar()]
+
+
+def _changed(cfg: CfgNode, keys: Mapping[str, object]) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list([x for pair in keys.items() for x in pair])
+    cfg.freeze()
+    return cfg
+
+
+def _load(cfg: CfgNode) -> nn.Module:
+    seed_all_rng(SEED)  # the subnet's first weights
+    model = build_checked(lambda: build_model(cfg), "MODEL")
+    load_trained(model, cfg.MODEL.WEIGHTS)
+    return model.eval()
+
+
+def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
+    results = evaluate(cfg, model, output)
+    branch = model.roi_heads.mask_branch
+    kernel = None if branch is None else branch.seed_kernel
+    rescores = kernel is not None and kernel.rescore
+    gain = None if not rescores else 1.0 if kernel.gain is None else kernel.gain().item()
+    return Row(
+        name,
+        results["AP"],
+        results["AP50"],
+        results["AP75"],
+        None,
+        sum(p.numel() for p in model.parameters()),
+        None if kernel is None else kernel.sigma.item(),
+        gain,
+    )
+
+
+def _inputs(cfg: CfgNode, count: int = 33) -> list[dict]:
+    loader = Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])
+    return [batch[0] for batch in islice(loader, count)]
+
+
+def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
+    """Draws the test image in which the most pixels are shared by several instances."""
+    from PIL import Image
+
+    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    record = max(records, key=lambda r: (record_masks(r).sum(axis=0) > 1).sum())
+    loader = Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])
+    image = next(b[0] for b in loader if b[0]["image_id"] == record["image_id"])
+    with torch.no_grad():
+        found = {name: m.eval()([image])[0]["instances"] for name, m in models.items()}
+    ours = models["SemiConv"]
+    draw_comparison(
+        path,
+        np.asarray(Image.open(record["file_name"]).convert("RGB")),
+        record_masks(record),
+        found,
+        view_crowded_region(ours, image) if can_explain(ours) else None,
+    )
+
+
+@contextlib.contextmanager
+def _stdout_to(path: Path) -> Iterator[None]:
+    """pycocotools prints; that belongs into the log."""
+    with path.open("a") as file, contextlib.redirect_stdout(file):
+        yield

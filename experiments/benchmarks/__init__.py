@@ -1,0 +1,1 @@
+"""How long decoders and evaluation take."""

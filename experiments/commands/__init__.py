@@ -1,0 +1,1 @@
+"""The commands of tools/ that are not part of the package."""

@@ -1,0 +1,99 @@
+"""Measures how long things take, by turns in one run.
+
+python tools/benchmark.py evaluation                      5,000 drawn images
+python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
+python tools/benchmark.py decoders                        from embeddings to instances
+python tools/benchmark.py models                          as `semiconv benchmark`, with its options
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.benchmarks.evaluation import draw_scene, format_times, time_evaluation
+from semiconv_d2.cli import benchmark as models
+from semiconv_d2.cli.benchmark import positive_number
+from semiconv_d2.cli.commands import finish, parser_of
+from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.evaluation import find_truth, read_results
+
+PIXELS = (100_000,)
+LARGE = (2048**2, 200)  # pixels and instances
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["models"]:
+        return models.main(arguments[1:])
+    parsed = parse_arguments(arguments)
+    return finish(lambda: benchmark(parsed))
+
+
+def parse_arguments(argv):
+    parser = parser_of("benchmark", __doc__)
+    parser.add_argument("what", choices=(*WHAT, "models"))
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=5000,
+        help="images that `evaluation` draws (default: %(default)s)",
+    )
+    parser.add_argument("--truth", help="registered dataset or JSON in COCO's format")
+    parser.add_argument("--results", type=Path, help="JSON or folder")
+    parser.add_argument(
+        "--pixels",
+        type=positive_number,
+        nargs="+",
+        help="of the images of `decoders` (default: 100,000, and once 2048² with 200 instances)",
+    )
+    parser.add_argument(
+        "--instances",
+        type=positive_number,
+        nargs="+",
+        default=(16, 50, 100, 200, 400),
+        help="in each image of `decoders` (default: 16 50 100 200 400)",
+    )
+    parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
+    parser.add_argument("--output", type=Path, help="JSON to write")
+    arguments = parser.parse_args(argv)
+    if bool(arguments.truth) != bool(arguments.results):
+        parser.error("--truth and --results belong together")
+    if min(arguments.pixels or PIXELS) < max(arguments.instances):
+        parser.error("there are more --instances than --pixels")
+    return arguments
+
+
+def benchmark(arguments):
+    content = WHAT[arguments.what](arguments)
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(content, arguments.output)
+
+
+def benchmark_evaluation(arguments):
+    if arguments.results:
+        truth = find_truth(arguments.truth)
+        results = read_results(arguments.results, truth)
+    else:
+        truth, results = draw_scene(arguments.images)
+    times = time_evaluation(truth, results, arguments.repeats)
+    print(format_times(times))
+    return times
+
+
+def benchmark_decoders(arguments):
+    from experiments.benchmarks import decoders
+
+    sizes = list(itertools.product(arguments.pixels or PIXELS, arguments.instances))
+    if arguments.pixels is None:
+        sizes.append(LARGE)
+    cases = [decoders.Case(*size) for size in sizes]
+    content = decoders.benchmark_decoders(cases, repeats=arguments.repeats)
+    print(decoders.format_decoders(content))
+    return content
+
+
+WHAT = {"evaluation": benchmark_evaluation, "decoders": benchmark_decoders}

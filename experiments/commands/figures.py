@@ -1,0 +1,44 @@
+"""Draws the pictures and tables of README and docs, from results that were written down and trained
+models.
+
+    python tools/figures.py
+
+A picture whose model or data are not there is left as it is, and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.documents.figures import documented_figures, draw_figures, update_tables
+from semiconv_d2.cli.commands import finish, parser_of
+from semiconv_d2.training import show_messages
+
+TABLES = [
+    Path("README.md"),
+    *(Path("docs", f"{name}.md") for name in ("results", "ablation", "cost")),
+]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = parser_of("figures", __doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder to write to")
+    parser.add_argument("--only", nargs="+", default=[], help="names of pictures")
+    arguments = parser.parse_args(argv)
+    figures = documented_figures()
+    known = [name for figure in figures for name in figure.names]
+    unknown = set(arguments.only) - set(known)
+    if unknown:
+        parser.error(f"--only {min(unknown)}: there are {', '.join(known)}")
+    chosen = [f for f in figures if not arguments.only or set(arguments.only) & set(f.names)]
+    show_messages()
+    return finish(lambda: draw(arguments, chosen))
+
+
+def draw(arguments, chosen):
+    for name, status in draw_figures(arguments.output, chosen):
+        print(f"{name:<20} {status}")
+    if not arguments.only:
+        for document in TABLES:
+            print(f"{document.name:<20} {update_tables(document)}")

@@ -1,0 +1,139 @@
+"""What a model of `InstanceColoring` sees: where it succeeds and fails, and where the embeddings of
+an instance meet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.data.detection_utils import read_image
+from detectron2.modeling import build_model
+from tqdm import tqdm
+
+from experiments.records import record_masks
+from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.data.geometry import bounding_window
+from semiconv_d2.errors import ConfigError
+from semiconv_d2.modeling import InstanceColoring
+from semiconv_d2.ops import segment_means
+from semiconv_d2.training.loading import build_checked, load_trained
+from semiconv_d2.training.setup import check_evaluation
+from semiconv_d2.training.trainer import Trainer
+from semiconv_d2.visualization.coloring import ColoringView, Meeting, draw_centres, draw_colorings
+from semiconv_d2.visualization.embedding import principal_colours
+
+
+def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
+    """Draws the test images that come out best and worst, and the learned centres.
+
+    Writes `best.png`, `worst.png`, `centres.png`, and `centres.json` with what the last shows.
+
+    Args:
+        cfg: of a model of `InstanceColoring`; MODEL.WEIGHTS is looked at on the first test dataset.
+        output: folder to write to.
+        count: images in each of the first two pictures.
+
+    Raises:
+        ConfigError: it is another model, mixes nothing, or the dataset has no instance; see
+            `check_evaluation` and `load_trained` too.
+    """
+    if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; only InstanceColoring "
+            "colours whole images."
+        )
+    if cfg.MODEL.SEMICONV.MIXING != "additive":
+        raise ConfigError(
+            f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: there is no place where the "
+            "embeddings of an instance meet."
+        )
+    check_evaluation(cfg)
+    model = build_checked(lambda: build_model(cfg), "MODEL").eval()
+    load_trained(model, cfg.MODEL.WEIGHTS)
+
+    meetings: list[Meeting] = []
+    ranked: list[tuple[float, int, ColoringView]] = []
+    for number, view in enumerate(_views(cfg, model)):
+        meetings += _meetings(view)
+        ranked.append((view.quality, number, view))
+        ranked.sort(key=lambda r: r[:2])
+        # The middle is not drawn: it need not be kept.
+        ranked = [*ranked[:count], *ranked[count:][-count:]]
+    if not meetings:
+        raise ConfigError(f"{cfg.DATASETS.TEST[0]} has no instance with pixels of its own.")
+    output.mkdir(parents=True, exist_ok=True)
+    views = [view for _, _, view in ranked]
+    draw_colorings(output / "worst.png", views[:count])
+    draw_colorings(output / "best.png", views[::-1][:count])
+    draw_centres(output / "centres.png", meetings)
+    write_json({"centres": [m.to_json() for m in meetings]}, output / "centres.json")
+    return meetings
+
+
+def describe_meetings(meetings: Sequence[Meeting]) -> str:
+    """How far from the centroid and how closely embeddings meet, in a few lines."""
+    offset = np.median([np.linalg.norm(m.point - m.centroid) for m in meetings])
+    spread = np.median([m.spread for m in meetings])
+    points = np.mean([m.covers(m.point) for m in meetings])
+    centroids = np.mean([m.covers(m.centroid) for m in meetings])
+    return (
+        f"{len(meetings)} instances. Embeddings meet {offset:.1f} pixels from the centroid of\n"
+        f"their instance, {spread:.1f} pixels around the place (medians). {points:.0%} of these\n"
+        f"places lie on the instance itself, as {centroids:.0%} of the centroids do."
+    )
+
+
+@torch.no_grad()
+def _views(cfg: CfgNode, model: InstanceColoring) -> Iterator[ColoringView]:
+    name = cfg.DATASETS.TEST[0]
+    records = {r["image_id"]: r for r in DatasetCatalog.get(name)}
+    loader = Trainer.build_test_loader(cfg, name)
+    for [image] in tqdm(loader, desc="images", unit="image", file=sys.stderr):
+        [coloring] = model.color([image])
+        found = model.decode(image, coloring)
+        confident = found.scores >= cfg.EVALUATION.SCORE_THRESHOLD
+        masks = torch.from_numpy(record_masks(records[image["image_id"]]))
+        own = masks & (masks.sum(dim=0) == 1)
+        instances, rows, columns = own.nonzero().unbind(dim=1)
+        psi = coloring.embedding.cpu()
+        height, width = image["image"].shape[1:]
+        scale = torch.tensor([image["width"] / width, image["height"] / height])  # to the output
+        votes = psi[:2, rows, columns].T * model.stride * scale
+        yield ColoringView(
+            Path(image["file_name"]).stem,
+            read_image(image["file_name"], "RGB"),
+            masks.numpy(),
+            found[confident].pred_masks.cpu().numpy(),
+            _colours(psi, model.find_foreground(coloring).cpu()).numpy(),
+            votes.numpy(),
+            instances.numpy(),
+        )
+
+
+def _colours(embedding: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
+    """Ψ (D, H, W) of the foreground (H, W) as colours, white elsewhere: (H, W, 3)."""
+    colours = torch.ones(*foreground.shape, 3)
+    if foreground.any():
+        colours[foreground] = principal_colours(embedding[:, None, foreground])[0]
+    return colours
+
+
+def _meetings(view: ColoringView) -> list[Meeting]:
+    """One for each instance that has pixels of its own."""
+    votes, instances = torch.from_numpy(view.votes), torch.from_numpy(view.voters)
+    means = segment_means(votes, instances, len(view.truth))
+    distance = (votes - means[instances]).norm(dim=1)
+    spreads = segment_means(distance[:, None], instances, len(view.truth))[:, 0]
+    meetings = []
+    for index in instances.unique().tolist():
+        window = bounding_window(view.truth[index])
+        corner = np.array([window[1].start, window[0].start])
+        mask = view.truth[index][window].copy()  # a view would keep the masks of all images
+        point = means[index].numpy()
+        meetings.append(Meeting(view.name, index, mask, corner, point, spreads[index].item()))
+    return meetings

@@ -1,0 +1,66 @@
+"""Tables in documents, from results that were written down.
+
+A table is the code block behind a comment that names its JSON:
+
+    <!-- table: experiments/results/cost_cpu.json -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from experiments.attaching import Row, format_rows
+from experiments.ownership import Ownership, format_ownership
+from experiments.runner import format_experiments
+from semiconv_d2.inference.cost import format_costs
+
+_TABLE = re.compile(
+    r"(?P<comment><!-- table: (?P<path>\S+) -->\n)(?:\n```\n.*?\n```\n)?", re.DOTALL
+)
+
+
+def _format_ownership(content: Mapping) -> str:
+    values = (np.array(content[key], dtype=float) for key in Ownership._fields)
+    return format_ownership(Ownership(*values))
+
+
+def _format_drop_in(content: Mapping) -> str:
+    return format_rows([Row(**row) for row in content["rows"]])
+
+
+def _format_table(content: Mapping) -> str:
+    """One that was put together from several results."""
+    headers = content["headers"]
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(content["rows"], headers, floatfmt=".1f", colalign=align, missingval="–")
+
+
+FORMATS: dict[str, Callable[[Mapping], str]] = {
+    "cost": format_costs,
+    "drop_in": _format_drop_in,
+    "experiments": format_experiments,
+    "ownership": _format_ownership,
+    "table": _format_table,
+}
+"""By the "kind" of a JSON."""
+
+
+def fill_tables(text: str, root: Path) -> str:
+    """A document with its tables drawn anew.
+
+    Args:
+        text: Markdown.
+        root: folder that the paths of JSON files start from.
+    """
+
+    def draw(match: re.Match) -> str:
+        content = json.loads((root / match["path"]).read_text(encoding="utf-8"))
+        return f"{match['comment']}\n```\n{FORMATS[content['kind']](content)}\n```\n"
+
+    return _TABLE.sub(draw, text)

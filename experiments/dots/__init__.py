@@ -1,0 +1,1 @@
+"""The paper's experiment with dots (section 4.1, figure 3)."""

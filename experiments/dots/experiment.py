@@ -1,0 +1,449 @@
+"""The paper's experiment with dots (section 4.1, figure 3): instances that all look alike, coloured
+with and without position.
+
+Every model is trained on small grids, then tested on grids of more and more copies, where k-means
+is told how many there are. All grids are periodic, with a period that is a multiple of the stride,
+so that every copy falls on the cells of the feature map in the same way.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from platform import python_version
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import SimpleTrainer, hooks
+from detectron2.modeling import build_model
+from detectron2.solver import build_lr_scheduler, build_optimizer
+from detectron2.structures import BitMasks, Instances
+from detectron2.utils.env import seed_all_rng
+from tabulate import tabulate
+from torch import nn
+from tqdm import tqdm
+
+from experiments.dots.agreement import adjusted_rand_index, match_clusters, matched_accuracy
+from experiments.dots.picture import Curve, Panel, draw_experiment
+from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.data.datasets.dots import DotSettings, draw_dots, draw_stamp
+from semiconv_d2.errors import ConfigError
+from semiconv_d2.modeling import InstanceColoring
+from semiconv_d2.ops import segment_means
+
+RADIUS, SPACING = 3, 12
+"""Pixels, of `DotSettings`. The spacing is a multiple of the stride, 4, and so are the lengths."""
+LENGTHS = {"dots": 0, "bars": 24}
+"""The objects, by how far a dot is stretched."""
+REACH = 22
+"""Pixels: how far to the side a pixel's Φ looks at most. A cell of res2 looks 17 to each side, and
+a pixel lies up to 5 from the farther one of the cells that it is interpolated from."""
+RINGS = -(-(REACH - SPACING // 2 + RADIUS) // SPACING)
+"""Of dots that are no instances: they keep the border out of the sight of those that are."""
+TRAINING_GRIDS = (4, 7)
+"""Rows, and columns, of the grids that a model is trained on: fewest and most."""
+SIZES = ((4, 4), (8, 8), (5, 20), (15, 15), (20, 20))
+"""Rows and columns of those it is tested on."""
+PICTURED = 64
+"""Copies: the grid of about as many is drawn."""
+WINDOW = (96, 108)
+"""Pixels: height and width of the part of it that is drawn, at most: whole dots, or bars."""
+
+COORDINATES = "coordinates alone"
+OPERATORS = {
+    COORDINATES: ("MODEL.SEMICONV.MIXING", "additive"),
+    "convolutional": ("MODEL.SEMICONV.MIXING", "none"),
+    "convolutional + margin": (
+        *("MODEL.SEMICONV.MIXING", "none"),
+        *("MODEL.COLORING.MARGIN_LOSS_WEIGHT", 1.0),
+    ),
+    "semi-convolutional": ("MODEL.SEMICONV.MIXING", "additive"),
+}
+"""With what they change in the config. The first one is not trained: its Φ is 0."""
+CHANCE = "random labels"
+
+
+class Variant(NamedTuple):
+    """What is compared."""
+
+    object: str
+    """Of `LENGTHS`."""
+    operator: str
+    """Of `OPERATORS`."""
+    padding: bool | None
+    """Whether dots see the border of the image, where the network pads with zeros. None where
+    nothing looks at the image."""
+
+
+class Run(NamedTuple):
+    """One model, trained and tested."""
+
+    accuracy: list[float]
+    """Pixel accuracy at each size."""
+    ari: list[float]
+    """Adjusted Rand index at each size."""
+    losses: dict[str, float]
+    """Medians over the last iterations."""
+    seconds: float
+    border: dict[int, float]
+    """`measure_border` of the largest size; empty where Ψ is not Φ."""
+    colouring: np.ndarray
+    """The instance that each pixel is said to be of, −1 for none, in the window that is drawn."""
+
+
+VARIANTS = [
+    *(Variant(shape, COORDINATES, None) for shape in LENGTHS),
+    *(Variant(s, o, False) for s in LENGTHS for o in OPERATORS if o != COORDINATES),
+    *(Variant("dots", o, True) for o in OPERATORS if o != COORDINATES),
+]
+
+
+def compare_operators(
+    cfg: CfgNode,
+    output: Path,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    seeds: Sequence[int] = (0, 1, 2),
+    processes: int = 2,
+) -> dict:
+    """Trains and tests every variant with every seed, and writes table, JSON and a picture.
+
+    Args:
+        cfg: of the model; what the operators differ in is set here.
+        output: folder to write to.
+        sizes: rows and columns of the grids to test on.
+        processes: that run at a time, with one thread each.
+
+    Returns:
+        The content of the JSON.
+
+    Raises:
+        ConfigError: it is another model.
+    """
+    if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
+        raise ConfigError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; the experiment compares "
+            "what InstanceColoring makes of whole images."
+        )
+    started = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    sizes = [tuple(size) for size in sizes]
+    runs = _run_all(cfg, sizes, seeds, processes)
+    rows = [_row(v, [runs[v, s] for s in seeds if (v, s) in runs]) for v in VARIANTS]
+    rows += [_chance_row(shape, sizes, seeds) for shape in LENGTHS]
+    order = [*OPERATORS, CHANCE]
+    rows.sort(key=lambda r: (list(LENGTHS).index(r["object"]), order.index(r["operator"])))
+    packages = ("detectron2", "numpy", "scikit-learn", "scipy", "torch")
+    content = {
+        "sizes": sizes,
+        "seeds": list(seeds),
+        "weights": cfg.MODEL.WEIGHTS or "random",
+        "rows": rows,
+        "seconds": time.perf_counter() - started,
+        "processes": processes,
+        "versions": {"python": python_version()} | {name: version(name) for name in packages},
+        "config": cfg.dump(),
+        "panels": [_encode_panel(p) for p in _panels(runs, sizes, seeds[0])],
+    }
+    write_json(content, output / "dots.json")
+    (output / "table.txt").write_text(f"{format_results(content)}\n", encoding="utf-8")
+    draw_results(output / "dots.png", content)
+    return content
+
+
+def grid_settings(shape: str, rows: int, columns: int, padding: bool) -> DotSettings:
+    """A grid of dots or bars that goes on in the same way up to the border of the image.
+
+    Args:
+        shape: of `LENGTHS`.
+        padding: whether the border is in sight of instances; if not, rings lie between.
+    """
+    return DotSettings(
+        rows=(rows, rows),
+        columns=(columns, columns),
+        radius=RADIUS,
+        spacing=SPACING,
+        margin=SPACING // 2 - RADIUS,
+        offset=0,
+        length=LENGTHS[shape],
+        rings=0 if padding else RINGS,
+    )
+
+
+def draw_input(settings: DotSettings) -> dict:
+    """An image as InstanceColoring takes it, in training and at test."""
+    image, masks = draw_dots(settings, np.random.default_rng(0))  # of a single grid: nothing random
+    instances = Instances(image.shape)
+    instances.gt_masks = BitMasks(torch.from_numpy(masks))
+    return {
+        "image": torch.from_numpy(image).expand(3, -1, -1),
+        "instances": instances,
+        "foreground": torch.from_numpy(masks.any(axis=0)),
+        "num_instances": len(masks),
+    }
+
+
+def label_map(masks: torch.Tensor) -> np.ndarray:
+    """The mask that each pixel is in, (H, W); −1 for none.
+
+    Args:
+        masks: (N, H, W) boolean, none over another.
+    """
+    labels = np.full(masks.shape[1:], -1)
+    for number, mask in enumerate(masks.cpu().numpy()):
+        labels[mask] = number
+    return labels
+
+
+def train(cfg: CfgNode, variant: Variant, seed: int) -> tuple[nn.Module, dict[str, float]]:
+    """A model trained on random grids, and the medians of its losses over the last iterations."""
+    seed_all_rng(seed)
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    if variant.operator == COORDINATES:
+        nn.init.zeros_(model.embedding_head.embedding.weight)  # Φ = 0
+        return model.eval(), {}
+    optimizer = build_optimizer(cfg, model)
+    trainer = SimpleTrainer(model, _batches(cfg, variant, seed), optimizer)
+    trainer.register_hooks([hooks.LRScheduler(optimizer, build_lr_scheduler(cfg, optimizer))])
+    trainer.train(0, cfg.SOLVER.MAX_ITER)
+    histories = trainer.storage.histories()
+    losses = {k: float(h.median(20)) for k, h in histories.items() if "loss" in k}
+    return model.eval(), losses
+
+
+def measure_border(model: InstanceColoring, image: dict) -> dict[int, float]:
+    """How differently a dot is embedded near the border: the distance of its mean embedding from
+    that of the dot in the middle, averaged over dots as far from the border, by how far that is:
+    the number of pixels between it and the border.
+
+    Args:
+        image: of `draw_input`.
+    """
+    masks = image["instances"].gt_masks.tensor
+    height, width = masks.shape[1:]
+    where = image["foreground"]
+    labels = torch.from_numpy(label_map(masks))[where]
+    [coloring] = model.color([image])
+    means = segment_means(coloring.embedding[:, where].T.cpu(), labels, len(masks))
+
+    boxes = BitMasks(masks).get_bounding_boxes().tensor
+    ends = torch.tensor([width, height])
+    to_border = torch.cat([boxes[:, :2], ends - boxes[:, 2:]], dim=1).amin(dim=1)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    middle = (centres - ends / 2).norm(dim=1).argmin()
+    distance = (means - means[middle]).norm(dim=1)
+    return {int(b): float(distance[to_border == b].mean()) for b in to_border.unique()}
+
+
+def format_results(content: dict) -> str:
+    """The tables that people read."""
+    copies = [f"{rows * columns}\n{rows}×{columns}" for rows, columns in content["sizes"]]
+    align = ["left"] * 3 + ["right"] * len(copies)
+    tables = []
+    for key, title in (("accuracy", "Pixel accuracy"), ("ari", "Adjusted Rand index")):
+        lines = [
+            (
+                row["object"],
+                row["operator"],
+                {True: "with", False: "without", None: "–"}[row["padding"]],
+                *(_mean_and_spread(values) for values in row[key]),
+            )
+            for row in content["rows"]
+        ]
+        headers = ["\nobject", "\noperator", "\npadding", *copies]
+        table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
+        tables.append(f"{title}\n\n{table}")
+    return "\n\n".join(tables)
+
+
+def draw_results(path: Path, content: dict) -> None:
+    """The picture of figure 3, and accuracy by copies and what is seen of the border beside it.
+
+    Args:
+        content: of the JSON.
+    """
+    panels = [_decode_panel(p) for p in content["panels"]]
+    copies = [rows * columns for rows, columns in content["sizes"]]
+    accuracy = {
+        f"{shape}: pixel accuracy": [
+            _curve(row, copies, row["accuracy"])
+            for row in content["rows"]
+            if row["object"] == shape
+        ]
+        for shape in LENGTHS
+    }
+    border = [
+        _curve(row, row["border"]["pixels"], row["border"]["distance"])
+        for row in content["rows"]
+        if row["object"] == "dots" and row.get("border")
+    ]
+    draw_experiment(path, panels, accuracy, border, REACH, "with padding in sight")
+
+
+def _run_all(
+    cfg: CfgNode, sizes: Sequence[tuple[int, int]], seeds: Sequence[int], processes: int
+) -> dict[tuple[Variant, int], Run]:
+    # Coordinates learn nothing: one seed is all of them. What takes longest comes first.
+    jobs = [(v, s) for v in VARIANTS for s in (seeds[:1] if v.operator == COORDINATES else seeds)]
+    jobs.sort(key=lambda job: LENGTHS[job[0].object], reverse=True)
+    runs = {}
+    # "spawn": a process that is forked after PyTorch has started threads may hang.
+    with ProcessPoolExecutor(processes, get_context("spawn"), _use_one_thread) as pool:
+        futures = {pool.submit(_run, cfg, *job, sizes): job for job in jobs}
+        try:
+            for future in tqdm(as_completed(futures), "models", len(futures), unit="model"):
+                runs[futures[future]] = future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return runs
+
+
+def _use_one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what is not loaded yet
+    torch.set_num_threads(1)
+
+
+def _run(cfg: CfgNode, variant: Variant, seed: int, sizes: Sequence[tuple[int, int]]) -> Run:
+    started = time.perf_counter()
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(
+        [
+            *OPERATORS[variant.operator],
+            *("MODEL.COLORING.DECODER", "kmeans"),
+            *("TEST.DETECTIONS_PER_IMAGE", max(rows * columns for rows, columns in sizes)),
+        ]
+    )
+    model, losses = train(cfg, variant, seed)
+    accuracy, ari, border = [], [], {}
+    for size in sizes:
+        image = draw_input(grid_settings(variant.object, *size, variant.padding))
+        [found] = model([image])
+        where = image["foreground"].numpy()
+        truth = label_map(image["instances"].gt_masks.tensor)[where]
+        clusters = label_map(found["instances"].pred_masks)[where]
+        accuracy.append(matched_accuracy(truth, clusters))
+        ari.append(adjusted_rand_index(truth, clusters))
+        if size == _drawn_size(sizes):
+            colouring = np.full(where.shape, -1)
+            colouring[where] = match_clusters(truth, clusters)
+            colouring = colouring[_window(where)]
+        if size == max(sizes, key=np.prod) and model.mixing == "none":
+            border = measure_border(model, image)
+    return Run(accuracy, ari, losses, time.perf_counter() - started, border, colouring)
+
+
+def _batches(cfg: CfgNode, variant: Variant, seed: int) -> Iterator[list[dict]]:
+    rng = np.random.default_rng(seed)
+    while True:
+        grids = rng.integers(*TRAINING_GRIDS, (cfg.SOLVER.IMS_PER_BATCH, 2), endpoint=True)
+        yield [
+            draw_input(grid_settings(variant.object, *grid, variant.padding))
+            for grid in grids.tolist()
+        ]
+
+
+def _row(variant: Variant, runs: Sequence[Run]) -> dict:
+    """What is known of a variant, numbers of all seeds side by side."""
+    row = variant._asdict() | {
+        "accuracy": [list(values) for values in zip(*(r.accuracy for r in runs), strict=True)],
+        "ari": [list(values) for values in zip(*(r.ari for r in runs), strict=True)],
+        "losses": [r.losses for r in runs],
+        "seconds": [r.seconds for r in runs],
+    }
+    if runs[0].border:
+        pixels = list(runs[0].border)
+        row["border"] = {
+            "pixels": pixels,
+            "distance": [[r.border[p] for r in runs] for p in pixels],
+        }
+    return row
+
+
+def _chance_row(shape: str, sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> dict:
+    """As many clusters as instances, drawn for each pixel at random."""
+    pixels = int(draw_stamp(RADIUS, LENGTHS[shape]).sum())
+    row = {"object": shape, "operator": CHANCE, "padding": None, "accuracy": [], "ari": []}
+    for rows, columns in sizes:
+        truth = np.repeat(np.arange(rows * columns), pixels)
+        drawn = [np.random.default_rng(s).integers(rows * columns, size=len(truth)) for s in seeds]
+        row["accuracy"].append([matched_accuracy(truth, clusters) for clusters in drawn])
+        row["ari"].append([adjusted_rand_index(truth, clusters) for clusters in drawn])
+    return row
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    mean = f"{np.round(np.mean(values), 3) + 0.0:.3f}"  # + 0: no −0
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values):.3f}"
+
+
+def _curve(row: dict, x: Sequence[int], values: Sequence[Sequence[float]]) -> Curve:
+    order = np.argsort(x, kind="stable")
+    mean, spread = np.mean(values, axis=1), np.std(values, axis=1)
+    return Curve(
+        row["operator"], row["padding"] is True, np.array(x)[order], mean[order], spread[order]
+    )
+
+
+def _drawn_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return min(sizes, key=lambda size: abs(np.prod(size) - PICTURED))
+
+
+def _window(foreground: np.ndarray) -> tuple[slice, slice]:
+    """The part of an image that is drawn: whole periods of its instances, (H, W) boolean, from the
+    first one on."""
+    gap = SPACING // 2 - RADIUS
+    window = []
+    for axis, most in ((1, WINDOW[0]), (0, WINDOW[1])):
+        covered = np.flatnonzero(foreground.any(axis=axis))
+        first, last = int(covered[0]) - gap, int(covered[-1]) + 1 + gap
+        window.append(slice(first, min(last, first + most)))
+    return tuple(window)
+
+
+def _panels(
+    runs: dict[tuple[Variant, int], Run], sizes: Sequence[tuple[int, int]], seed: int
+) -> list[Panel]:
+    panels = []
+    for shape, padding in (("dots", True), ("dots", False), ("bars", False)):
+        image = draw_input(grid_settings(shape, *_drawn_size(sizes), padding))
+        window = _window(image["foreground"].numpy())
+        colourings = {"truth": label_map(image["instances"].gt_masks.tensor)[window]}
+        for operator in OPERATORS:
+            variant = Variant(shape, operator, None if operator == COORDINATES else padding)
+            colourings[operator] = runs[variant, seed].colouring
+        title = f"{shape}, {'with' if padding else 'without'} padding"
+        panels.append(Panel(title, image["image"][0].numpy()[window], colourings))
+    return panels
+
+
+def _encode_panel(panel: Panel) -> dict:
+    labels = {name: _encode(values) for name, values in panel.labels.items()}
+    return {"title": panel.title, "image": _encode(panel.image), "labels": labels}
+
+
+def _decode_panel(content: dict) -> Panel:
+    labels = {name: _decode(values) for name, values in content["labels"].items()}
+    return Panel(content["title"], _decode(content["image"]).astype(np.uint8), labels)
+
+
+def _encode(values: np.ndarray) -> dict:
+    """Whole numbers, (H, W), for JSON."""
+    packed = zlib.compress(np.ascontiguousarray(values, dtype="<i2").tobytes(), level=9)
+    return {"shape": list(values.shape), "zlib": base64.b64encode(packed).decode("ascii")}
+
+
+def _decode(content: dict) -> np.ndarray:
+    packed = zlib.decompress(base64.b64decode(content["zlib"]))
+    return np.frombuffer(packed, dtype="<i2").reshape(content["shape"])

@@ -1,0 +1,37 @@
+"""The command `semiconv`, and those below it: a module each, with `main(argv=None) -> int`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from .. import __version__
+from .commands import Main, dispatch
+
+COMMANDS = {
+    "train": "train or evaluate a model; arguments as of Detectron2's train_net.py",
+    "predict": "show and write what a model finds in images, videos and cameras",
+    "evaluate": "measure results that any model wrote, or compare two",
+    "check": "find what is wrong with a dataset, and mend it",
+    "convert": "write annotations of other tools in COCO's format",
+    "prepare": "prepare, draw or split datasets",
+    "report": "make an HTML report of training runs",
+    "benchmark": "measure what the plugin costs on this machine",
+}
+"""Names of the modules here, and what they do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `semiconv`."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments == ["--version"]:
+        print(f"semiconv_d2 {__version__}")
+        return 0
+    commands = {name: (_importer(name), text) for name, text in COMMANDS.items()}
+    description = "Semi-convolutional instance segmentation with Detectron2."
+    return dispatch("semiconv", description, commands, arguments)
+
+
+def _importer(name: str) -> Callable[[], Main]:
+    return lambda: import_module(f"{__name__}.{name}").main

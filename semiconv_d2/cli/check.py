@@ -1,0 +1,222 @@
+"""Checks a dataset in COCO's format before training, and says what is in it.
+
+    semiconv check annotations/train.json images
+    semiconv check bbbc010_train --config-file configs/bbbc010_semiconv.yaml
+    semiconv check --config-file configs/own_semiconv.yaml \\
+        --opts OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images
+
+The dataset is a JSON with its folder of images or a registered name; without one, the datasets of
+the config are checked. A config also tells how the instances look to its detector. The exit status
+is 1 where there are errors, with --fix where any are left.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..data.coco.checking import find_defects, read_coco
+from ..data.coco.checking_annotations import can_find_crossings
+from ..data.coco.coco_json import check_replaceable, write_json
+from ..data.coco.defects import errors_of, format_defects
+from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
+from ..data.coco.fixing import fix, fixed_path, write_fixed
+from ..data.coco.segmentations import decode_mask
+from ..data.formats.mask_files import open_image
+from ..errors import DatasetError
+from ..visualization.masks import instance_colours
+from ..visualization.samples import draw_sample
+from .commands import finish, parser_of
+
+CROWD = (0.55, 0.55, 0.55)
+
+
+class Dataset(NamedTuple):
+    name: str
+    """Of the folder of its report, where there are several."""
+    json_file: Path
+    image_root: Path
+
+
+def parse_arguments(argv):
+    parser = parser_of("check", __doc__)
+    parser.add_argument("dataset", nargs="?", help="JSON in COCO's format or registered dataset")
+    parser.add_argument("images", nargs="?", type=Path, help="folder of the images of a JSON")
+    parser.add_argument("--config-file", help="config of the detector that is to learn the data")
+    parser.add_argument(
+        "--fix", action="store_true", help="write a mended copy beside the JSON, NAME_fixed.json"
+    )
+    parser.add_argument(
+        "--no-images", action="store_true", help="read the headers of the images alone: quicker"
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help=f"measure the masks of all images, not of {SAMPLE} at random",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder to write all defects, the table and pictures to"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=0, metavar="N", help="random images with their masks"
+    )
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
+    arguments = parser.parse_args(argv)
+    if arguments.dataset is None and arguments.config_file is None:
+        parser.error("give JSON IMAGES, a registered dataset or --config-file")
+    if arguments.pictures and arguments.output is None:
+        parser.error("--pictures needs --output FOLDER")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return finish(lambda: check_all(arguments))
+
+
+def check_all(arguments):
+    cfg = read_config(arguments)
+    datasets = find_datasets(arguments, cfg)
+    scale = None if cfg is None else read_scale(cfg)
+    sound = [check(dataset, scale, arguments, len(datasets) > 1) for dataset in datasets]
+    return 0 if all(sound) else 1
+
+
+def read_config(arguments):
+    if not arguments.config_file:
+        return None
+    from ..errors import ConfigError
+    from ..training import load_config
+
+    try:
+        return load_config(arguments.config_file, arguments.opts)
+    except ConfigError as error:
+        raise DatasetError(str(error)) from error
+
+
+def find_datasets(arguments, cfg):
+    if arguments.images is not None:
+        path = Path(arguments.dataset)
+        return [Dataset(path.stem, path, arguments.images)]
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    names = [arguments.dataset] if arguments.dataset else [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    if not names:
+        raise DatasetError(
+            "the config names no dataset: give OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES after "
+            "--opts, or JSON IMAGES"
+        )
+    datasets = []
+    for name in dict.fromkeys(names):
+        if name not in DatasetCatalog:
+            hint = ": give its folder of images, too" if Path(name).is_file() else ""
+            raise DatasetError(f"no dataset is registered as {name}{hint}")
+        metadata = MetadataCatalog.get(name)
+        if not metadata.get("json_file"):
+            raise DatasetError(f"the dataset {name} is not in COCO's format")
+        json_file = Path(metadata.json_file)
+        if not json_file.is_file():
+            DatasetCatalog.get(name)  # says how to prepare it
+        datasets.append(Dataset(Path(name).stem, json_file, Path(metadata.image_root)))
+    return tell_apart(datasets)
+
+
+def tell_apart(datasets):
+    """Datasets of the same name get that of the JSON's folder before it, and numbers if need be."""
+    frequency = Counter(dataset.name for dataset in datasets)
+    told = {}
+    for dataset in datasets:
+        name = dataset.name
+        if frequency[name] > 1:
+            name = f"{dataset.json_file.absolute().parent.name}_{name}"
+        name = next(n for n in chain([name], (f"{name}_{k}" for k in count(2))) if n not in told)
+        told[name] = dataset._replace(name=name)
+    return list(told.values())
+
+
+def read_scale(cfg):
+    """At which scale the detector of a config looks at images, and with which anchors."""
+    from detectron2.modeling import build_backbone
+
+    shapes = build_backbone(cfg).output_shape()
+    anchors = cfg.MODEL.ANCHOR_GENERATOR
+    return DetectorScale(
+        cfg.INPUT.MIN_SIZE_TEST,
+        cfg.INPUT.MAX_SIZE_TEST,
+        anchors.SIZES,
+        anchors.ASPECT_RATIOS,
+        [shapes[name].stride for name in cfg.MODEL.RPN.IN_FEATURES],
+    )
+
+
+def check(dataset, scale, arguments, several):
+    """Prints the numbers and defects of a dataset. Returns whether it has no errors, or its mended
+    copy with --fix."""
+    if arguments.fix:
+        check_replaceable(fixed_path(dataset.json_file))
+    print(f"{dataset.json_file}, images in {dataset.image_root}\n")
+    content = read_coco(dataset.json_file)
+    defects = find_defects(content, dataset.image_root, read_images=not arguments.no_images)
+    try:
+        mended, changes = fix(content, defects)
+    except DatasetError as error:
+        print(f"{format_defects(defects)}\n\n{error}")
+        return False
+    statistics = describe(mended, scale, None if arguments.all else SAMPLE)
+    table = format_statistics(statistics)
+    if changes:
+        table += "\n\nThe numbers are those of a copy as --fix mends it."
+    print(f"{table}\n\n{format_defects(defects)}\n{left_out()}")
+    if arguments.output is not None:
+        folder = arguments.output / dataset.name if several else arguments.output
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "table.txt").write_text(f"{table}\n", encoding="utf-8")
+        (folder / "defects.txt").write_text(f"{format_defects(defects, None)}\n", encoding="utf-8")
+        write_json(statistics.as_dict(), folder / "statistics.json")
+        pictures = ", sample_*.png" if arguments.pictures else ""
+        draw_pictures(mended, dataset.image_root, arguments.pictures, folder)
+        print(f"wrote to {folder}: table.txt, statistics.json, defects.txt{pictures}\n")
+    if not arguments.fix or not changes:
+        return not errors_of(defects)
+    path = write_fixed(dataset.json_file, mended)
+    left = errors_of(find_defects(mended, dataset.image_root))
+    print(f"wrote {path}: {len(changes):,} changes, {len(left):,} errors left\n")
+    return not left
+
+
+def left_out():
+    if can_find_crossings():
+        return ""
+    return "left out: polygons that cross themselves; to find them: pip install 'shapely>=2'\n"
+
+
+def draw_pictures(content, image_root, wanted, folder):
+    """Random images that have instances, each beside itself with its masks."""
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    instances = {}
+    for annotation in content["annotations"]:
+        instances.setdefault(annotation["image_id"], []).append(annotation)
+    images = [image for image in content["images"] if image["id"] in instances]
+    chosen = np.random.default_rng(0).permutation(len(images))[:wanted]
+    for number, image in enumerate((images[index] for index in sorted(chosen)), start=1):
+        pixels = open_image(
+            image_root / image["file_name"],
+            lambda file: np.asarray(ImageOps.exif_transpose(file).convert("RGB")),
+        )
+        annotations = instances[image["id"]]
+        masks = np.stack([decode_mask(a["segmentation"], pixels.shape[:2]) for a in annotations])
+        colours = instance_colours(len(annotations))
+        colours[[bool(a.get("iscrowd")) for a in annotations]] = CROWD
+        classes = [
+            names[a["category_id"]] + " (crowd)" * bool(a.get("iscrowd")) for a in annotations
+        ]
+        caption = f"{image['file_name']}, {pixels.shape[0]} x {pixels.shape[1]}"
+        picture = draw_sample(pixels, masks, colours, classes, caption)
+        Image.fromarray(picture).save(folder / f"sample_{number:03d}.png")

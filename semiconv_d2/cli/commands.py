@@ -1,0 +1,70 @@
+"""What the commands share: one line for errors, and commands below a command."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import UserError
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def parser_of(command: str, description: str | None) -> ArgumentParser:
+    """The parser of a command, named as it was called: "semiconv check", or check_dataset.py."""
+    program = Path(sys.argv[0])
+    own = program.stem in ("semiconv", "__main__")
+    return ArgumentParser(
+        prog=f"semiconv {command}" if own else program.name,
+        description=description,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+
+
+def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Runs a command to its end; what its user did wrong becomes one line on stderr.
+
+    Args:
+        run: does the work, and may return the exit status.
+        interrupted: what to say when the user stops it.
+
+    Returns:
+        The exit status: 1 after an error.
+    """
+    try:
+        return run() or 0
+    except ModuleNotFoundError as error:
+        message = f"{error}; install it by: pip install {error.name}"
+    except (UserError, OSError) as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        message = interrupted
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def dispatch(
+    program: str,
+    description: str,
+    commands: Mapping[str, tuple[Callable[[], Main], str]],
+    arguments: Sequence[str],
+) -> int:
+    """Hands the words behind the first one on to the command that this names.
+
+    Args:
+        program: the words before.
+        commands: by name, what gives the command, and what it does in a few words.
+    """
+    width = max(map(len, commands))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
+    usage = f"{description}\n\nusage: {program} COMMAND …\n\n{listed}"
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"{usage}\n\nWhat a command takes: {program} COMMAND --help")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in commands:
+        print(f"error: {program} has no command {name!r}\n\n{usage}", file=sys.stderr)
+        return 2
+    return commands[name][0]()(rest)

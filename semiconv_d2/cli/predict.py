@@ -1,0 +1,156 @@
+"""Shows what a model makes of images, folders, videos and cameras.
+
+    semiconv predict --model output/bbbc010_semiconv --input images/ --output pictures
+    semiconv predict --model configs/voc_semiconv.yaml --weights model.pth --input "*.jpg" \\
+        --output pictures --show all
+    semiconv predict --model output/bbbc010_semiconv --input worms.mp4 --output pictures
+    semiconv predict --model output/bbbc010_semiconv --input 0
+
+The last one opens the first camera and shows windows, as does everything without --output.
+Files that cannot be read are named and skipped; the exit status is then 1.
+
+    semiconv predict --model output/own_semiconv --input "wells/**/*.tif" --labels labels
+
+This one looks into all subfolders, and writes a label image for each image: PNG of 16 bits, 0 for
+the background and a number for each instance.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.files import check_file, check_folder
+from ..errors import DatasetError
+from ..inference import Predictor
+from ..inference.demo import (
+    SHOWS,
+    Demo,
+    Drawing,
+    check_labels,
+    check_shows,
+    check_windows,
+    find_sources,
+    shared_axes,
+    write_results,
+)
+from ..inference.explanation import can_explain
+from ..inference.predictor import SCORE_THRESHOLD
+from ..training import show_messages
+from .commands import finish, parser_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    show_messages()
+    return finish(lambda: predict(arguments), interrupted="stopped")
+
+
+def parse_arguments(argv):
+    parser = parser_of("predict", __doc__)
+    parser.add_argument(
+        "--model",
+        "--config-file",
+        required=True,
+        help="folder of a run, checkpoint with its config.yaml beside it, or config (YAML or "
+        "LazyConfig)",
+    )
+    parser.add_argument("--weights", help="checkpoint, in the place of the model's own")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        help="images, folders, patterns, videos, addresses of streams, numbers of cameras",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder for the pictures; without it and --labels: windows"
+    )
+    parser.add_argument(
+        "--show", nargs="+", choices=(*SHOWS, "all"), default=["masks"], help="default: masks"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "jpg", "webp", "svg", "pdf"),
+        default="png",
+        help="of the pictures of images (default: png)",
+    )
+    parser.add_argument("--scale", type=float, default=1, help="of pictures: 2 for papers")
+    parser.add_argument(
+        "--same-colours",
+        action="store_true",
+        help="colour the embeddings of all images by the same axes",
+    )
+    parser.add_argument("--json", type=Path, help="file for COCO results")
+    parser.add_argument("--labels", type=Path, help="folder for label images")
+    parser.add_argument(
+        "--annotations", type=Path, help="in COCO's format: take ids for --json from there"
+    )
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=SCORE_THRESHOLD,
+        help="leave out instances below it (default: %(default)s)",
+    )
+    parser.add_argument("--classes", nargs="+", help="names of the classes, for the model's own")
+    parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
+    )
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.scale <= 10:
+        parser.error("--scale is above 0 and at most 10")
+    if arguments.annotations and not arguments.json:
+        parser.error("--annotations is for --json")
+    return arguments
+
+
+def predict(arguments):
+    sources = find_sources(arguments.input)
+    for folder, option in ((arguments.output, "--output"), (arguments.labels, "--labels")):
+        if folder:
+            check_folder(folder, option)
+    if arguments.json:
+        check_file(arguments.json, "--json")
+    if arguments.labels:
+        check_labels(sources)
+    draws = arguments.output or not arguments.labels
+    if draws and arguments.output is None:
+        check_windows()
+    predictor = Predictor(
+        arguments.model,
+        weights=arguments.weights,
+        score_threshold=arguments.score_threshold,
+        device=arguments.device,
+        classes=arguments.classes,
+        overrides=arguments.opts,
+    )
+    every = SHOWS if can_explain(predictor.model) else ("masks",)
+    wanted = {*arguments.show, *(every if "all" in arguments.show else ())}
+    shows = [s for s in SHOWS if draws and s in wanted]
+    check_shows(predictor, sources, shows)
+    drawing = Drawing(shows, f".{arguments.format}", arguments.scale)
+    collect = arguments.json is not None
+    demo = Demo(
+        predictor, drawing, arguments.output, arguments.annotations, arguments.labels, collect
+    )
+    if arguments.same_colours and "embedding" in shows:
+        demo.drawing = drawing._replace(axes=shared_axes(predictor, sources))
+    try:
+        demo.run(sources)
+    finally:
+        if arguments.json:
+            write_results(demo.results, arguments.json)
+    print(f"{len(sources) - len(demo.failed)} of {len(sources)} inputs, ", end="")
+    print(f"{demo.found} instances.")
+    written = {
+        "Pictures": arguments.output,
+        "Label images": arguments.labels,
+        "Results": arguments.json,
+    }
+    for what, path in written.items():
+        if path and path.exists():
+            print(f"{what}: {path}")
+    if demo.failed:
+        names = "\n".join(f"  {name}: {reason}" for name, reason in demo.failed)
+        raise DatasetError(f"these could not be read:\n{names}")

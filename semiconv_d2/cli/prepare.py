@@ -1,0 +1,136 @@
+"""Prepares the datasets that have a name, draws those that are drawn, and splits any.
+
+What each of them is, and where to get it: datasets/README.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .commands import dispatch, finish, parser_of
+from .drawing import DOTS, WORMS, draw
+
+_STOPPED = "interrupted; nothing is prepared"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return dispatch("semiconv prepare", __doc__, COMMANDS, arguments)
+
+
+def bbbc010(argv: Sequence[str] | None = None) -> int:
+    """Prepare the worms of BBBC010."""
+    parser = _parser(bbbc010, "bbbc010")
+    parser.add_argument("root", type=Path, help="folder with the two unpacked zips")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.datasets.bbbc010 import prepare_bbbc010
+
+        print(prepare_bbbc010(args.root, args.output))
+
+    return finish(run, _STOPPED)
+
+
+def voc(argv: Sequence[str] | None = None) -> int:
+    """Prepare the instance masks of a PASCAL VOC year."""
+    from ..data.datasets.voc import YEARS, prepare_voc
+
+    parser = _parser(voc, "voc", "voc_<year>")
+    parser.add_argument("root", type=Path, help="folder of a year, such as VOCdevkit/VOC2012")
+    parser.add_argument(
+        "--year", type=int, choices=YEARS, help="where the folder of the year does not tell"
+    )
+    args = parser.parse_args(argv)
+    return finish(lambda: print(prepare_voc(args.root, args.output, args.year)), _STOPPED)
+
+
+def sbd(argv: Sequence[str] | None = None) -> int:
+    """Prepare SBD's instance masks, or its union with VOC 2012."""
+    parser = _parser(sbd, "sbd", "sbd, or with --voc sbd_voc_2012,")
+    parser.add_argument("root", type=Path, help="the folder benchmark_RELEASE/dataset")
+    parser.add_argument(
+        "--voc",
+        type=Path,
+        metavar="VOC2012",
+        help="folder VOCdevkit/VOC2012: prepare the union with its train split instead, without "
+        "the images of its val split",
+    )
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.datasets.sbd import prepare_sbd, prepare_union
+
+        if args.voc is None:
+            print(prepare_sbd(args.root, args.output))
+        else:
+            print(prepare_union(args.root, args.voc, args.output))
+
+    return finish(run, _STOPPED)
+
+
+def synthetic_worms(argv: Sequence[str] | None = None) -> int:
+    """Draw images of worms that cross and touch."""
+    parser = _parser(synthetic_worms, "synthetic_worms")
+    return finish(lambda: draw(parser, WORMS, argv), _STOPPED)
+
+
+def dots(argv: Sequence[str] | None = None) -> int:
+    """Draw images of identical dots in a regular grid."""
+    parser = _parser(dots, "dots")
+    return finish(lambda: draw(parser, DOTS, argv), _STOPPED)
+
+
+def hold_out(argv: Sequence[str] | None = None) -> int:
+    """Hold out every n-th image of a training set in COCO's format, to make choices on."""
+    parser = parser_of("prepare hold_out", hold_out.__doc__)
+    parser.add_argument("json", type=Path, help="annotations of the training set")
+    parser.add_argument(
+        "--every", type=int, default=5, metavar="N", help="hold out every N-th (default: 5)"
+    )
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.coco.holding_out import hold_out
+
+        for path, (images, instances) in hold_out(args.json, args.every).items():
+            print(f"{path}: {images} images, {instances} instances")
+
+    return finish(run)
+
+
+def merge_classes(argv: Sequence[str] | None = None) -> int:
+    """Make all instances of a dataset in COCO's format instances of one class."""
+    parser = parser_of("prepare merge_classes", merge_classes.__doc__)
+    parser.add_argument("json", type=Path, help="annotations")
+    parser.add_argument("output", type=Path, help="JSON to write")
+    parser.add_argument("--name", default="object", help="of the class (default: %(default)s)")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.coco.merging import merge_classes
+
+        written = merge_classes(args.json, args.output, args.name)
+        images, instances = len(written["images"]), len(written["annotations"])
+        print(f"{args.output}: {images} images, {instances} instances")
+
+    return finish(run)
+
+
+COMMANDS = {
+    command.__name__: (lambda command=command: command, command.__doc__.rstrip("."))
+    for command in (bbbc010, voc, sbd, synthetic_worms, dots, hold_out, merge_classes)
+}
+
+
+def _parser(command, name: str, folder: str | None = None):
+    """With the option --output, whose default is a folder below DETECTRON2_DATASETS."""
+    parser = parser_of(f"prepare {name}", command.__doc__)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"folder to write (default: {folder or name} in the folder DETECTRON2_DATASETS)",
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""Annotations in COCO's format: read, checked, mended, described, split and written."""

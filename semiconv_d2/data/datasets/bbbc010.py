@@ -1,0 +1,150 @@
+"""BBBC010, the C. elegans live/dead assay of the Broad Bioimage Benchmark Collection.
+
+Read as its two zips of masks unpack. The image is the binary foreground of a well: what makes two
+worms two is then their shape alone. Three things about the download:
+
+- The foreground lies exactly one row lower than the masks of single worms, which are the ones
+  aligned with the microscope's images. It is moved up one row here.
+- Worms cross, so there is one mask for each and never one label map.
+- In A09, B11, C02 and C05 one piece of foreground has no mask.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..coco.coco_json import CocoImage
+from ..files import read_image, read_lines, require_folders, write_image
+from .prepared import Summary, clear_prepared, datasets_root, write_prepared
+
+logger = logging.getLogger(__name__)
+
+CATEGORIES = ("worm",)
+FOLDER = "bbbc010"
+SPLITS = ("train", "test")
+TRAIN_WELLS = 50
+
+_FOREGROUND = "BBBC010_v1_foreground"
+_EACH_WORM = "BBBC010_v1_foreground_eachworm"
+
+
+def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
+    """Write the aligned foregrounds as grey PNG files and the COCO JSON of the worms.
+
+    Args:
+        root: the folder with the two folders of the download.
+        output: folder to write; by default the one that Detectron2's registered names read.
+
+    Raises:
+        DatasetError: a folder or file is missing or damaged, a well has no worms, a mask does not
+            fit its image, or the wells cannot be split.
+    """
+    worms = find_worms(root)
+    splits = split_wells(root, list(worms))
+    output = output or datasets_root() / FOLDER
+    images = clear_prepared(output, SPLITS)
+    images.mkdir(exist_ok=True)
+
+    def read(well: str) -> CocoImage:
+        foreground = read_foreground(root, well)
+        write_image(images / f"{well}.png", foreground)
+        masks = (read_worm(path, foreground.shape) for path in worms[well])
+        return CocoImage(f"{well}.png", *foreground.shape, [(mask, 1) for mask in masks])
+
+    return write_prepared(output, CATEGORIES, splits, read)
+
+
+def find_worms(root: Path) -> dict[str, list[Path]]:
+    """Files of worm masks in the order of their numbers, for each well in sorted order.
+
+    Raises:
+        DatasetError: a folder is missing, or a well lacks its foreground or its worms.
+    """
+    require_folders(root, (_FOREGROUND, _EACH_WORM), "the unpacked download of BBBC010")
+    worms: dict[str, list[Path]] = {
+        path.name[:3]: []
+        for path in sorted((root / _FOREGROUND).iterdir())
+        if re.fullmatch(r"[A-Z]\d\d_binary\.png", path.name)
+    }
+    for path in sorted((root / _EACH_WORM).iterdir()):
+        if re.fullmatch(r"[A-Z]\d\d_\d\d_ground_truth\.png", path.name):
+            well = path.name[:3]
+            if well not in worms:
+                raise DatasetError(f"the well of {path} has no {_foreground_path(root, well)}")
+            worms[well].append(path)
+    for well, paths in worms.items():
+        if not paths:
+            raise DatasetError(f"well {well} has no {root / _EACH_WORM / well}_NN_ground_truth.png")
+    return worms
+
+
+def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
+    """Wells of `SPLITS`: those listed in train_wells.txt and test_wells.txt where these lie in
+    the root, else the first 50 for training and the rest for testing. Both are the same for the
+    original 100 wells.
+
+    Args:
+        wells: all wells, sorted.
+
+    Raises:
+        DatasetError: one of the lists is missing, a listed well is not there or is listed twice,
+            or there are no wells left for testing.
+    """
+    lists = [root / f"{split}_wells.txt" for split in SPLITS]
+    if not any(path.exists() for path in lists):
+        if len(wells) <= TRAIN_WELLS:
+            raise DatasetError(
+                f"{root / _FOREGROUND} has {len(wells)} of the 100 wells: the first {TRAIN_WELLS} "
+                f"are for training and none is left for testing"
+            )
+        return dict(zip(SPLITS, (wells[:TRAIN_WELLS], wells[TRAIN_WELLS:]), strict=True))
+    splits = {split: read_lines(path) for split, path in zip(SPLITS, lists, strict=True)}
+    listed = [well for names in splits.values() for well in names]
+    for well in listed:
+        if well not in wells:
+            raise DatasetError(f"no {_foreground_path(root, well)}, but a list in {root} names it")
+        if listed.count(well) > 1:
+            raise DatasetError(f"well {well} is listed more than once in {lists[0]} and {lists[1]}")
+    left_out = [well for well in wells if well not in listed]
+    if left_out:
+        logger.warning("wells in neither list are left out: %s", ", ".join(left_out))
+    return splits
+
+
+def read_foreground(root: Path, well: str) -> np.ndarray:
+    """Foreground of a well moved up one row, (H, W) uint8 in {0, 255}; the last row is 0.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    pixels = read_image(_foreground_path(root, well), modes=("RGBA", "RGB", "L"))
+    lit = pixels[..., :3].any(axis=2) if pixels.ndim == 3 else pixels > 0
+    image = np.zeros(lit.shape, dtype=np.uint8)
+    image[:-1][lit[1:]] = 255
+    return image
+
+
+def read_worm(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Mask of one worm, (H, W) bool.
+
+    Args:
+        size: height and width that it must have, those of its foreground.
+
+    Raises:
+        DatasetError: the file is missing, damaged or of another size.
+    """
+    mask = read_image(path, modes=("L", "1")) > 0
+    if mask.shape != size:
+        raise DatasetError(
+            f"{path} is {mask.shape} pixels (height, width), its foreground is {size}"
+        )
+    return mask
+
+
+def _foreground_path(root: Path, well: str) -> Path:
+    return root / _FOREGROUND / f"{well}_binary.png"

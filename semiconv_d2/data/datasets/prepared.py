@@ -1,0 +1,199 @@
+"""Prepared datasets: a folder with a COCO JSON for each split and one folder of images.
+
+::
+
+    <DETECTRON2_DATASETS>/<folder>/
+        train.json  val.json or test.json
+        images/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..coco.coco_json import CocoImage, build_coco, write_json
+from ..files import write_image
+
+logger = logging.getLogger(__name__)
+
+Key = TypeVar("Key")
+
+
+def datasets_root() -> Path:
+    """The folder of all datasets: DETECTRON2_DATASETS as Detectron2 reads it, or `datasets`."""
+    return Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
+
+
+def json_path(folder: Path, split: str) -> Path:
+    return folder / f"{split}.json"
+
+
+def images_path(folder: Path) -> Path:
+    return folder / "images"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written where: numbers of images and of instances in each split."""
+
+    folder: Path
+    images: Mapping[str, int]
+    instances: Mapping[str, int]
+    note: str = ""
+    """What else there is to say, such as what was left out."""
+
+    def __str__(self) -> str:
+        splits = ", ".join(
+            f"{split} {self.images[split]} with {self.instances[split]}" for split in self.images
+        )
+        return (
+            f"wrote {sum(self.images.values())} images with {sum(self.instances.values())} "
+            f"instances ({splits}) to {self.folder}" + (f"; {self.note}" if self.note else "")
+        )
+
+
+def clear_prepared(folder: Path, splits: Iterable[str]) -> Path:
+    """Make room for a preparation and return where its images go.
+
+    The JSON files of an earlier one are removed, so that they never describe images which are
+    being replaced; so is a link to images elsewhere, so that nothing is written through it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_json(folder, splits)
+    images = images_path(folder)
+    if images.is_symlink():
+        images.unlink()
+    return images
+
+
+def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str = "") -> None:
+    """Make the images a link to the folder they are in or, where that cannot be, copy those in use.
+
+    Args:
+        folder: the prepared folder, after `clear_prepared`.
+        source: where the images are.
+        file_names: those in use.
+        part: name of a folder below `images` to be the link, for images out of several folders.
+    """
+    link = images_path(folder) / part
+    link.parent.mkdir(exist_ok=True)
+    if link.is_symlink():
+        link.unlink()
+    if not link.exists():
+        try:
+            link.symlink_to(_link_target(folder, source, link), target_is_directory=True)
+            return
+        except OSError as error:
+            logger.warning("copying the images, since they cannot be linked to: %s", error)
+    copy_images(link, source, file_names)
+
+
+def copy_images(folder: Path, source: Path, file_names: Iterable[str]) -> None:
+    """Copy images, which may lie in folders below `source`, to the same places below `folder`."""
+    for name in file_names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+
+
+def _link_target(folder: Path, source: Path, link: Path) -> Path:
+    """How a link in the prepared folder has to name the folder `source`.
+
+    Relative where both lie below one folder of datasets, which may then be moved as a whole.
+    """
+    source, home = source.resolve(), folder.resolve().parent
+    if not source.is_relative_to(home):
+        return source
+    return Path(os.path.relpath(source, link.parent.resolve()))
+
+
+def write_prepared(
+    folder: Path,
+    categories: Sequence[str],
+    splits: Mapping[str, Sequence[Key]],
+    read: Callable[[Key], CocoImage],
+) -> Summary:
+    """Write the JSON files of all splits, or none of them.
+
+    Args:
+        folder: the prepared folder, after `clear_prepared`.
+        categories: names; category id i is the i-th of them.
+        splits: for each split's name what `read` takes, one for each image.
+        read: returns the image and its instances.
+
+    Raises:
+        DatasetError: a split has no images, or an instance is not valid (see `build_coco`).
+    """
+    from tqdm import tqdm
+
+    for split, keys in splits.items():
+        if not keys:
+            raise DatasetError(f"the split '{split}' has no images")
+    contents = {}
+    for split, keys in splits.items():
+        with tqdm(keys, desc=split, unit="image") as progress:
+            contents[split] = build_coco(map(read, progress), categories)
+    try:
+        for split, content in contents.items():
+            write_json(content, json_path(folder, split))
+    except BaseException:
+        _remove_json(folder, splits)
+        raise
+    return Summary(
+        folder,
+        {split: len(content["images"]) for split, content in contents.items()},
+        {split: len(content["annotations"]) for split, content in contents.items()},
+    )
+
+
+def prepare_drawn(
+    folder: Path,
+    categories: Sequence[str],
+    images_in: Mapping[str, int],
+    draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> Summary:
+    """Draw images of instances of the first category and write them with their COCO JSON.
+
+    An image depends on the seed, its split and its number in it alone: asking for more images
+    leaves the first ones as they were.
+
+    Args:
+        folder: the prepared folder.
+        categories: names.
+        images_in: the number of images in each split.
+        draw: returns an image, (H, W) uint8, and the masks of its instances, (N, H, W) bool.
+
+    Raises:
+        DatasetError: the seed is negative, a split would be empty, or what `draw` raises.
+    """
+    if seed < 0:
+        raise DatasetError(f"the seed must not be negative: {seed}")
+    images = clear_prepared(folder, images_in)
+    images.mkdir(exist_ok=True)
+
+    def read(key: tuple[int, str, int]) -> CocoImage:
+        index, split, number = key
+        image, masks = draw(np.random.default_rng((seed, index, number)))
+        file_name = f"{split}_{number:05d}.png"
+        write_image(images / file_name, image)
+        return CocoImage(file_name, *image.shape, [(mask, 1) for mask in masks])
+
+    splits = {
+        split: [(index, split, number) for number in range(count)]
+        for index, (split, count) in enumerate(images_in.items())
+    }
+    return write_prepared(folder, categories, splits, read)
+
+
+def _remove_json(folder: Path, splits: Iterable[str]) -> None:
+    for split in splits:
+        json_path(folder, split).unlink(missing_ok=True)

@@ -1,0 +1,208 @@
+"""Semantic Boundaries Dataset, and its union with PASCAL VOC 2012 that models are trained on.
+
+The images are VOC's, and so are the classes; the instances are outlined more coarsely and on many
+more images. An instance file `inst/<name>.mat` is a MATLAB struct `GTinst`: its `Segmentation`
+numbers the instances of an image, 0 being background, and its `Categories` has the class of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..coco.coco_json import CocoImage
+from ..files import read_image_size, require_folders
+from . import voc
+from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
+
+CATEGORIES = voc.CATEGORIES
+"""Class c of an instance is the c-th of them, counted from 1."""
+
+FOLDER = "sbd"
+SPLITS = ("train", "val")
+
+UNION_FOLDER = "sbd_voc_2012"
+UNION_SPLITS = ("train",)
+UNION_YEAR = 2012
+
+BACKGROUND = 0
+
+_FOLDERS = ("img", "inst")
+_FIELDS = ("Segmentation", "Categories")
+
+
+def prepare_sbd(root: Path, output: Path | None = None) -> Summary:
+    """Write the COCO JSON of both splits; the images themselves are linked to.
+
+    Args:
+        root: the folder `benchmark_RELEASE/dataset` of the download.
+        output: folder to write; by default the one that Detectron2's registered names read.
+
+    Raises:
+        DatasetError: a folder or file is missing or damaged, a segmentation does not fit its
+            image, an instance has no category, or SciPy is not installed.
+    """
+    splits = read_splits(root)
+    output = output or datasets_root() / FOLDER
+    clear_prepared(output, SPLITS)
+    names = chain(*splits.values())
+    link_images(output, images_folder(root), (f"{name}.jpg" for name in names))
+    return write_prepared(output, CATEGORIES, splits, lambda name: read_instances(root, name))
+
+
+def prepare_union(root: Path, voc_root: Path, output: Path | None = None) -> Summary:
+    """Write the COCO JSON of one training split: SBD's train and val, and VOC 2012's train.
+
+    Images of VOC 2012's val are left out wherever they come from. An image of both datasets has
+    the annotation of VOC, which is the finer one.
+
+    Args:
+        root: the folder `benchmark_RELEASE/dataset` of the download.
+        voc_root: the folder VOCdevkit/VOC2012.
+        output: folder to write; by default the one that Detectron2's registered name reads.
+
+    Raises:
+        DatasetError: as `prepare_sbd` and `voc.prepare_voc` raise it, or `voc_root` is another
+            year's.
+    """
+    of_sbd = dict.fromkeys(chain(*read_splits(root).values()))  # a set that keeps the order
+    of_voc = voc.read_splits(voc_root)
+    year = voc.told_year(voc_root)
+    if year not in (None, UNION_YEAR):
+        raise DatasetError(f"{voc_root} is of {year}: give the folder of VOC {UNION_YEAR}")
+    finer, left_out = dict.fromkeys(of_voc["train"]), set(of_voc["val"])
+    output = output or datasets_root() / UNION_FOLDER
+    parts = {
+        "sbd": _Part(
+            [name for name in of_sbd if name not in finer and name not in left_out],
+            images_folder(root),
+            partial(read_instances, root),
+        ),
+        "voc": _Part(
+            [name for name in finer if name not in left_out],
+            voc.images_folder(voc_root),
+            partial(voc.read_instances, voc_root),
+        ),
+    }
+    clear_prepared(output, UNION_SPLITS)
+    for name, part in parts.items():
+        link_images(output, part.images, (f"{image}.jpg" for image in part.names), name)
+
+    def read(key: tuple[str, str]) -> CocoImage:
+        image = parts[key[0]].read(key[1])
+        return image._replace(file_name=f"{key[0]}/{image.file_name}")
+
+    keys = [(name, image) for name, part in parts.items() for image in part.names]
+    summary = write_prepared(output, CATEGORIES, dict.fromkeys(UNION_SPLITS, keys), read)
+    note = (
+        f"images of VOC {UNION_YEAR} val left out: {len((of_sbd | finer).keys() & left_out)}, "
+        f"images of both with VOC's annotation: {len(of_sbd.keys() & set(parts['voc'].names))}"
+    )
+    return replace(summary, note=note)
+
+
+class _Part(NamedTuple):
+    """Images of the union that come from one of the two datasets."""
+
+    names: list[str]
+    """Without extension."""
+    images: Path
+    """The folder that they are in."""
+    read: Callable[[str], CocoImage]
+
+
+def images_folder(root: Path) -> Path:
+    return root / "img"
+
+
+def read_splits(root: Path) -> dict[str, list[str]]:
+    """Names of the images of each of `SPLITS`, without extension.
+
+    Raises:
+        DatasetError: a folder or list is missing, or see `voc.read_names`.
+    """
+    require_folders(root, _FOLDERS, "the folder benchmark_RELEASE/dataset of SBD")
+    return {split: voc.read_names(root / f"{split}.txt", images_folder(root)) for split in SPLITS}
+
+
+def read_instances(root: Path, name: str) -> CocoImage:
+    """Masks and categories of an image's instances, in the order of their numbers.
+
+    Instances that have a category and no pixels are passed over.
+
+    Raises:
+        DatasetError: naming the file that is missing, damaged or of another size than the image,
+            or the instance without a category.
+    """
+    height, width = read_image_size(images_folder(root) / f"{name}.jpg")
+    path = root / "inst" / f"{name}.mat"
+    segmentation, categories = read_annotation(path)
+    if segmentation.shape != (height, width):
+        raise DatasetError(
+            f"the Segmentation of {path} is {segmentation.shape} pixels (height, width), its image "
+            f"in {images_folder(root).name} is {(height, width)}"
+        )
+    instances = []
+    for number in np.setdiff1d(segmentation, BACKGROUND):
+        if not 1 <= number <= len(categories):
+            raise DatasetError(
+                f"{path}: instance {number} has no category, Categories has {len(categories)}"
+            )
+        category = int(categories[number - 1])
+        if not 1 <= category <= len(CATEGORIES):
+            raise DatasetError(
+                f"{path}: instance {number} has the category {category}, which is not in "
+                f"1..{len(CATEGORIES)}"
+            )
+        instances.append((segmentation == number, category))
+    return CocoImage(f"{name}.jpg", height, width, instances)
+
+
+def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Instance number of every pixel, (H, W) int64, and category of each instance, (N,) int64.
+
+    Raises:
+        DatasetError: the file is missing, damaged or without `GTinst` or what that has to hold, or
+            SciPy is not installed.
+    """
+    struct = _read_mat(path).get("GTinst")
+    names = getattr(getattr(struct, "dtype", None), "names", None) or ()
+    missing = [field for field in _FIELDS if field not in names]
+    if missing or struct.size != 1:
+        raise DatasetError(
+            f"{path} is no instance file of SBD: expected one struct GTinst with "
+            f"{' and '.join(_FIELDS)}" + (f"; missing: {', '.join(missing)}" if missing else "")
+        )
+    segmentation, categories = (_whole_numbers(path, name, struct[name].item()) for name in _FIELDS)
+    return segmentation, categories.reshape(-1)
+
+
+def _read_mat(path: Path) -> dict:
+    """Variables of a MATLAB file by their names; of those, `GTinst` alone is read."""
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DatasetError(f"SciPy reads {path} and is not installed: pip install scipy") from error
+    try:
+        return loadmat(path, appendmat=False, variable_names=["GTinst"])
+    except Exception as error:  # of a damaged file SciPy raises nearly anything
+        reason = " ".join(str(error).split())  # in one line
+        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {reason}") from error
+
+
+def _whole_numbers(path: Path, field: str, values: object) -> np.ndarray:
+    """A matrix of whole numbers, of whatever type MATLAB wrote them in, as int64."""
+    kind = values.dtype.kind if isinstance(values, np.ndarray) and values.ndim == 2 else None
+    if not (
+        kind in ("b", "u", "i")
+        or (kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all())
+    ):
+        raise DatasetError(f"{field} of GTinst in {path} is not a matrix of whole numbers")
+    return values.astype(np.int64)

@@ -1,0 +1,200 @@
+"""CVAT's annotations: an XML file of the format "CVAT for images 1.1" for all images.
+
+Polygons, masks and ellipses are instances, joined where they have the same label and group; other
+shapes have no mask and are left out. The file is read here, since datumaro (as of 1.13) gives the
+shapes of all images with the same number in their tasks to one of them, in a project with several
+tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..files import describe_folder
+from .mask_files import try_all
+from .own import (
+    Instance,
+    OwnData,
+    Shape,
+    Size,
+    Source,
+    by_split,
+    check_named_size,
+    count,
+    crop_mask,
+    ellipse_mask,
+    paint_shapes,
+    polygon_mask,
+    read_points,
+    say_left_out,
+)
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_LEFT_OUT = ("box", "cuboid", "points", "polyline", "skeleton")
+
+
+class _Image(NamedTuple):
+    """An image in CVAT's XML."""
+
+    subset: str | None
+    source: Source
+    left_out: Counter[str]
+    """Numbers of shapes without a mask, by their kind."""
+
+
+def cvat_data(root: Path, images: Path | None = None) -> OwnData:
+    """An export "CVAT for images 1.1" of a task or a project.
+
+    Polygons, masks and ellipses are instances, joined where they have the same label and group.
+    The subsets of a project are its splits where they are named train, val (or validation) and
+    test.
+
+    Args:
+        root: the XML file, or the folder that has it.
+        images: folder of the images; by default the folder `images` beside the XML, or that of
+            the XML.
+
+    Raises:
+        DatasetError: naming the file, and the image and shape in it, that is not what it has to be.
+    """
+    path = _find_xml(root)
+    tree = _read_xml(path)
+    if tree.find("track") is not None:
+        raise DatasetError(
+            f'{path} has tracks of a video: export the task as "CVAT for images 1.1" instead'
+        )
+    names = [
+        name.text or "" for label in tree.iter("label") if (name := label.find("name")) is not None
+    ]
+    names = list(dict.fromkeys(names))
+    entries = tree.findall("image")
+    if not entries:
+        raise DatasetError(f'{path} has no images: export the task as "CVAT for images 1.1"')
+    folders = [images] if images is not None else [path.parent / "images", path.parent]
+    every = try_all(partial(_read_image, path=path, folders=folders, names=names), entries)
+    left_out = sum((image.left_out for image in every), Counter())
+    splits = by_split([(image.subset, image.source) for image in every])
+    return OwnData(names, splits, say_left_out(left_out, "shape"))
+
+
+def _find_xml(root: Path) -> Path:
+    if not root.is_dir():
+        return root
+    paths = sorted(root.glob("*.xml"))
+    if len(paths) != 1:
+        raise DatasetError(
+            f"{root} has {len(paths)} XML files, expected one, such as annotations.xml of an "
+            f"export; found: {describe_folder(root)}"
+        )
+    return paths[0]
+
+
+def _read_xml(path: Path) -> Element:
+    from xml.etree import ElementTree
+
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise DatasetError(f"cannot read {path} as XML: {error}") from error
+    if tree.tag != "annotations":
+        raise DatasetError(f"{path} is not of CVAT: it has <{tree.tag}> and not <annotations>")
+    return tree
+
+
+def _read_image(
+    entry: Element, path: Path, folders: Sequence[Path], names: Sequence[str]
+) -> _Image:
+    name = entry.get("name", "").replace("\\", "/")  # Windows writes backslashes
+    subset = entry.get("subset")
+    where = f"{path}, image {name}"
+    candidates = [
+        candidate
+        for folder in folders
+        for candidate in (folder / name, *([folder / subset / name] if subset else []))
+    ]
+    image = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if image is None:
+        raise DatasetError(
+            f"{where} is missing, looked for at {' and '.join(map(str, candidates))}: export with "
+            f"the images, or give their folder by --images"
+        )
+    size = tuple(_whole(where, entry, side) for side in ("height", "width"))
+    shapes, left_out = [], Counter()
+    for number, element in enumerate(entry, start=1):
+        if element.tag in _LEFT_OUT:
+            left_out[element.tag] += 1
+        elif element.tag != "tag":  # which is of the whole image
+            shapes.append(_read_shape(f"{where}, shape {number}", element, names, size))
+
+    def read(real: Size) -> list[Instance]:
+        check_named_size(where, size, image, real)
+        return paint_shapes(shapes, real)
+
+    return _Image(subset, Source(image, read), left_out)
+
+
+def _read_shape(where: str, element: Element, names: Sequence[str], size: Size) -> Shape:
+    label = element.get("label")
+    if label not in names:
+        raise DatasetError(f"{where} has the label {label!r}, which is not among the labels")
+    if element.tag == "polygon":
+        pairs = [pair.split(",") for pair in element.get("points", "").split(";") if pair.strip()]
+        points = read_points(where, pairs)
+        if len(points) < 3:
+            raise DatasetError(
+                f"{where} is a polygon of {count(len(points), 'point')}, at least 3 are needed: "
+                f"mend or delete it in CVAT"
+            )
+        paint = partial(polygon_mask, points)
+    elif element.tag == "mask":
+        left, top = (_whole(where, element, side) for side in ("left", "top"))
+        paint = partial(crop_mask, _read_crop(where, element, size), left, top)
+    elif element.tag == "ellipse":
+        values = [
+            [element.get(key) for key in ("cx", "cy")],
+            [element.get(k) for k in ("rx", "ry")],
+        ]
+        (centre, radii) = read_points(where, values)
+        degrees, _ = read_points(where, [[element.get("rotation", "0"), 0]])[0]
+        paint = partial(ellipse_mask, tuple(centre), tuple(radii), degrees)
+    else:
+        raise DatasetError(
+            f"{where} is of the unknown type {element.tag}; known are polygon, mask and ellipse, "
+            f"and {', '.join(_LEFT_OUT)}, which are left out"
+        )
+    group = element.get("group_id", "0")
+    return Shape(names.index(label) + 1, None if group == "0" else group, paint)
+
+
+def _read_crop(where: str, element: Element, size: Size) -> np.ndarray:
+    """Mask of a shape inside its box, (h, w) bool: lengths of runs along the rows, the first one
+    of them outside."""
+    height, width = (_whole(where, element, side) for side in ("height", "width"))
+    try:
+        runs = np.array(element.get("rle", "").split(","), dtype=np.int64)
+    except ValueError as error:
+        raise DatasetError(f"{where} has a run-length encoding of no numbers: {error}") from error
+    if height > size[0] or width > size[1] or (runs < 0).any() or runs.sum() != height * width:
+        raise DatasetError(
+            f"{where} is a mask of {height} x {width} pixels (height x width) with runs of "
+            f"{runs.sum()} pixels in an image of {size[0]} x {size[1]}"
+        )
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+
+
+def _whole(where: str, element: Element, key: str) -> int:
+    try:
+        return int(element.get(key, ""))
+    except ValueError as error:
+        raise DatasetError(
+            f"{where} has {key}={element.get(key)!r} where a whole number is needed"
+        ) from error

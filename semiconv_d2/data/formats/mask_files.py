@@ -1,0 +1,359 @@
+"""Masks in image files: one image of labels for an image, or one file for each instance.
+
+Files belong to an image by their names. The stem of a file is its name without the extension; the
+key of an image is its stem.
+
+- Labels: `<key>.png`, `<key>.tif` and so on, or `<key><suffix>.png` for a suffix that all of them
+  share. Every value but the background is an instance.
+- Masks: all image files in the folder `<key>/`, or `<key>_1.png`, `<key>-cell 2.tif` and so on:
+  the key and a separator that is neither letter nor digit. Masks may overlap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..files import describe_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IMAGE_SUFFIXES = (
+    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
+"""Extensions, in lower case, of the files that count as images."""
+
+LABEL_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")
+"""Pillow's names of the modes with one whole number in each pixel."""
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's names of the modes with more than 8 bits in a channel."""
+
+_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
+_LOSSY = (".jpg", ".jpeg", ".webp")
+_PROBLEMS = 10  # problems named in one message
+
+
+def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
+    """Image files of a folder by their stems, sorted; subfolders are not looked into.
+
+    Args:
+        without_suffix: leave out files whose stem ends with it, since they are no images but the
+            labels beside them; by default none.
+
+    Raises:
+        DatasetError: there is no such folder, no image in it, or two images of the same stem.
+    """
+    images = [
+        path
+        for path in _image_files(folder)
+        if not without_suffix or not path.stem.endswith(without_suffix)
+    ]
+    if not images:
+        raise DatasetError(f"{folder} has no images; found: {describe_folder(folder)}")
+    return _by_key((path.stem, path) for path in images)
+
+
+def find_labels(
+    folder: Path, keys: Iterable[str], suffix: str = "", pass_over: bool = False
+) -> dict[str, Path]:
+    """File of the labels of each image, in the order of the keys.
+
+    Args:
+        folder: may be the folder of the images, where there is a suffix.
+        keys: stems of the images. Those without a file are missing in what is returned.
+        suffix: what the stem of a file has after the key, such as "_cp_masks". Files without it
+            are passed over.
+        pass_over: whether files of other images are passed over, which is said.
+
+    Raises:
+        DatasetError: there is no such folder, a file belongs to no image, or two belong to one.
+    """
+    files = [path for path in _image_files(folder) if path.stem.endswith(suffix)]
+    labels = _by_key((path.stem.removesuffix(suffix), path) for path in files)
+    keys = dict.fromkeys(keys)
+    strays = [path for key, path in labels.items() if key not in keys]
+    if not (pass_over and labels.keys() & keys.keys()):
+        _refuse_strays(strays, "labels", "name them after the images")
+    elif strays:
+        logger.warning("%s: passed over %d files of other images", folder, len(strays))
+    return {key: labels[key] for key in keys if key in labels}
+
+
+def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> dict[str, list[Path]]:
+    """Files of the masks of each image, sorted, in the order of the keys.
+
+    Where the names of several images fit, the longest one counts: `a_b_1.png` belongs to `a_b`
+    and not to `a`.
+
+    Args:
+        keys: stems of the images. Those without files are missing in what is returned; one with
+            an empty folder has no masks.
+        pass_over: whether files of other images are passed over, which is said.
+
+    Raises:
+        DatasetError: there is no such folder, a file or folder belongs to no image, or a file is
+            named as the image itself.
+    """
+    keys = dict.fromkeys(keys)
+    found: dict[str, list[Path]] = {}
+    strays: list[Path] = []
+    for path in _image_files(folder):
+        if path.stem in keys:
+            raise DatasetError(
+                f"{path} is named as its image, so it could be the mask of all instances: rename "
+                f"it to {path.stem}_1{path.suffix} if it is the mask of one"
+            )
+        key = _longest_key(path.stem, keys)
+        if key is None:
+            strays.append(path)
+        else:
+            found.setdefault(key, []).append(path)
+    for path in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        if path.name in keys:
+            found.setdefault(path.name, []).extend(_image_files(path))
+        elif not path.name.startswith("."):
+            strays.append(path)
+    if not (pass_over and found):
+        mend = "begin their names with that of the image, as in IMAGE_1.png"
+        _refuse_strays(strays, "masks", mend)
+    elif strays:
+        logger.warning("%s: passed over %d files of other images", folder, len(strays))
+    return {key: found[key] for key in keys if key in found}
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Labels of an image, (H, W) int32, as the file's pixels store them.
+
+    Raises:
+        DatasetError: the file is missing or damaged, has colours, fractions, several pages, or a
+            format that changes values.
+    """
+    _refuse_lossy(path, "labels")
+    mode, pixels = _read_pixels(path)
+    if mode not in LABEL_MODES:
+        raise DatasetError(
+            f"{path} is an image of mode {mode}, expected one whole number in each pixel "
+            f"({', '.join(LABEL_MODES[:4])}): export the labels as a single-channel PNG or TIFF of "
+            f"8 or 16 bits, without colours"
+        )
+    return pixels.astype(np.int32)
+
+
+def refuse_binary(
+    path: Path, labels: np.ndarray, background: int = 0, void: int | None = None, mend: str = ""
+) -> None:
+    """Refuse an image of labels that has the mask of all instances at once.
+
+    Args:
+        path: of the image.
+        labels, background, void: see `split_labels`.
+        mend: what else than numbering the instances would help.
+
+    Raises:
+        DatasetError: its one label is 255 or 65535.
+    """
+    highest = int(labels.max(initial=0))
+    if highest not in (255, 65535) or highest in (background, void):
+        return
+    if np.isin(labels, [n for n in (highest, background, void) if n is not None]).all():
+        raise DatasetError(
+            f"{path} has the one label {highest}, as the mask of all instances at once has: number "
+            f"the instances{mend}"
+        )
+
+
+def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
+    """What the stems of at least half of some files have after those of their images, such as
+    "_cp_masks"; "" where they have no such thing in common, or mere numbers."""
+    stems = [path.stem for path in files if path.stem not in keys]
+    rests = Counter(
+        stem[len(key) :] for stem in stems if (key := _longest_key(stem, keys)) is not None
+    )
+    [(rest, number)] = rests.most_common(1) or [("", 0)]
+    return rest if 2 * number >= len(stems) and not rest[1:].isdigit() else ""
+
+
+def split_labels(
+    labels: np.ndarray, background: int = 0, void: int | None = None
+) -> Iterator[np.ndarray]:
+    """Masks (H, W) bool of the instances, in the order of their values.
+
+    Args:
+        labels: (H, W) int. Each value is an instance, in however many pieces.
+        background: the value of pixels without an instance.
+        void: another such value, of pixels that nobody can tell.
+    """
+    flat = labels.ravel()
+    taken = flat != background
+    if void is not None:
+        taken &= flat != void
+    where = np.flatnonzero(taken)
+    order = np.argsort(flat[where], kind="stable")
+    where = where[order]
+    begins = np.flatnonzero(np.diff(flat[where])) + 1
+    for pixels in np.split(where, begins):
+        if len(pixels):
+            mask = np.zeros(labels.shape, dtype=bool)
+            mask.ravel()[pixels] = True
+            yield mask
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Mask of one instance, (H, W) bool: 0 is outside, the file's only other value inside.
+
+    Colour images are read where they are grey and opaque. A mask may be empty.
+
+    Raises:
+        DatasetError: the file is missing or damaged, has several pages, has more values than two
+            or no 0, or a format that changes values.
+    """
+    _refuse_lossy(path, "a mask")
+    mode, pixels = _read_pixels(path)
+    if pixels.ndim == 3:
+        pixels = _grey(path, mode, pixels)
+    values = np.unique(pixels)
+    if not np.isfinite(values).all() or len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        listed = ", ".join(str(value) for value in values[:4].tolist())
+        raise DatasetError(
+            f"{path} has the values {listed}{', ...' if len(values) > 4 else ''}; the mask of one "
+            f"instance has 0 outside and one other value inside. If the file has a value for each "
+            f"instance, it is read as labels"
+        )
+    return pixels != 0
+
+
+def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
+    """What `read` makes of an opened image file of one page.
+
+    Raises:
+        DatasetError: the file is missing, damaged, too large for Pillow, no image, or has several
+            pages.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            # MPO, a JPEG of some cameras, has a preview as its second page.
+            pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            result = read(image) if pages == 1 else None
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"cannot read the image {path}: {message}") from error
+    if result is None:
+        raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
+    return result
+
+
+def read_orientation(image: Image.Image) -> int:
+    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # Detectron2 takes any for no EXIF
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do something for every item, and report what is wrong with several of them at once.
+
+    Raises:
+        DatasetError: of one item, or the messages of the first ten in one line.
+    """
+    results, problems = [], []
+    for item in items:
+        try:
+            results.append(action(item))
+        except DatasetError as error:
+            problems.append(str(error))
+            if len(problems) == _PROBLEMS:
+                break
+    refuse(problems)
+    return results
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise the first ten of the problems in one line, if there are any.
+
+    Raises:
+        DatasetError: there is a problem.
+    """
+    if len(problems) == 1:
+        raise DatasetError(problems[0])
+    if problems:
+        number = str(len(problems)) if len(problems) < _PROBLEMS else f"{_PROBLEMS} or more"
+        raise DatasetError(f"{number} problems: " + "; ".join(problems[:_PROBLEMS]))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}; found: {describe_folder(folder)}")
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    )
+
+
+def _by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for key, path in files:
+        if key in found:
+            raise DatasetError(
+                f"{found[key]} and {path} have the same name but for the extension: rename or "
+                f"remove one"
+            )
+        found[key] = path
+    return found
+
+
+def _longest_key(stem: str, keys: Container[str]) -> str | None:
+    ends = (end for end in range(len(stem) - 1, 0, -1) if not stem[end].isalnum())
+    return next((stem[:end] for end in ends if stem[:end] in keys), None)
+
+
+def _refuse_strays(strays: Sequence[Path], what: str, mend: str) -> None:
+    if strays:
+        more = f" and {len(strays) - _PROBLEMS} more" if len(strays) > _PROBLEMS else ""
+        raise DatasetError(
+            f"{what} without an image: {', '.join(map(str, strays[:_PROBLEMS]))}{more}; {mend}, "
+            f"or remove them"
+        )
+
+
+def _refuse_lossy(path: Path, what: str) -> None:
+    if path.suffix.lower() in _LOSSY:
+        raise DatasetError(
+            f"{path} cannot be {what}, since {path.suffix} files change the values of pixels: "
+            f"export a PNG or TIFF"
+        )
+
+
+def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
+    return open_image(path, lambda image: (image.mode, np.asarray(image)))
+
+
+def _grey(path: Path, mode: str, pixels: np.ndarray) -> np.ndarray:
+    colours = pixels[..., :-1] if mode in ("LA", "RGBA") else pixels
+    opaque = colours is pixels or bool((pixels[..., -1] == 255).all())
+    if not opaque or mode not in ("LA", "RGB", "RGBA") or np.ptp(colours, axis=2).any():
+        raise DatasetError(
+            f"{path} is an image of mode {mode} with colours or transparency: export the mask as a "
+            f"single-channel PNG or TIFF with 0 outside and 255 inside"
+        )
+    return colours[..., 0]

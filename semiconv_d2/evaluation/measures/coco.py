@@ -1,0 +1,211 @@
+"""COCO's average precision of masks, boxes and boundaries.
+
+Computed by faster-coco-eval where it is installed, else by pycocotools, to the same numbers;
+boundaries by faster-coco-eval alone. `coco_rankings` is the same again as curves that can be taken
+over a choice of images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..matching import match_greedily
+from ..pairs import ImagePairs
+from ..ranking import Ranking, mean_average_precision, rank
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""Overlaps that AP is averaged over."""
+
+_IOU_TYPES = {"mask": "segm", "box": "bbox", "boundary": "boundary"}
+AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, 1e10)}
+"""Smallest and largest area of small, medium and large instances, in pixels, both inclusive."""
+
+
+def has_faster_coco_eval() -> bool:
+    return find_spec("faster_coco_eval") is not None
+
+
+def coco_values(
+    truth: COCO,
+    detections: Sequence[dict],
+    overlap: str,
+    max_detections: int = 100,
+    fast: bool | None = None,
+) -> dict[str, float]:
+    """AP, AP50, AP75, APs, APm, APl, and AP-<name> of each class if there are several, in percent.
+
+    NaN where there is nothing to find.
+
+    Args:
+        truth: ground truth.
+        detections: COCO results.
+        overlap: "mask", "box" or "boundary".
+        max_detections: the best of each image and class that are looked at.
+        fast: whether faster-coco-eval computes; by default where it is installed.
+    """
+    fast = has_faster_coco_eval() if fast is None else fast
+    precision = _precision(truth, detections, _IOU_TYPES[overlap], max_detections, fast)
+    values = {name: _mean(precision[..., a]) for a, name in enumerate(("AP", *AREAS))}
+    at = {"AP50": 0, "AP75": 5}
+    values |= {name: _mean(precision[t, ..., 0]) for name, t in at.items()}
+    values = {name: values[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    if len(truth.cats) > 1:
+        for k, category in enumerate(sorted(truth.cats)):
+            values[f"AP-{truth.cats[category]['name']}"] = _mean(precision[:, :, k, 0])
+    return values
+
+
+def coco_rankings(
+    pairs: Sequence[ImagePairs],
+    categories: Iterable[int],
+    thresholds: np.ndarray = THRESHOLDS,
+    chosen: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+) -> dict[int, Ranking]:
+    """A ranking for each class.
+
+    Args:
+        pairs: of all images.
+        categories: ids of the classes.
+        thresholds: (T,) overlaps that are needed.
+        chosen: for each image which instances (G,) are to be found, and which detections (D,)
+            count against when they find none; the others are ignored. By default all.
+    """
+    nothing = np.zeros((len(thresholds), 0), dtype=bool)
+    found = {
+        c: [(np.zeros(0), nothing, nothing, np.zeros(0, dtype=int))] for c in sorted(categories)
+    }
+    positives = {c: np.zeros(len(pairs), dtype=int) for c in found}
+    for index, image in enumerate(pairs):
+        instances, detections = (
+            (np.ones(len(image.crowd), dtype=bool), np.ones(len(image.scores), dtype=bool))
+            if chosen is None
+            else chosen[index]
+        )
+        ignored = image.crowd | ~instances
+        for category in np.union1d(image.classes, image.truth_classes).tolist():
+            own = image.classes == category
+            truths = image.truth_classes == category
+            left_out = ignored[truths]
+            if left_out.all() and not detections[own].any():
+                continue  # nothing to find here, and nothing that counts
+            taken = match_greedily(
+                image.iou[own][:, truths], thresholds, left_out, image.crowd[truths]
+            )
+            hit = taken >= 0
+            # For a detection that takes none, -1, the instance looked up here does not matter.
+            takes_one_left_out = hit & np.append(left_out, False)[taken]
+            counted = np.where(hit, ~takes_one_left_out, detections[own])
+            found[category].append((image.scores[own], hit, counted, np.full(own.sum(), index)))
+            positives[category][index] = (~left_out).sum()
+    rankings = {}
+    for category, entries in found.items():
+        parts = (np.concatenate(part, axis=-1) for part in zip(*entries, strict=True))
+        rankings[category] = rank(*parts, positives[category])
+    return rankings
+
+
+def choose_area(
+    pairs: Sequence[ImagePairs], low: float, high: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The instances (G,) and detections (D,) of areas from `low` to `high`, for each image."""
+    return [
+        tuple((low <= areas) & (areas <= high) for areas in (image.truth_areas, image.areas))
+        for image in pairs
+    ]
+
+
+def ranked_values(
+    rankings: dict[int, Ranking], weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """AP, AP50 and AP75 in percent of rankings at `THRESHOLDS`.
+
+    Args:
+        weights: (..., I) how often each image counts; by default (I,) ones.
+
+    Returns: (...) each.
+    """
+    areas = 100 * mean_average_precision(rankings, weights)
+    return {
+        "AP": areas.mean(axis=-1),
+        "AP50": areas[..., 0],
+        "AP75": areas[..., areas.shape[-1] // 2],
+    }
+
+
+def _mean(precision: np.ndarray) -> float:
+    """In percent, over what could be computed."""
+    known = precision[precision > -1]
+    return float(100 * known.mean()) if known.size else float("nan")
+
+
+def _precision(
+    truth: COCO, detections: Sequence[dict], iou_type: str, max_detections: int, fast: bool
+) -> np.ndarray:
+    """Precision at each threshold, recall, class and area (T, R, K, A), -1 where undefined."""
+    annotations = [dict(a) for a in truth.dataset["annotations"]]
+    content = {**truth.dataset, "annotations": annotations}
+    if not detections:
+        return _precision_of_nothing(truth)
+    with contextlib.redirect_stdout(io.StringIO()):
+        if fast:
+            import faster_coco_eval
+
+            truth = faster_coco_eval.COCO(content)
+            found = faster_coco_eval.COCO(
+                {**content, "annotations": _with_areas(detections, iou_type)}
+            )
+            evaluation = faster_coco_eval.COCOeval_faster(truth, found, iou_type)
+        else:
+            from pycocotools.coco import COCO
+            from pycocotools.cocoeval import COCOeval
+
+            truth = COCO()
+            truth.dataset = content
+            truth.createIndex()
+            # With a box, the area of an instance would be that of its box.
+            results = [
+                {k: v for k, v in d.items() if iou_type == "bbox" or k != "bbox"}
+                for d in detections
+            ]
+            evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
+        evaluation.params.maxDets = [max_detections]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return np.asarray(evaluation.eval["precision"])[..., -1]
+
+
+def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
+    """Detections as annotations, with areas of boxes or of masks, which tell small from large."""
+    from faster_coco_eval.core import mask as fast_mask  # pycocotools' area takes up to 255 masks
+
+    if iou_type == "bbox":
+        areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
+    else:
+        areas = fast_mask.area([d["segmentation"] for d in detections]).tolist()
+    return [
+        {**detection, "id": number, "area": area, "iscrowd": 0}
+        for number, (detection, area) in enumerate(zip(detections, areas, strict=True), start=1)
+    ]
+
+
+def _precision_of_nothing(truth: COCO) -> np.ndarray:
+    """What precision is without any detection, which neither library takes: 0 for classes and
+    areas that have an instance."""
+    limits = np.array([(0, 1e10), *AREAS.values()])
+    categories = sorted(truth.cats)
+    precision = np.full((len(THRESHOLDS), 101, len(categories), len(limits)), -1.0)
+    for annotation in truth.dataset["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            area = annotation["area"]
+            inside = (limits[:, 0] <= area) & (area <= limits[:, 1])
+            precision[:, :, categories.index(annotation["category_id"]), inside] = 0
+    return precision

@@ -1,0 +1,80 @@
+"""S = TP / (TP + FP + FN) of an image, averaged over images: the measure that is usual for the
+worms of BBBC010 and for nuclei.
+
+It needs a score from which on detections count. That belongs to the model: choose it where the
+model was trained, never where it is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..matching import match_one_to_one
+from ..pairs import ImagePairs
+
+THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
+"""Overlaps that S is reported at; avS is the mean over them."""
+
+
+class Counts(NamedTuple):
+    """An image: D detections, best first."""
+
+    scores: np.ndarray
+    """(D,)."""
+    found: np.ndarray
+    """(T, D + 1) int: the most instances that the first 0, 1, … D detections find one to one."""
+    instances: int
+
+
+def count(pairs: Sequence[ImagePairs], thresholds: np.ndarray = THRESHOLDS) -> list[Counts]:
+    """What can be found in each image, whatever the score is.
+
+    Args:
+        pairs: of all images, with the overlap "region".
+        thresholds: (T,) overlaps that are needed.
+    """
+    counts = []
+    for image in pairs:
+        same = image.classes[:, None] == image.truth_classes[None]
+        found = [
+            np.cumsum([0, *match_one_to_one(same & (image.iou >= needed))]) for needed in thresholds
+        ]
+        counts.append(Counts(image.scores, np.array(found), len(image.truth_ids)))
+    return counts
+
+
+def s_scores(counts: Sequence[Counts], score: float) -> np.ndarray:
+    """S of each image at each threshold, (I, T) in [0, 1]; 1 for nothing found where nothing is.
+
+    Args:
+        counts: of all images.
+        score: from which on detections count.
+    """
+    values = []
+    for image in counts:
+        number = int((image.scores >= score).sum())
+        found = image.found[:, number]
+        union = number + image.instances - found  # TP + FP + FN
+        values.append(np.where(union > 0, found / np.maximum(union, 1), 1.0))
+    return np.array(values).reshape(len(counts), -1)
+
+
+def best_score(counts: Sequence[Counts]) -> float:
+    """The score from which on detections have to count for the largest avS over these images.
+
+    The middle between the scores of two detections, where it matters least; 0.5 without any.
+    """
+    scores = np.unique(np.concatenate([[], *(image.scores for image in counts)]))
+    if not len(scores):
+        return 0.5
+    candidates = np.concatenate([[scores[0]], (scores[:-1] + scores[1:]) / 2])
+    means = np.zeros(len(candidates))
+    for image in counts:
+        number = len(image.scores) - np.searchsorted(np.sort(image.scores), candidates)
+        found = image.found[:, number]
+        union = number + image.instances - found
+        means += np.where(union > 0, found / np.maximum(union, 1), 1.0).mean(axis=0)
+    return float(candidates[means.argmax()])

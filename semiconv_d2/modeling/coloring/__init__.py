@@ -1,0 +1,1 @@
+"""Instance colouring without boxes: `InstanceColoring` and its decoders."""

@@ -1,0 +1,466 @@
+"""Instance colouring without boxes (sections 3.1 to 3.4): pixels that belong together get the same
+embedding, and a clustering step makes instances of them.
+
+Shapes: B images, C classes, D embedding channels, N instances, P pixels; H and W of an image.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances, PolygonMasks
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...config import complete
+from ...ops import (
+    MIXINGS,
+    log_affinities,
+    log_odds,
+    map_coordinates,
+    margin_loss,
+    mix,
+    pixel_embedding_loss,
+    pixel_kernel_loss,
+    sample_map,
+    segment_means,
+)
+from ...ops.checks import at_least_float32, check_choice
+from ...visualization.coloring import draw_coloring
+from ..embedding_head import EmbeddingHead
+from ..ground_truth import count_masks
+from ..learned_kernel import LearnedKernel
+from ..roi_heads import SCALAR_PERIOD
+from .clustering import DECODER_REGISTRY, Pixels, Segment, decode
+
+FOREGROUNDS = ("learned", "image")
+EMBEDDING_LOSSES = ("loss_embedding", "loss_kernel", "loss_margin")
+
+
+class Coloring(NamedTuple):
+    """What a model sees in an image, at the resolution of its output."""
+
+    embedding: Tensor
+    """Ψ, (D, H, W)."""
+    foreground: Tensor
+    """How surely a pixel belongs to an instance of each class, (C, H, W) in [0, 1]."""
+
+
+class ForegroundHead(nn.Sequential):
+    """1×1 convolution → ReLU → 3×3 convolution: a feature map in, logits of C classes out."""
+
+    def __init__(self, *, in_channels: int, hidden_dim: int, num_classes: int):
+        super().__init__(
+            nn.Conv2d(in_channels, hidden_dim, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden_dim, num_classes, kernel_size=3, padding=1),
+        )
+        for layer in (self[0], self[2]):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
+@META_ARCH_REGISTRY.register()
+class InstanceColoring(nn.Module):
+    """A backbone, an embedding head on one of its feature maps, a foreground head where the
+    foreground is not given, and a decoder.
+
+    Φ and the foreground are interpolated to pixels, of the input in training and of the output at
+    test, and coordinates are added there: masks are as fine as the image.
+
+    Losses: `loss_embedding`, equation (5); `loss_kernel`, the cross-entropy between K_σ to the mean
+    of an instance and its pixels among those of all instances, which is what σ is learned from;
+    `loss_foreground`; `loss_margin`, the repulsive half of (1). One of weight 0 is left out.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        in_feature: str,
+        embedding_head: EmbeddingHead,
+        kernel: LearnedKernel,
+        foreground_head: nn.Module | None,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        num_classes: int = 1,
+        foreground_threshold: float = 0.5,
+        mixing: str = "additive",
+        embedding_loss_weight: float = 1.0,
+        kernel_loss_weight: float = 1.0,
+        foreground_loss_weight: float = 1.0,
+        margin_loss_weight: float = 0.0,
+        margin: float = 0.5,
+        max_pixels: int = 2048,
+        decoder: str = "greedy",
+        min_pixels: int = 10,
+        max_instances: int = 100,
+        vis_period: int = 0,
+    ):
+        """
+        Args:
+            in_feature: name of the backbone's feature map that is used.
+            kernel: its σ is the scale of the decoder; learned where `kernel_loss_weight` is not 0.
+            foreground_head: a feature map to logits (B, C, H_l, W_l). None: the foreground is the
+                brightness of the image.
+            pixel_mean, pixel_std: of each channel of the image.
+            foreground_threshold: from which probability or brightness, in [0, 1], a pixel is
+                foreground.
+            mixing: see `ops.mix`.
+            margin: M of `ops.margin_loss`, in cells of the feature map.
+            max_pixels: drawn from an image for the losses of kernel and margin.
+            decoder: name in `DECODER_REGISTRY`.
+            min_pixels: of an instance, in the output.
+            max_instances: of an image; the best are kept.
+            vis_period: iterations between pictures for TensorBoard; 0 for none.
+        """
+        super().__init__()
+        shapes = backbone.output_shape()
+        if in_feature not in shapes:
+            raise ValueError(
+                f"MODEL.COLORING.IN_FEATURE is {in_feature!r}; the backbone has "
+                f"{', '.join(map(repr, shapes))}."
+            )
+        if foreground_head is None and num_classes != 1:
+            raise ValueError(
+                f"There are {num_classes} classes, and a foreground that is given does not tell "
+                "them apart: set MODEL.COLORING.FOREGROUND to 'learned'."
+            )
+        if not 0 <= foreground_threshold <= 1:
+            raise ValueError(f"FOREGROUND_THRESHOLD is {foreground_threshold}; from 0 to 1.")
+        for name, number in (
+            ("MODEL.COLORING.MAX_PIXELS", max_pixels),
+            ("MODEL.COLORING.MIN_PIXELS", min_pixels),
+            ("TEST.DETECTIONS_PER_IMAGE", max_instances),
+        ):
+            if number < 1:
+                raise ValueError(f"{name} is {number}; it must be at least 1.")
+        self.weights = {
+            "loss_embedding": embedding_loss_weight,
+            "loss_kernel": kernel_loss_weight,
+            "loss_foreground": foreground_loss_weight if foreground_head is not None else 0.0,
+            "loss_margin": margin_loss_weight,
+        }
+        for name, weight in self.weights.items():
+            if not weight >= 0:
+                raise ValueError(f"The weight of {name} is {weight}; 0, for none, or positive.")
+        if not any(self.weights[name] > 0 for name in EMBEDDING_LOSSES):
+            raise ValueError(
+                "Nothing would teach the embedding: EMBEDDING_LOSS_WEIGHT, KERNEL_LOSS_WEIGHT and "
+                "MARGIN_LOSS_WEIGHT are all 0."
+            )
+        if foreground_head is not None and foreground_loss_weight == 0:
+            raise ValueError("FOREGROUND_LOSS_WEIGHT is 0: nothing would teach the foreground.")
+        self.backbone = backbone
+        self.in_feature = in_feature
+        self.stride = shapes[in_feature].stride
+        self.embedding_head = embedding_head
+        self.foreground_head = foreground_head
+        self.kernel = kernel.requires_grad_(kernel_loss_weight > 0)
+        self.num_classes = num_classes
+        self.foreground_threshold = foreground_threshold
+        self.mixing = check_choice("MIXING", mixing, MIXINGS)
+        self.margin = margin
+        self.max_pixels = max_pixels
+        self.decoder = check_choice("DECODER", decoder, [name for name, _ in DECODER_REGISTRY])
+        self.min_pixels = min_pixels
+        self.max_instances = max_instances
+        self.vis_period = vis_period
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        cfg = complete(cfg)
+        node, own = cfg.MODEL.SEMICONV, cfg.MODEL.COLORING
+        if not cfg.MODEL.MASK_ON:
+            raise ValueError("InstanceColoring learns from masks: set MODEL.MASK_ON to True.")
+        if own.FOREGROUND == "image" and not node.GRADIENT_SCALE > 0:
+            raise ValueError(
+                f"MODEL.SEMICONV.GRADIENT_SCALE is {node.GRADIENT_SCALE}: the embedding would not "
+                "teach the backbone, and without a foreground head nothing else does. Set it to "
+                "1.0."
+            )
+        backbone = build_backbone(cfg)
+        shape = backbone.output_shape().get(own.IN_FEATURE)
+        channels = shape.channels if shape else 1  # __init__ says that there is none
+        num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        if num_classes < 1:
+            raise ValueError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; it counts the classes of "
+                "InstanceColoring too. The tools take it from the data where it is 0."
+            )
+        foreground_head = None
+        if check_choice("FOREGROUND", own.FOREGROUND, FOREGROUNDS) == "learned":
+            foreground_head = ForegroundHead(
+                in_channels=channels,
+                hidden_dim=node.HIDDEN_DIM or channels,
+                num_classes=num_classes,
+            )
+        return {
+            "backbone": backbone,
+            "in_feature": own.IN_FEATURE,
+            "embedding_head": EmbeddingHead(
+                in_channels=channels,
+                hidden_dim=node.HIDDEN_DIM,
+                embedding_dim=node.EMBEDDING_DIM,
+                gradient_scale=node.GRADIENT_SCALE,
+                lr_factor=node.LR_FACTOR,
+            ),
+            "kernel": LearnedKernel(
+                kernel=node.KERNEL, sigma_init=node.SIGMA_INIT, lr_factor=node.LR_FACTOR
+            ),
+            "foreground_head": foreground_head,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "num_classes": num_classes,
+            "foreground_threshold": own.FOREGROUND_THRESHOLD,
+            "mixing": node.MIXING,
+            "embedding_loss_weight": node.EMBEDDING_LOSS_WEIGHT,
+            "kernel_loss_weight": node.KERNEL_LOSS_WEIGHT,
+            "foreground_loss_weight": own.FOREGROUND_LOSS_WEIGHT,
+            "margin_loss_weight": own.MARGIN_LOSS_WEIGHT,
+            "margin": own.MARGIN,
+            "max_pixels": own.MAX_PIXELS,
+            "decoder": own.DECODER,
+            "min_pixels": own.MIN_PIXELS,
+            "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "vis_period": cfg.VIS_PERIOD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: Detectron2's dicts of images: "image", (3, h, w); in training
+                "instances" with `gt_masks`; at test "height" and "width" of the output, h and w
+                without. At test also, where they are known: "foreground", (H, W) boolean, which
+                then takes the place of the model's own, and "num_instances", which "kmeans" needs.
+
+        Returns:
+            In training the losses; at test [{"instances": Instances}] with `pred_masks` (N, H, W),
+            `pred_boxes`, `scores` and `pred_classes`, best first.
+
+        Raises:
+            ValueError: embedding or foreground of an image are not finite, the foreground that is
+                given has another size, or the decoder lacks the number of instances; the message
+                names the image.
+        """
+        if self.training:
+            return self._losses(batched_inputs)
+        return [
+            {"instances": self.decode(x, coloring)}
+            for x, coloring in zip(batched_inputs, self.color(batched_inputs), strict=True)
+        ]
+
+    @torch.no_grad()
+    def color(self, batched_inputs: list[dict]) -> list[Coloring]:
+        """Ψ and the foreground of images, at the resolution of the output."""
+        images, phi, logits = self._maps(batched_inputs)
+        colorings = []
+        for i, (x, (height, width)) in enumerate(
+            zip(batched_inputs, images.image_sizes, strict=True)
+        ):
+            size = x.get("height", height), x.get("width", width)
+            points = self._pixel_centres(*size)
+            points = points * points.new_tensor([width / size[1], height / size[0]])
+            if logits is None:
+                brightness = x["image"].to(points).mean(dim=0, keepdim=True) / 255
+                foreground = sample_map(brightness, points)
+            else:
+                foreground = sample_map(logits[i], points, self.stride).sigmoid()
+            if "foreground" in x:
+                foreground = _within(x["foreground"].to(points), foreground, _name(x))
+            colorings.append(Coloring(self._embed(phi[i], points), foreground))
+        return colorings
+
+    def find_foreground(self, coloring: Coloring) -> Tensor:
+        """The pixels that belong to an instance of any class, (H, W) boolean."""
+        return coloring.foreground.amax(dim=0) >= self.foreground_threshold
+
+    def decode(self, image: dict, coloring: Coloring) -> Instances:
+        """Instances of what `color` gives for an image; see `forward`."""
+        if not coloring.foreground.isfinite().all():
+            raise ValueError(f"image {_name(image)}: the foreground is not finite.")
+        chosen = self.find_foreground(coloring)
+        pixels = Pixels(
+            coloring.embedding[:, chosen].T.contiguous(),
+            coloring.foreground[:, chosen].amax(dim=0),
+            self.kernel.sigma.item(),
+            self.kernel.kernel,
+        )
+        try:
+            segments = decode(
+                pixels,
+                self.decoder,
+                max_instances=self.max_instances,
+                min_pixels=self.min_pixels,
+                count=image.get("num_instances"),
+            )
+        except ValueError as error:
+            raise ValueError(f"image {_name(image)}: {error}") from error
+        return _to_instances(segments, chosen, coloring.foreground[:, chosen])
+
+    def _maps(self, batched_inputs: list[dict]) -> tuple[ImageList, Tensor, Tensor | None]:
+        """The images of a batch, Φ, and logits of the foreground where they are learned."""
+        normalised = [
+            (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
+        ]
+        images = ImageList.from_tensors(
+            normalised,
+            self.backbone.size_divisibility,
+            padding_constraints=self.backbone.padding_constraints,
+        )
+        features = self.backbone(images.tensor)
+        [phi] = self.embedding_head([features[self.in_feature]])
+        if self.training and comm.get_world_size() > 1:
+            # Distributed training waits for a gradient of every parameter, also of other levels.
+            phi = phi + sum(x.sum() for x in features.values()) * 0
+        logits = None
+        if self.foreground_head is not None:
+            logits = at_least_float32(self.foreground_head(features[self.in_feature]))
+        return images, at_least_float32(phi), logits
+
+    def _pixel_centres(self, height: int, width: int) -> Tensor:
+        """(H, W, 2) x and y of an image, in its pixels."""
+        return map_coordinates(height, width, device=self.device).permute(1, 2, 0)
+
+    def _embed(self, phi: Tensor, points: Tensor) -> Tensor:
+        """Ψ at points (H, W, 2) of the input: (D, H, W)."""
+        coordinates = points.permute(2, 0, 1) / self.stride
+        return mix(sample_map(phi, points, self.stride), coordinates, self.mixing)
+
+    def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+        _, phi, logits = self._maps(batched_inputs)
+        losses: dict[str, list[Tensor]] = {k: [] for k, w in self.weights.items() if w > 0}
+        for i, x in enumerate(batched_inputs):
+            masks = _gt_masks(x, self.device)
+            if logits is not None:
+                losses["loss_foreground"].append(
+                    self._foreground_loss(logits[i], masks, x["instances"])
+                )
+            for name, loss in self._embedding_losses(phi[i], masks).items():
+                losses[name].append(loss)
+        self._log(batched_inputs, phi)
+        return {k: torch.stack(v).mean() * self.weights[k] for k, v in losses.items()}
+
+    def _foreground_loss(self, logits: Tensor, masks: Tensor, instances: Instances) -> Tensor:
+        height, width = masks.shape[1:]
+        points = self._pixel_centres(height, width)
+        target = torch.zeros(self.num_classes, height, width, device=self.device)
+        for mask, index in zip(masks, instances.gt_classes.tolist(), strict=True):
+            target[index][mask] = 1
+        logits = sample_map(logits, points, self.stride)
+        return F.binary_cross_entropy_with_logits(logits, target)
+
+    def _embedding_losses(self, phi: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """The losses of one image that are not of its foreground, those of weight 0 left out."""
+        used = {k for k in EMBEDDING_LOSSES if self.weights[k] > 0}
+        masks = masks & (count_masks(masks) == 1)  # what instances share belongs to none
+        rows, columns = masks.any(dim=0).nonzero().unbind(dim=1)
+        if not len(rows):
+            zero = (phi.sum() + self.kernel.sigma) * 0
+            return dict.fromkeys(used, zero)
+
+        psi = self._embed(phi, torch.stack([columns, rows], dim=1)[:, None] + 0.5)[..., 0].T
+        members = masks[:, rows, columns]
+        losses = {}
+        if "loss_embedding" in used:
+            segments, pixels = members.nonzero().unbind(dim=1)
+            losses["loss_embedding"] = pixel_embedding_loss(psi[pixels], segments, len(masks))
+        if used & {"loss_kernel", "loss_margin"}:
+            drawn = torch.randperm(len(psi), device=psi.device)[: self.max_pixels]
+            psi, members = psi[drawn], members[:, drawn]
+        if "loss_kernel" in used:
+            odds = log_odds(self._log_kernel(psi, members))
+            losses["loss_kernel"] = pixel_kernel_loss(odds, members)
+        if "loss_margin" in used:
+            losses["loss_margin"] = margin_loss(psi, members, self.margin)
+        return losses
+
+    def _log_kernel(self, psi: Tensor, members: Tensor) -> Tensor:
+        """log K between each of P pixels and the mean of those of each instance, (N, P)."""
+        segments, pixels = members.nonzero().unbind(dim=1)
+        seeds = segment_means(psi[pixels], segments, len(members))
+        return log_affinities(psi, seeds, self.kernel.sigma, self.kernel.kernel)
+
+    def _log(self, batched_inputs: list[dict], phi: Tensor) -> None:
+        storage = get_event_storage()
+        if self.weights["loss_kernel"] > 0 and (storage.iter + 1) % SCALAR_PERIOD == 0:
+            storage.put_scalar("semiconv/sigma", self.kernel.sigma.detach())
+        if self.vis_period > 0 and storage.iter % self.vis_period == 0:
+            image = batched_inputs[0]
+            height, width = image["image"].shape[1:]
+            points = self._pixel_centres(height, width)
+            masks = _gt_masks(image, self.device)
+            picture = draw_coloring(image["image"], self._embed(phi[0].detach(), points), masks)
+            storage.put_image("semiconv: image; embedding; ground truth", picture)
+
+
+def _within(given: Tensor, foreground: Tensor, name: str) -> Tensor:
+    """A foreground that is given, (H, W), with the classes of the one that was found, (C, H, W)."""
+    if given.shape != foreground.shape[1:]:
+        raise ValueError(
+            f"image {name}: the foreground that is given has the size {tuple(given.shape)}, and "
+            f"the output {tuple(foreground.shape[1:])}."
+        )
+    if len(foreground) == 1:
+        return given[None]
+    surest = foreground.amax(dim=0).clamp(min=torch.finfo(foreground.dtype).tiny)
+    return given * foreground / surest
+
+
+def _name(image: dict) -> str:
+    """Of an input, for a message."""
+    return str(image.get("file_name", image.get("image_id", "without a name")))
+
+
+def _gt_masks(image: dict, device: torch.device) -> Tensor:
+    """(N, H, W) boolean. An image without annotations has no `gt_masks` at all."""
+    instances = image["instances"]
+    if not len(instances):
+        return torch.zeros(0, *instances.image_size, dtype=torch.bool, device=device)
+    masks = instances.get("gt_masks") if instances.has("gt_masks") else None
+    if isinstance(masks, PolygonMasks):
+        masks = BitMasks.from_polygon_masks(masks, *instances.image_size)
+    if not isinstance(masks, BitMasks):
+        raise TypeError(
+            f"image {_name(image)}: gt_masks is a {type(masks).__name__}; InstanceColoring needs "
+            "BitMasks or PolygonMasks."
+        )
+    return masks.tensor.to(device)
+
+
+def _to_instances(segments: list[Segment], chosen: Tensor, classes: Tensor) -> Instances:
+    """
+    Args:
+        segments: of the P pixels that are foreground.
+        chosen: those pixels, (H, W) boolean.
+        classes: how surely each of them is of each class, (C, P).
+    """
+    rows, columns = chosen.nonzero().unbind(dim=1)
+    instances = Instances(tuple(chosen.shape))
+    masks = chosen.new_zeros(len(segments), *chosen.shape)
+    boxes = torch.zeros(len(segments), 4, device=chosen.device)
+    for mask, box, segment in zip(masks, boxes, segments, strict=True):
+        y, x = rows[segment.pixels], columns[segment.pixels]
+        mask[y, x] = True
+        box[:] = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    instances.pred_masks = masks
+    instances.pred_boxes = Boxes(boxes)
+    instances.scores = torch.tensor([s.score for s in segments], device=chosen.device)
+    instances.pred_classes = torch.tensor(
+        [classes[:, s.pixels].mean(dim=1).argmax() for s in segments],
+        dtype=torch.int64,
+        device=chosen.device,
+    )
+    return instances

@@ -1,0 +1,136 @@
+"""The embedding Ψ: coordinates û of feature maps and of regions, equations (2), (3) and (6), mixed
+with convolutional features Φ; and its values between cells.
+
+Coordinates are (x, y), in units of `unit` image pixels: 1 gives pixels, the stride of a feature
+level gives its cells. Index i of a map with stride s is centred at (i + 0.5)·s image pixels.
+
+Shapes: R regions, M samples along the side of a region, H and W cells of a feature map.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .checks import check_choice
+
+MIXINGS = ("additive", "none")
+
+
+def map_coordinates(
+    height: int,
+    width: int,
+    *,
+    stride: float = 1.0,
+    unit: float = 1.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Coordinates of the cells of a feature map, from the image's upper left corner: (2, H, W)."""
+    x = (torch.arange(width, device=device, dtype=dtype) + 0.5) * (stride / unit)
+    y = (torch.arange(height, device=device, dtype=dtype) + 0.5) * (stride / unit)
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+
+
+def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> Tensor:
+    """Coordinates of the sample points of regions, in the frame of their image.
+
+    Sample j of M lies at x0 + (j + 0.5)·w/M, where ROIAlign (aligned) takes it, also where a box
+    reaches across the border of the image.
+
+    Args:
+        boxes: (R, 4), x0, y0, x1, y1 in image pixels.
+        side: M.
+        unit: image pixels to the coordinate unit; one number, or (R,) one for each region.
+
+    Returns:
+        (R, 2, M, M)
+
+    Example:
+        >>> region_coordinates(torch.tensor([[8.0, 0.0, 16.0, 4.0]]), side=2, unit=4.0)[0, 0]
+        tensor([[2.5000, 3.5000],
+                [2.5000, 3.5000]])
+    """
+    if isinstance(unit, Tensor):
+        unit = unit[:, None]
+    first, last = (boxes / unit)[..., None].split(2, dim=1)
+    half = 0.5 / side
+    shares = torch.linspace(half, 1 - half, side, device=boxes.device, dtype=boxes.dtype)
+    x, y = torch.lerp(first, last, shares).unbind(dim=1)
+    # The number of regions is left open: tracing would make a constant of it.
+    x, y = x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)
+    return torch.stack([x, y], dim=1)
+
+
+def mix(features: Tensor, coordinates: Tensor, mixing: str = "additive") -> Tensor:
+    """The semi-convolutional embedding Ψ of convolutional features Φ.
+
+    "additive" adds the coordinates to the first two channels, the geometric ones, and leaves the
+    others as they are: Ψ_u = û + Φ_u with û = [u_x, u_y, 0, …, 0], equations (3) and (6).
+    "none" is the purely convolutional ablation, Ψ_u = Φ_u.
+
+    Args:
+        features: Φ, (..., D, H, W) with D ≥ 2.
+        coordinates: u, (..., 2, H, W) as (x, y), in the unit that the geometric channels are in.
+
+    Returns:
+        Ψ, (..., D, H, W)
+    """
+    check_choice("mixing", mixing, MIXINGS)
+    if mixing == "none":
+        return features
+    if features.shape[-3] < 2:
+        raise ValueError(
+            f"Additive mixing needs at least 2 embedding channels, not {features.shape[-3]}: "
+            "the first two are geometric."
+        )
+    geometric, appearance = features[..., :2, :, :], features[..., 2:, :, :]
+    return torch.cat([geometric + coordinates, appearance], dim=-3)
+
+
+def sample_map(feature_map: Tensor, points: Tensor, stride: float = 1.0) -> Tensor:
+    """Bilinear values of a feature map at points of the image.
+
+    The cell of index i is centred at (i + 0.5)·stride; beyond the outermost centres the map goes
+    on as it is there.
+
+    Args:
+        feature_map: (C, H, W).
+        points: (..., 2), x and y in image pixels.
+        stride: of the map, in image pixels.
+
+    Returns:
+        (C, ...), with a graph where the map has one.
+    """
+    if not points.numel():  # which grid_sample refuses
+        return feature_map.flatten(1)[:, :0].reshape(len(feature_map), *points.shape[:-1])
+    height, width = feature_map.shape[-2:]
+    grid = 2 * points / (points.new_tensor([width, height]) * stride) - 1
+    sampled = F.grid_sample(
+        feature_map[None],
+        grid.reshape(1, 1, -1, 2),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return sampled.view(-1, *points.shape[:-1])
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.scale, None
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` itself, bit for bit; the gradient that flows back through it is multiplied by `scale`.
+    With 0 none flows."""
+    if scale == 0.0:
+        return x.detach()
+    if scale == 1.0 or not (torch.is_grad_enabled() and x.requires_grad):
+        return x
+    return _ScaleGradient.apply(x, scale)

@@ -1,0 +1,83 @@
+"""Pictures of the images in which two models differ most."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import DatasetError, MeasureError
+from ..evaluation import Detections
+from ..visualization.comparison import draw_differences, window_of_changes
+from ..visualization.figures import save
+from .gallery import choose_pictures, measure_changes, read_pixels, show_detections
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+
+def save_differences(
+    by_model: Mapping[str, Detections],
+    root: str | Path | None,
+    folder: Path,
+    most: int = 12,
+    ending: str = ".png",
+    close_up: bool = False,
+) -> tuple[list[Path], list[str]]:
+    """Draws ground truth, both models and what changes from one to the other.
+
+    Half of the pictures are the largest gains, half the largest losses. Files are numbered from the
+    largest gain on, and named after their images.
+
+    Args:
+        by_model: two, of the same ground truth, with masks, by the name of the model.
+        root: folder of the images, None where it is unknown.
+        folder: to write to.
+        most: pictures at most.
+        ending: of the files: ".png", ".svg", ".pdf", ….
+        close_up: shows the part of an image whose instances change, in the place of all of it.
+
+    Returns:
+        The files, and what is wrong with images that could not be read, a line each.
+
+    Raises:
+        MeasureError: a model has boxes alone.
+    """
+    for name, detections in by_model.items():
+        if not detections.has_masks:
+            raise MeasureError(f"{name} has no masks: there is nothing to draw.")
+    truth = next(iter(by_model.values())).truth
+    shown = [show_detections(detections) for detections in by_model.values()]
+    changes = measure_changes(shown)
+    empty = np.array([not len(found.iou) for found in shown[0]], dtype=bool)
+    chosen = sorted(choose_pictures(changes, most, empty), key=lambda i: -changes[i])
+    ids = sorted(truth.imgs)
+    files, problems = [], []
+    for number, index in enumerate(tqdm(chosen, desc="pictures", unit="image", file=sys.stderr), 1):
+        image = truth.imgs[ids[index]]
+        try:
+            pixels = read_pixels(image, root)
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        single = [a for a in truth.imgToAnns.get(image["id"], []) if not a.get("iscrowd", 0)]
+        instances = _masks(truth, image, single)
+        masks = [_masks(truth, image, found[index].results) for found in shown]
+        a, b = (found[index] for found in shown)
+        window = window_of_changes(instances, b.iou - a.iou) if close_up else None
+        owners = a.owner, b.owner
+        figure = draw_differences(pixels, instances, *masks, tuple(by_model), window, owners)
+        name = f"{number:0{len(str(len(chosen)))}d}_{changes[index]:+.2f}"
+        files.append(folder / f"{name}_{Path(image['file_name']).stem}{ending}")
+        save(figure, files[-1])
+    return files, problems
+
+
+def _masks(truth: COCO, image: dict, things: list[dict]) -> np.ndarray:
+    """(N, H, W) boolean of N annotations or results."""
+    masks = [truth.annToMask(thing) > 0 for thing in things]
+    return np.array(masks, dtype=bool).reshape(len(masks), image["height"], image["width"])

@@ -1,0 +1,249 @@
+"""The images of a report: what models find in them, and which of them change most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from detectron2.data import detection_utils
+from tqdm import tqdm
+
+from ..data.geometry import CONTACT
+from ..errors import DatasetError
+from ..evaluation import Detections, lacks
+from ..evaluation.measures.coco import AREAS
+from ..evaluation.measures.difficulty import measure_instances
+from ..evaluation.measures.errors import BACKGROUND
+from ..evaluation.pairs import ImagePairs, pair_images
+from . import page as pages
+from .pictures import box_path, embed_image, mask_path, picture_size
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+FOUND = 0.5
+"""IoU from which on an instance counts as found."""
+
+_SIZES = ("small, up to 32²", "medium, up to 96²", "large")
+
+
+class Shown(NamedTuple):
+    """A run's detections in an image that reach its score, D of them, and what they find."""
+
+    results: list[dict]
+    """The D results, best first."""
+    owner: np.ndarray
+    """(D,) index of the instance that each is paired with, −1 for a false positive."""
+    iou: np.ndarray
+    """(G,) of each instance that is no crowd with its detection, 0 for none."""
+
+
+def build_gallery(
+    by_run: Mapping[str, Detections], root: str | Path | None, most: int
+) -> tuple[pages.Gallery, list[str]]:
+    """The gallery, and what is to be said about images that are missing.
+
+    Args:
+        by_run: of the same ground truth, by the name of the run.
+        root: folder of the images, None where it is unknown.
+        most: at most so many images are in it, those of the largest changes.
+    """
+    truth = next(iter(by_run.values())).truth
+    overlap = common_overlap(list(by_run.values()))
+    shown = [show_detections(detections, overlap) for detections in by_run.values()]
+    contacts = measure_instances(truth)[CONTACT.name] if lacks("difficulty") is None else {}
+    ids = sorted(truth.imgs)
+    changes = measure_changes(shown)
+    chosen = choose_pictures(changes, most, np.array([not len(s.iou) for s in shown[0]]))
+    pictures, missing = [], []
+    for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
+        image = truth.imgs[ids[index]]
+        try:
+            uri = embed_image(read_pixels(image, root))
+        except DatasetError as error:
+            uri = ""
+            missing.append(error)
+        found = [s[index] for s in shown]
+        pictures.append(_picture(truth, image, uri, found, contacts))
+    classes = [truth.cats[c]["name"] for c in sorted(truth.cats)]
+    text = _describe(by_run, overlap, changes, len(chosen))
+    gallery = pages.Gallery(text, list(by_run), classes, _SIZES, CONTACT.labels, pictures)
+    if missing:
+        missing = [
+            f"{len(missing):,} of {len(chosen):,} images of the gallery are missing, so their "
+            f"masks are drawn on nothing. The first: {missing[0]}. To mend it: --image-root FOLDER."
+        ]
+    return gallery, missing
+
+
+def common_overlap(detections: Sequence[Detections]) -> str:
+    """What several runs can be compared by: "mask" where all have masks, else "box"."""
+    return "mask" if all(d.has_masks for d in detections) else "box"
+
+
+def show_detections(detections: Detections, overlap: str | None = None) -> list[Shown]:
+    """The detections that reach the score of S, paired with instances, for each image.
+
+    Args:
+        overlap: whose IoU it is, "mask" or "box"; by default of masks where there are some.
+    """
+    score = detections.threshold.score
+    results = [r for r in detections.results if r["score"] >= score]
+    overlap = overlap or common_overlap([detections])
+    by_image: dict[int, list[dict]] = {}
+    for result in results:
+        by_image.setdefault(result["image_id"], []).append(result)
+    images = zip(
+        sorted(detections.truth.imgs), pair_images(detections.truth, results, overlap), strict=True
+    )
+    return [
+        _show(sorted(by_image.get(image_id, []), key=lambda r: -r["score"]), pairs)
+        for image_id, pairs in images
+    ]
+
+
+def _show(results: list[dict], pairs: ImagePairs) -> Shown:
+    """Pairs one to one within each class, for the largest sum of IoU; a pair needs the IoU that
+    tells a bad outline from background. Detections in crowd regions of their class are left out."""
+    from scipy.optimize import linear_sum_assignment
+
+    single = np.flatnonzero(~pairs.crowd)
+    same = pairs.classes[:, None] == pairs.truth_classes[None]
+    in_crowd = (same & pairs.crowd & (pairs.iou >= FOUND)).any(axis=1)
+    iou = np.where(same & (pairs.iou >= BACKGROUND), pairs.iou, 0)[:, single]
+    owner, best = np.full(len(results), -1), np.zeros(len(single))
+    rows, columns = linear_sum_assignment(iou, maximize=True)
+    paired = iou[rows, columns] > 0
+    owner[rows[paired]] = columns[paired]
+    best[columns[paired]] = iou[rows, columns][paired]
+    kept = (owner >= 0) | ~in_crowd
+    return Shown([r for r, k in zip(results, kept, strict=True) if k], owner[kept], best)
+
+
+def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:
+    """How much better each image is in the last run than in the first, (I,).
+
+    The mean difference of IoU over its instances, 0 without any; of one run, its mean IoU less 1.
+
+    Args:
+        shown: for each run, what it has found in each of I images.
+    """
+    last = shown[-1]
+    before = [s.iou for s in shown[0]] if len(shown) > 1 else [np.ones_like(s.iou) for s in last]
+    changes = [s.iou - b for s, b in zip(last, before, strict=True)]
+    return np.array([float(c.mean()) if len(c) else 0.0 for c in changes])
+
+
+def choose_pictures(changes: np.ndarray, most: int, empty: np.ndarray | None = None) -> list[int]:
+    """Indices of at most so many images (I,): half of them the largest losses, half the largest
+    gains, in their order.
+
+    Args:
+        empty: (I,) bool: images without instances, which are taken when no others are left.
+    """
+    if len(changes) <= most:
+        return list(range(len(changes)))
+    empty = np.zeros(len(changes), dtype=bool) if empty is None else empty
+    order = np.argsort(changes, kind="stable")
+    full = order[~empty[order]]
+    middle = (len(full) + 1) // 2  # both ends meet there, so what stands there comes last
+    order = np.concatenate([full[:middle], np.flatnonzero(empty), full[middle:]])
+    losses = (most + 1) // 2
+    return sorted([*order[:losses].tolist(), *order[len(order) - (most - losses) :].tolist()])
+
+
+def _describe(
+    by_run: Mapping[str, Detections], overlap: str, changes: np.ndarray, shown: int
+) -> list[str]:
+    scores = ", ".join(f"{d.threshold.score:.3g} for {name}" for name, d in by_run.items())
+    text = [
+        f"Detections of at least a score are shown: {scores}. Each is paired with at most one "
+        f"instance of its class, for the largest sum of IoU; a pair needs an IoU of {BACKGROUND}. "
+        f"What is in no pair is a false positive. An instance counts as found from an IoU of "
+        f"{FOUND} on.",
+    ]
+    if overlap == "box":
+        text.append("Not all runs and instances have masks: the IoU of all runs is that of boxes.")
+    if len(by_run) > 1:
+        a, *_, b = by_run
+        better, worse = int((changes > 0).sum()), int((changes < 0).sum())
+        text.append(
+            f"An image's change is the mean, over its instances that pass the filters, of the IoU "
+            f"in one run less that in the other; an instance that is not found has 0. False "
+            f"positives do not change it, they are counted beside it. Over all "
+            f"{len(changes):,} images, {b} is better than {a} in {better:,}, worse in {worse:,}, "
+            f"and the same in {len(changes) - better - worse:,}."
+        )
+    if shown < len(changes):
+        text.append(
+            f"{shown:,} of {len(changes):,} images are here, half of them with the "
+            f"{'largest gains' if len(by_run) > 1 else 'best masks'}, half with the "
+            f"{'largest losses' if len(by_run) > 1 else 'worst'}."
+        )
+    return text
+
+
+def read_pixels(image: dict, root: str | Path | None) -> np.ndarray:
+    """An image of the ground truth, (H, W, 3) uint8 in RGB.
+
+    Args:
+        root: folder of the images, None where it is unknown.
+
+    Raises:
+        DatasetError: it is missing, broken or of another size.
+    """
+    if root is None:
+        raise DatasetError("the dataset has no folder of images")
+    path = Path(root, image["file_name"])
+    try:
+        pixels = detection_utils.read_image(str(path), "RGB")
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DatasetError(f"{path} cannot be read: {reason}") from error
+    size = image["height"], image["width"]
+    if pixels.shape[:2] != size:
+        raise DatasetError(f"{path} has {pixels.shape[:2]} pixels, not {size}")
+    return np.ascontiguousarray(pixels)
+
+
+def _picture(
+    truth: COCO, image: dict, uri: str, shown: Sequence[Shown], contacts: dict[int, float]
+) -> pages.Picture:
+    annotations = truth.imgToAnns.get(image["id"], [])
+    single = [a for a in annotations if not a.get("iscrowd", 0)]
+    numbers = {category: index for index, category in enumerate(sorted(truth.cats))}
+    instances = [
+        pages.Instance(
+            numbers[a["category_id"]],
+            int(sum(a["area"] > high for _, high in list(AREAS.values())[:2])),
+            int(CONTACT.of(np.array(contacts.get(a["id"], 0.0)))),
+            float(contacts.get(a["id"], 0.0)),
+            float(a["area"]),
+            [float(s.iou[index]) for s in shown],
+        )
+        for index, a in enumerate(single)
+    ]
+    size = picture_size(image["height"], image["width"])
+    found = [
+        [
+            pages.Drawn(_path(truth, r), int(o), float(r["score"]), numbers[r["category_id"]])
+            for r, o in zip(s.results, s.owner, strict=True)
+        ]
+        for s in shown
+    ]
+    crowds = [_path(truth, a) for a in annotations if a.get("iscrowd", 0)]
+    return pages.Picture(
+        image["file_name"], *size, uri, instances, [_path(truth, a) for a in single], crowds, found
+    )
+
+
+def _path(truth: COCO, thing: dict) -> str:
+    """Outline of an annotation or a result; of its box where it has no mask."""
+    from pycocotools import mask as mask_util
+
+    if thing.get("segmentation"):
+        return mask_path(mask_util.decode(truth.annToRLE(thing)) > 0)
+    image = truth.imgs[thing["image_id"]]
+    return box_path(thing["bbox"], image["height"], image["width"])

@@ -1,0 +1,211 @@
+"""What the folder of a training run holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from ..data.coco.json_values import is_number
+from ..data.files import describe_folder
+from ..errors import ReportError
+from ..training.run_folder import flatten
+from ..training.run_record import FILE as RECORD
+from ..training.run_record import find_wrong
+from ..visualization.masks import PALETTE
+
+RESULTS, EVALUATION = "coco_instances_results.json", "evaluation.json"
+METRICS = "metrics.json"
+_SETTINGS = {  # of a config that a report reads
+    "TEST.DETECTIONS_PER_IMAGE": int,
+    "SOLVER.MAX_ITER": int,
+    "OWN_DATA.TRAIN_JSON": str,
+    "OWN_DATA.TRAIN_IMAGES": str,
+    "OWN_DATA.TEST_JSON": str,
+    "OWN_DATA.TEST_IMAGES": str,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder of `tools/train_net.py` holds."""
+
+    name: str
+    folder: Path
+    config: dict
+    """By key with its dots."""
+    metrics: list[dict]
+    """Lines of metrics.json, those of each iteration merged, by iteration."""
+    record: dict
+    """run.json."""
+    log: str
+    evaluations: dict[str, Path] = field(default_factory=dict)
+    """Folders of predictions by dataset."""
+
+    def curve(self, key: str) -> tuple[list[float], list[float]]:
+        """Iterations and values of a number of metrics.json that is finite."""
+        points = [
+            (line["iteration"], line[key])
+            for line in self.metrics
+            if isinstance(line.get(key), (int, float)) and math.isfinite(line[key])
+        ]
+        return [float(x) for x, _ in points], [float(y) for _, y in points]
+
+
+def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
+    """The runs in some folders.
+
+    Args:
+        names: of the runs; by default the shortest ends of their paths that differ.
+
+    Raises:
+        ReportError: a folder is missing, holds no run, or a file in it is broken.
+    """
+    if len(folders) > len(PALETTE):
+        raise ReportError(f"{len(folders)} runs are too many: {len(PALETTE)} can be told apart")
+    if names and len(names) != len(folders):
+        raise ReportError(f"there are {len(folders)} runs but {len(names)} names")
+    if len({*(names or range(len(folders)))}) < len(folders):
+        raise ReportError("two runs have the same name")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ReportError("a run is named twice: give each folder once")
+    return [
+        read_run(folder, name)
+        for folder, name in zip(folders, names or short_names(folders), strict=True)
+    ]
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as it takes to tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-length:]) for p in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """One run, see `read_runs`."""
+    if not folder.is_dir():
+        raise ReportError(f"there is no folder {folder}: name an output folder of train_net.py")
+    if not (folder / "config.yaml").is_file():
+        raise ReportError(
+            f"{folder} has no config.yaml, so it is no output folder of train_net.py; found: "
+            f"{describe_folder(folder)}"
+        )
+    evaluations = _find_evaluations(folder)
+    metrics = _read_metrics(folder / METRICS)
+    if not evaluations and not metrics:
+        raise ReportError(
+            f"{folder} has neither {METRICS} nor inference/{EVALUATION}: train, or evaluate by "
+            f"tools/train_net.py --eval-only with OUTPUT_DIR {folder}"
+        )
+    record = _read_record(folder / RECORD)
+    log = folder / "log.txt"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return Run(
+        name, folder, _read_config(folder / "config.yaml"), metrics, record, text, evaluations
+    )
+
+
+def _find_evaluations(folder: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(
+        [*folder.glob(f"inference/{EVALUATION}"), *folder.glob(f"inference/*/{EVALUATION}")]
+    ):
+        content = read_json(path, dict)
+        dataset = content.get("dataset")
+        if not isinstance(dataset, str) or not dataset:
+            raise ReportError(
+                f"{path} names no dataset: evaluate again by train_net.py --eval-only"
+            )
+        if not _are_rows(content.get("rows", [])):
+            raise ReportError(
+                f'{path}: "rows" is no list of measures with a key and values: evaluate again by '
+                "train_net.py --eval-only"
+            )
+        if not (path.parent / RESULTS).is_file():
+            raise ReportError(
+                f"{path.parent} has {EVALUATION} but no {RESULTS}: evaluate again by "
+                "train_net.py --eval-only"
+            )
+        found[dataset] = path.parent
+    return found
+
+
+def _are_rows(rows: object) -> bool:
+    """Whether they are those of an evaluation."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("key"), str)
+        and isinstance(row.get("values"), dict)
+        and all(value is None or is_number(value) for value in row["values"].values())
+        for row in rows
+    )
+
+
+def _read_record(path: Path) -> dict:
+    record = read_json(path, dict) if path.is_file() else {}
+    if wrong := find_wrong(record):
+        raise ReportError(
+            f"{path}: what stands under {wrong} is not what a run writes there; mend it, or remove "
+            "the file, and the report does without"
+        )
+    return record
+
+
+def read_json(path: Path, kind: type) -> dict:
+    """The content of a JSON file of a run; raises `ReportError` where it is broken or no `kind`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"cannot read {path}: {error}; remove it or write it again") from error
+    if not isinstance(content, kind):
+        raise ReportError(f"{path} holds no {kind.__name__}; remove it or write it again")
+    return content
+
+
+def _read_metrics(path: Path) -> list[dict]:
+    """A later line of an iteration, after resuming, is merged over an earlier one. A last line
+    that is being written is passed over."""
+    if not path.is_file():
+        return []
+    by_iteration: dict[int, dict] = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            content = json.loads(line) if line.strip() else {"iteration": -1}
+            iteration = content["iteration"] = int(content["iteration"])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            if number == len(lines):
+                continue
+            raise ReportError(
+                f"{path}, line {number} is no metrics of an iteration ({error}): a run that was "
+                "cut off may leave one; remove the line"
+            ) from error
+        by_iteration.setdefault(iteration, {}).update(content)
+    by_iteration.pop(-1, None)
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ReportError(f"cannot read {path}: {reason}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path} holds no config: it is written when a run starts")
+    config = flatten(content)
+    for key, kind in _SETTINGS.items():
+        if not isinstance(config.get(key, kind()), kind):
+            raise ReportError(
+                f"{path}: {key} is {config[key]!r}, which is no {kind.__name__}: write there what "
+                "the run had"
+            )
+    return config

@@ -1,0 +1,149 @@
+"""Models from configs and weights from checkpoints, with one clear error where they do not fit."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+
+from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import _filter_reused_missing_keys
+from torch import nn
+
+from ..errors import ConfigError
+
+ATTACHED = ("mask_branch",)
+"""Modules whose parameters a stock model lacks: those that are attached to it."""
+
+_NOT_NEEDED = "num_batches_tracked"  # by batch normalization to infer; Caffe2 does not keep it
+_CLASSES = re.compile(r"box_predictor\.(\d+\.)?cls_score\.(weight|bias)")
+_LENGTH = 300  # of the reasons of others, in characters
+
+
+def build_checked(build: Callable[[], nn.Module], where: str) -> nn.Module:
+    """A model.
+
+    Args:
+        build: makes it.
+        where: what its config is called; messages begin with it.
+
+    Raises:
+        ConfigError: the model cannot be built so.
+    """
+    try:
+        return build()
+    except (
+        *(LookupError, ValueError, TypeError, RuntimeError, AssertionError, AttributeError),
+    ) as error:
+        raise ConfigError(f"{where}: {_reason(error)}") from error
+
+
+@contextmanager
+def reading_weights(weights: str) -> Iterator[None]:
+    """Whatever goes wrong while a checkpoint is read becomes one clear error.
+
+    Args:
+        weights: a file or an address, as in MODEL.WEIGHTS.
+
+    Raises:
+        ConfigError: it cannot be read or fetched.
+    """
+    try:
+        yield
+    except Exception as error:  # the readers of damaged files raise whatever comes up
+        if "://" in weights and isinstance(error, OSError):
+            raise ConfigError(
+                f"The weights {weights} cannot be fetched: {_reason(error)}. Download them "
+                "elsewhere, and name the file in MODEL.WEIGHTS."
+            ) from error
+        raise ConfigError(
+            f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or no "
+            "checkpoint?"
+        ) from error
+
+
+def load_trained(model: nn.Module, weights: str) -> bool:
+    """Loads a checkpoint into a model that is not trained on: all that it infers with has to be
+    there, but for what is attached to a stock model.
+
+    Args:
+        weights: a file or an address, as in MODEL.WEIGHTS.
+
+    Returns:
+        Whether what is attached was there too; otherwise it is untrained.
+
+    Raises:
+        ConfigError: it cannot be read or fetched, lacks parameters, or has them in other shapes.
+    """
+    found = _Checkpointer(model)
+    with reading_weights(weights):
+        found.load(weights)
+    if found.other_shapes:
+        raise ConfigError(f"The weights {weights} do not fit: {_describe(found.other_shapes)}")
+    missing = [name for name in found.missing if not _is_dispensable(name)]
+    if missing:
+        raise ConfigError(
+            f"The weights {weights} lack {len(missing)} of the model's parameters, such as "
+            f"{missing[0]}: name the checkpoint of a model that was trained with this config."
+        )
+    return not any(_is_attached(name) for name in found.missing)
+
+
+class _Checkpointer(DetectionCheckpointer):
+    """Keeps what did not fit.
+
+    Attributes:
+        missing: names of parameters that the checkpoint lacks.
+        other_shapes: names, shapes in the checkpoint and shapes in the model.
+    """
+
+    missing: Sequence[str] = ()
+    other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]] = ()
+
+    def _load_model(self, checkpoint):
+        incompatible = super()._load_model(checkpoint)
+        self.missing = sorted(_filter_reused_missing_keys(self.model, incompatible.missing_keys))
+        self.other_shapes = incompatible.incorrect_shapes
+        return incompatible
+
+
+def _is_dispensable(name: str) -> bool:
+    return name.endswith(_NOT_NEEDED) or _is_attached(name)
+
+
+def _is_attached(name: str) -> bool:
+    return any(part in ATTACHED for part in name.split("."))
+
+
+def _describe(other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> str:
+    """Parameters of other shapes, in words; the number of classes where that is why."""
+    for name, theirs, ours in other_shapes:
+        if _CLASSES.search(name):  # the background is one of its classes
+            return (
+                f"the checkpoint's number of classes is {theirs[0] - 1}, the config's "
+                f"{ours[0] - 1} ({name} has the shape {theirs}, {ours} in the model). Name a "
+                f"checkpoint of this config's classes, or set the number to {theirs[0] - 1}: "
+                "MODEL.ROI_HEADS.NUM_CLASSES, in a LazyConfig model.roi_heads.num_classes."
+            )
+    name, theirs, ours = other_shapes[0]
+    more = f", and {len(other_shapes) - 1} more differ" if len(other_shapes) > 1 else ""
+    return (
+        f"{name} has the shape {theirs}, {ours} in the model{more}. Name the config that the "
+        "checkpoint was trained with."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error, on one line and not too long; where it says little, its place."""
+    kind = type(error).__name__
+    if isinstance(error, (UnpicklingError, EOFError)):
+        return kind  # PyTorch's message tells how to run the code of strangers
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    text = " ".join(text.split())
+    if " " not in text:  # the key that is missing, or nothing at all
+        *_, place = traceback.extract_tb(error.__traceback__)
+        text = f"{kind} {text}".strip() + f" in {Path(place.filename).name}, `{place.line}`"
+    return (text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …").rstrip(".!")

@@ -1,0 +1,105 @@
+"""The folder that a run writes to: what is in there is neither mixed with another run nor lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+
+from ..data.files import check_folder
+from ..errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+_OF_A_TRAINING = ("last_checkpoint", "model_final.pth", "metrics.json")
+_SET_ANEW = ("WEIGHTS", "DEVICE")
+"""Keys of MODEL that may be others when a run is resumed."""
+
+
+def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> None:
+    """Looks at OUTPUT_DIR before anything is written there.
+
+    Raises:
+        ConfigError: it cannot be written to; another training has been there and is not resumed;
+            or the one that is resumed has another model, or has lost its checkpoint.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    check_folder(folder, "OUTPUT_DIR")
+    if resume:
+        _check_resumed(cfg, folder, eval_only)
+    elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):
+        raise ConfigError(
+            f"OUTPUT_DIR is {folder}, where another training has been. Go on with that by "
+            "--resume, before the keys; or train into another folder: OUTPUT_DIR FOLDER."
+        )
+
+
+@contextmanager
+def config_kept(cfg: CfgNode) -> Iterator[None]:
+    """The config of a run stays as it is, which Detectron2's set-up writes over: for evaluating a
+    model with other keys."""
+    path = Path(cfg.OUTPUT_DIR, CONFIG)
+    written = path.read_bytes() if path.is_file() else None
+    yield
+    if written is not None:
+        path.write_bytes(written)
+
+
+def noted_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, as Detectron2 notes it; whether it is still there or not."""
+    note = folder / "last_checkpoint"
+    return folder / note.read_text(encoding="utf-8").strip() if note.is_file() else None
+
+
+def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
+    """What a run starts from, or is evaluated with: the newest checkpoint of its folder where that
+    is resumed and has one, or MODEL.WEIGHTS."""
+    noted = noted_checkpoint(Path(cfg.OUTPUT_DIR)) if resume else None
+    return str(noted or cfg.MODEL.WEIGHTS)
+
+
+def _check_resumed(cfg: CfgNode, folder: Path, eval_only: bool) -> None:
+    checkpoint = noted_checkpoint(folder)
+    if checkpoint is None:
+        logger.info("There is nothing to resume in %s: it begins with MODEL.WEIGHTS.", folder)
+        return
+    if not checkpoint.is_file():
+        raise ConfigError(
+            f"There is nothing to resume: {folder}/last_checkpoint names {checkpoint.name}, which "
+            "is not there. Write the name of another checkpoint into it, or start from one in "
+            "another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
+        )
+    other = "" if eval_only else _first_difference(cfg, folder / CONFIG)
+    if other:
+        raise ConfigError(
+            f"{folder} has a run of another model, which cannot be resumed: {other}. Start from "
+            f"its checkpoint in another folder: MODEL.WEIGHTS {checkpoint} OUTPUT_DIR FOLDER."
+        )
+
+
+def _first_difference(cfg: CfgNode, trained: Path) -> str:
+    """The first key of MODEL that a run was trained with another value of, with both values; "" for
+    none. Keys that came or went with a version of the package count not."""
+    if not trained.is_file():
+        return ""
+    now, before = (
+        flatten(yaml.safe_load(text)["MODEL"])
+        for text in (cfg.dump(), trained.read_text(encoding="utf-8"))
+    )
+    different = (k for k in now if k in before and now[k] != before[k] and k not in _SET_ANEW)
+    key = next(different, None)
+    return f"MODEL.{key} is {now[key]} and was {before[key]}" if key else ""
+
+
+def flatten(content: dict, prefix: str = "") -> dict:
+    """A nested config by keys with dots."""
+    flat = {}
+    for key, value in content.items():
+        nested = isinstance(value, dict) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat

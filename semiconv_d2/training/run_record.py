@@ -1,0 +1,234 @@
+"""What a run leaves behind in run.json beside its config: its commands, versions, machine, classes,
+parameters, speed and memory.
+
+    {
+        "command": ["python", "tools/train_net.py", …], "started": "2026-01-31T12:00:00+00:00",
+        "versions": {"python": "3.12.1", "torch": "2.11.0", …},
+        "machine": {"cpus": 16, "device": "NVIDIA H100", "processes": 1},
+        "peak_memory_mb": 1234.5,                          of the GPU, without one of the process
+        "later": [{"command": […], …}],                    resumed, or evaluated afterwards
+        "classes": ["worm"],                               of the model, in order
+        "parameters": 2400000,
+        "inference": {dataset: {"seconds_per_image": 0.05, "images": 50, "device": "NVIDIA H100"}}
+    }
+
+Each command under "later" has its own versions, machine and peak of memory. That of the first one
+is raised by later ones on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from torch import nn
+
+from ..data.coco.coco_json import write_json
+
+logger = logging.getLogger(__name__)
+
+FILE = "run.json"
+_PACKAGES = ("torch", "torchvision", "detectron2", "semiconv_d2", "numpy", "pycocotools")
+_WARM_UP = 5  # batches that are not timed, as Detectron2 does not time them
+_KINDS = {  # of what stands under each key
+    "command": list,
+    "later": list,
+    "versions": dict,
+    "machine": dict,
+    "classes": list,
+    "parameters": int,
+    "inference": dict,
+    "peak_memory_mb": (int, float),
+}
+_STARTED = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class TimedEvaluator(DatasetEvaluator):
+    """Another evaluator that also takes the time of the model, without loading and evaluating.
+
+    Args:
+        evaluator: does all the work.
+        model: whose calls are timed, from `reset` to `evaluate`.
+    """
+
+    def __init__(self, evaluator: DatasetEvaluator, model: nn.Module):
+        self.evaluator = evaluator
+        self.model = model
+        self.images = 0
+        self._taken: list[tuple[float, int]] = []  # seconds and images of each batch
+        self._begin = 0.0
+        self._hooks: list = []
+
+    @property
+    def timing(self) -> dict | None:
+        """Mean seconds of an image after a few batches to warm up; None where none was timed."""
+        taken = self._taken[min(_WARM_UP, len(self._taken) - 1) :] if self._taken else []
+        images = sum(number for _, number in taken)
+        if not images:
+            return None
+        seconds = sum(second for second, _ in taken) / images
+        return {"seconds_per_image": round(seconds, 6), "images": self.images}
+
+    def reset(self) -> None:
+        self.images, self._taken = 0, []
+        self._stop()
+        self._hooks = [
+            self.model.register_forward_pre_hook(self._before),
+            self.model.register_forward_hook(self._after),
+        ]
+        self.evaluator.reset()
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        self.images += len(inputs)
+        self.evaluator.process(inputs, outputs)
+
+    def evaluate(self):
+        self._stop()
+        return self.evaluator.evaluate()
+
+    def _stop(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _before(self, model: nn.Module, inputs: tuple) -> None:
+        self._begin = time.perf_counter()
+
+    def _after(self, model: nn.Module, inputs: tuple, outputs: object) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._taken.append((time.perf_counter() - self._begin, len(inputs[0])))
+
+
+def record_run(
+    cfg: CfgNode, model: nn.Module, inference: Mapping[str, dict | None] | None = None
+) -> None:
+    """Writes run.json into OUTPUT_DIR, or brings it up to date. The main process alone does.
+
+    Args:
+        inference: by dataset, what `TimedEvaluator.timing` gives.
+    """
+    if not comm.is_main_process():
+        return
+    path = Path(cfg.OUTPUT_DIR, FILE)
+    record = _read(path)
+    machine, peak = _machine(cfg), _peak_memory(cfg)
+    own = _own_entry(record)
+    own.setdefault("versions", _versions())
+    own.setdefault("machine", machine)
+    for entry in (record, own):
+        if peak is not None and entry.get("machine") == machine:
+            entry["peak_memory_mb"] = max(peak, entry.get("peak_memory_mb", 0))
+    known = {k: v for k, v in (inference or {}).items() if v is not None}
+    record["parameters"] = sum(p.numel() for p in model.parameters())
+    record["inference"] = record.get("inference", {}) | {
+        dataset: timing | {"device": machine["device"]} for dataset, timing in known.items()
+    }
+    record |= {"classes": names} if (names := _classes(cfg)) else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, path)
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("%s is broken and is written anew: %s", path, error)
+        return {}
+    if not isinstance(content, dict) or find_wrong(content):
+        logger.warning("%s holds no record of a run and is written anew", path)
+        return {}
+    return content
+
+
+def find_wrong(record: dict) -> str:
+    """The first key of run.json with something that no run writes there; "" for none."""
+    for key, kind in _KINDS.items():
+        if key in record and not isinstance(record[key], kind):
+            return key
+    for number, entry in enumerate(record.get("later", [])):
+        if not isinstance(entry, dict) or find_wrong(entry):
+            return f"later[{number}]"
+    for dataset, timing in record.get("inference", {}).items():
+        seconds = timing.get("seconds_per_image", 0) if isinstance(timing, dict) else None
+        if not isinstance(seconds, (int, float)):
+            return f"inference[{dataset!r}]"
+    return ""
+
+
+def _own_entry(record: dict) -> dict:
+    """What a record has of this process's command, which is added where it is not there: the record
+    itself for the first one, else an entry of those that are later."""
+    command = {"command": ["python", *_without_folder(sys.argv)], "started": _STARTED}
+    if "command" not in record:
+        record |= command
+    later = record.get("later", [])
+    for entry in (record, *later):
+        if command.items() <= entry.items():
+            return entry
+    record["later"] = [*later, command]
+    return command
+
+
+def _without_folder(arguments: list[str]) -> list[str]:
+    """The script relative to the working directory where it lies in there."""
+    script = Path(arguments[0])
+    if script.is_absolute():
+        inside = script.is_relative_to(Path.cwd())
+        script = script.relative_to(Path.cwd()) if inside else Path(script.name)
+    return [script.as_posix(), *arguments[1:]]
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _machine(cfg: CfgNode) -> dict:
+    cuda = cfg.MODEL.DEVICE.startswith("cuda")
+    return {
+        "cpus": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {platform.machine()}",
+        "processes": comm.get_world_size(),
+    }
+
+
+def _classes(cfg: CfgNode) -> list[str]:
+    """Of the first dataset that has been loaded; the model's classes are those of all of them."""
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        names = MetadataCatalog.get(name).get("thing_classes")
+        if names:
+            return list(names)
+    return []
+
+
+def _peak_memory(cfg: CfgNode) -> float | None:
+    """In MiB: allocated on the GPU, or resident of the process where the CPU computes."""
+    if cfg.MODEL.DEVICE.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
