@@ -7,7 +7,7 @@
 #   make figures            the pictures and tables of README and docs, from results/ and trained models
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
-#   make lint               style alone
+#   make lint               style and types alone
 #   make environment        the environment alone
 #   make -s python          path of the environment's interpreter, for anything else
 #   make demo-checkpoint    the shipped models of stage 1, which take an hour or two:
@@ -40,7 +40,8 @@ environment:
 	@$(FIND_PYTHON) >&2
 
 lint:
-	@python="$$($(FIND_PYTHON))" && "$$python" -m ruff check . && "$$python" -m ruff format --check .
+	@python="$$($(FIND_PYTHON))" && "$$python" -m ruff check . && "$$python" -m ruff format --check . && \
+	"$$python" -m mypy
 
 test: lint
 	@python="$$($(FIND_PYTHON))" && "$$python" -m pytest -m "not slow"

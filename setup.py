@@ -17,6 +17,7 @@ setup(
         "semiconv_d2.configs.presets": "configs/presets",
     },
     package_data={
+        "semiconv_d2": ["py.typed"],
         "semiconv_d2.configs": ["*.yaml"],
         "semiconv_d2.configs.presets": ["*.yaml"],
         "semiconv_d2.configs.lazy": ["*.py"],

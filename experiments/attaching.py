@@ -4,6 +4,7 @@ beside the stock model fine-tuned equally long."""
 from __future__ import annotations
 
 import contextlib
+import re
 import statistics
 import sys
 import time
@@ -25,17 +26,19 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
+from experiments.comparison import draw_comparison, view_crowded_region
 from experiments.records import record_masks
-from experiments.region_view import view_crowded_region
 from semiconv_d2.config import read_preset
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.modeling import SemiConvMixin
+from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
-from semiconv_d2.training.setup import check_evaluation
 from semiconv_d2.training.trainer import Trainer
-from semiconv_d2.visualization.comparison import draw_comparison
+
+STOCK, SEMICONV, PAPER = "stock", "semiconv", "paper"
+"""Mask R-CNN without the plugin; with it, as the config has it; and with ŝ = s + log K instead."""
 
 SEED = 1  # where the config has none: both models see the same images in the same order
 
@@ -51,6 +54,12 @@ class Row(NamedTuple):
     parameters: int
     sigma: float | None = None
     gain: float | None = None
+    variant: str = SEMICONV
+    """`STOCK`, `SEMICONV` or `PAPER`."""
+    tuned: bool = False
+    """Whether it has been fine-tuned, or is as attached."""
+    sigma_init: float | None = None
+    """σ from which fine-tuning starts, in cells."""
 
 
 def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) -> list[Row]:
@@ -66,10 +75,11 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         One row for each model.
 
     Raises:
-        ConfigError: the config is none of such a model, or has no mask AP; see `check_evaluation`
+        ConfigError: the config is none of such a model, or has no mask AP; see `check_weights`
             and `load_trained` too.
     """
-    check_evaluation(cfg)
+    check_weights(cfg, EVALUATION)
+    check_tests(cfg, EVALUATION)
     heads = cfg.MODEL.ROI_HEADS.NAME
     if heads not in ROI_HEADS_REGISTRY or not issubclass(
         ROI_HEADS_REGISTRY.get(heads), SemiConvMixin
@@ -87,11 +97,14 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     for name in ("detectron2", "fvcore", "semiconv_d2"):
         setup_logger(str(output / "log.txt"), name=name, configure_stdout=False)
     stock_cfg = _changed(cfg, read_preset("stock"))
-    untrained = [("stage 1: stock Mask R-CNN", stock_cfg), ("SemiConv, just attached", cfg)]
+    untrained = [
+        ("stage 1: stock Mask R-CNN", STOCK, stock_cfg),
+        ("SemiConv, just attached", SEMICONV, cfg),
+    ]
     paper = read_preset("paper") | {"MODEL.SEMICONV.MASK_SCORE": cfg.MODEL.SEMICONV.MASK_SCORE}
     for sigma in sigmas:
         attached = _changed(cfg, paper | {"MODEL.SEMICONV.SIGMA_INIT": float(sigma)})
-        untrained.append((f"just attached, s + log K, σ = {sigma:g}", attached))
+        untrained.append((f"just attached, s + log K, σ = {sigma:g}", PAPER, attached))
 
     steps = iter(range(1, len(untrained) + 6))
 
@@ -99,18 +112,17 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         print(f"[{next(steps)}/{len(untrained) + 5}] {what}", file=sys.stderr, flush=True)
 
     rows = []
-    for name, one in untrained:
+    for name, variant, one in untrained:
         announce(f"evaluating: {name}")
-        rows.append(_row(name, one, _load(one), output))
+        row = _row(name, one, _load(one), output)
+        rows.append(row._replace(variant=variant))
     models = {}
-    for name, one, folder in (
-        ("stock Mask R-CNN", stock_cfg, "stock"),
-        ("SemiConv", cfg, "semiconv"),
-    ):
+    for name, variant, one in (("stock Mask R-CNN", STOCK, stock_cfg), ("SemiConv", SEMICONV, cfg)):
         announce(f"fine-tuning: {name}")
-        models[name] = fine_tune(_changed(one, {"OUTPUT_DIR": str(output / folder)}))
+        models[name] = fine_tune(_changed(one, {"OUTPUT_DIR": str(output / variant)}))
         announce(f"evaluating: {name}")
-        rows.append(_row(f"{name}, fine-tuned", one, models[name], output))
+        row = _row(f"{name}, fine-tuned", one, models[name], output)
+        rows.append(row._replace(variant=variant, tuned=True))
     announce("timing both, and drawing")
     seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
     rows[-2:] = [r._replace(seconds_per_image=s) for r, s in zip(rows[-2:], seconds, strict=True)]
@@ -134,6 +146,28 @@ def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
         "SemiConv": _load(_changed(cfg, {"MODEL.WEIGHTS": str(semiconv)})),
     }
     _draw(cfg, models, path)
+
+
+def read_rows(content: Mapping) -> list[Row]:
+    """The rows of a drop_in.json.
+
+    Files that were written before rows had `variant`, `tuned` and `sigma_init` say these in the
+    names of the models alone, and are read from there.
+    """
+    return [
+        Row(**(row if "variant" in row else row | _read_name(row["model"])))
+        for row in content["rows"]
+    ]
+
+
+def _read_name(model: str) -> dict:
+    """What the name of a model says, such as "g = 1, σ = 20 at the start, fine-tuned"."""
+    sigma = re.search(r"σ = (\d+(?:\.\d+)?)", model)
+    return {
+        "variant": STOCK if "stock" in model else PAPER if sigma else SEMICONV,
+        "tuned": model.endswith("fine-tuned"),
+        "sigma_init": float(sigma[1]) if sigma else None,
+    }
 
 
 def format_rows(rows: Sequence[Row]) -> str:
@@ -256,6 +290,7 @@ def _row(name: str, cfg: CfgNode, model: nn.Module, output: Path) -> Row:
         sum(p.numel() for p in model.parameters()),
         None if kernel is None else kernel.sigma.item(),
         gain,
+        sigma_init=None if kernel is None else cfg.MODEL.SEMICONV.SIGMA_INIT,
     )
 
 

@@ -26,8 +26,8 @@ from semiconv_d2.data.geometry import CONTACT, contact
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.ops import seed_embedding
+from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
-from semiconv_d2.training.setup import check_evaluation
 from semiconv_d2.training.trainer import Trainer
 
 THRESHOLD = 0.5  # of the masks' probabilities
@@ -72,10 +72,11 @@ def measure_ownership(cfg: CfgNode) -> Ownership:
     """Measures MODEL.WEIGHTS on the first test dataset.
 
     Raises:
-        ConfigError: see `check_evaluation` and `load_trained`; or the model has no boxes with
-            masks.
+        ConfigError: see `check_weights`, `check_tests` and `load_trained`; or the model has no
+            boxes with masks.
     """
-    check_evaluation(cfg)
+    check_weights(cfg, EVALUATION)
+    check_tests(cfg, EVALUATION)
     model = build_checked(lambda: build_model(cfg), "MODEL").eval()
     if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
         raise ConfigError(f"{type(model).__name__} has no masks of regions: take a Mask R-CNN.")

@@ -1,17 +1,13 @@
-"""Variants of a config beside each other: trained from the same checkpoint, over several seeds, and
-compared with the one that the others are measured against."""
+"""Trains and measures the variants of a plan beside each other, from the same checkpoint and over
+several seeds."""
 
 from __future__ import annotations
 
-import json
 import os
-import statistics
 import subprocess
 import sys
-from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,150 +15,25 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from tabulate import tabulate
 from tqdm import tqdm
 
-from experiments.ownership import LABELS
-from semiconv_d2.config import read_preset
-from semiconv_d2.data.geometry import CONTACT
+from experiments.plan import Plan, folder_name
 from semiconv_d2.errors import ConfigError, DatasetError
-from semiconv_d2.report.runs import EVALUATION, Run, read_run
+from semiconv_d2.report.runs import EVALUATION
+from semiconv_d2.training.checks import Start
+from semiconv_d2.training.configs import load_checked_config, load_config
 from semiconv_d2.training.loading import build_checked
 from semiconv_d2.training.run_folder import flatten
-from semiconv_d2.training.setup import load_checked_config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 OWNERSHIP = "ownership.json"
 
-# Keys of a plan: their type, and what it is called.
-_KEYS = {
-    "about": (str, "text"),
-    "config": (str, "text"),
-    "against": (str, "text"),
-    "seeds": (list, "a list"),
-    "repeated": (list, "a list"),
-    "keys": (dict, "a mapping"),
-    "variants": (dict, "a mapping"),
-}
 # Keys of a config that the machine or the tool sets, and those that change no result.
 _NOT_COMPARED = {
     "OUTPUT_DIR", "SEED", "MODEL.DEVICE", "SOLVER.AMP.ENABLED",
     "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "WANDB.PROJECT",
     "EVALUATION.MEASURES", "TEST.EVAL_PERIOD",
 }  # fmt: skip
-# Columns of the tables: the row of evaluation.json, and the value in it.
-_OVERALL = {
-    "AP": ("segm", "AP"),
-    "AP50": ("segm", "AP50"),
-    "AP75": ("segm", "AP75"),
-    "boundary": ("boundary", "AP"),
-    "box": ("bbox", "AP"),
-}
-_IN_DETAIL = {
-    **{f"contact {label}": (f"contact_{i}", "AP") for i, label in enumerate(CONTACT.labels)},
-    **{f"S {iou}": ("S", iou) for iou in ("0.5", "0.6", "0.7", "0.8", "0.9")},
-    "avS": ("S", "mean"),
-}
-_MEASURES = _OVERALL | _IN_DETAIL
-_LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained."""
-
-    name: str
-    about: str
-    config: str
-    """Path of the config that the variants change."""
-    against: str
-    """Name of the variant that the others are compared with, seed by seed."""
-    seeds: Sequence[int]
-    repeated: Sequence[str]
-    """Names of the variants that are trained with all seeds; the others with the first one."""
-    keys: Mapping[str, object]
-    """Of the config, for all variants."""
-    variants: Mapping[str, Mapping[str, object]]
-    """Keys by the name of the variant."""
-
-    @property
-    def runs(self) -> list[tuple[str, int]]:
-        """Variant and seed of everything that is to be trained, in this order."""
-        first, *others = self.seeds
-        return [(name, first) for name in self.variants] + [
-            (name, seed) for seed in others for name in self.repeated
-        ]
-
-
-def read_plan(path: Path) -> Plan:
-    """A plan from YAML.
-
-    Raises:
-        ConfigError: it is missing or broken.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or set(content) != set(_KEYS):
-        found = sorted(map(str, content)) if isinstance(content, dict) else "no mapping"
-        raise ConfigError(f"{path} needs the keys {', '.join(sorted(_KEYS))}; it has {found}")
-    content = content | {"repeated": content["repeated"] or [], "keys": content["keys"] or {}}
-    for key, (kind, what) in _KEYS.items():
-        if not isinstance(content[key], kind):
-            raise ConfigError(f"{path}: {key} is {content[key]!r}; it must be {what}")
-    variants = {name: {} if v is None else v for name, v in content["variants"].items()}
-    try:
-        _check_variants(variants)
-        variants = {name: _with_preset(keys) for name, keys in variants.items()}
-        _check_seeds(content["seeds"])
-        for name in (content["against"], *content["repeated"]):
-            if name not in list(variants):
-                raise ConfigError(f"{name!r} is no variant")
-        for key in ("seeds", "repeated"):
-            if len(set(content[key])) < len(content[key]):
-                raise ConfigError(f"{key} is {content[key]}: name each once")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return Plan(path.stem, **content | {"variants": variants})
-
-
-def _check_variants(variants: Mapping[object, object]) -> None:
-    folders: dict[str, str] = {}
-    for name, keys in variants.items():
-        if not isinstance(name, str) or not name.strip():
-            raise ConfigError(
-                f"the name of a variant is {name!r}; it must be text: put it in quotes"
-            )
-        if not isinstance(keys, dict):
-            raise ConfigError(f"the variant {name!r} is {keys!r}; it must be a mapping")
-        folder = _folder_name(name)
-        if folder in (".", "..") or set(folder) & set("/\\"):
-            raise ConfigError(f"the variant {name!r} names its folder, which cannot be {folder!r}")
-        if folder in folders:
-            raise ConfigError(
-                f"the variants {folders[folder]!r} and {name!r} have the same folder, {folder}: "
-                "rename one"
-            )
-        folders[folder] = name
-
-
-def _with_preset(keys: Mapping[str, object]) -> dict[str, object]:
-    """Keys of a variant, those of the preset that it names first."""
-    keys = dict(keys)
-    name = keys.pop("preset", None)
-    try:
-        return (read_preset(name) if name else {}) | keys
-    except ValueError as error:
-        raise ConfigError(f"preset {name!r}: {error}") from error
-
-
-def _check_seeds(seeds: Sequence[object]) -> None:
-    if not seeds:
-        raise ConfigError("seeds is empty")
-    for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ConfigError(f"seeds has {seed!r}; seeds are whole numbers from 0 on")
 
 
 def run_plan(
@@ -188,7 +59,7 @@ def run_plan(
             _check_variant(plan, output, name, overrides)
         except (ConfigError, DatasetError) as error:
             raise ConfigError(f"the variant {name!r} of {plan.name}: {error}") from error
-    runs = [run for run in plan.runs if not _is_complete(_folder(output, *run))]
+    runs = [run for run in plan.runs if not is_complete(run_folder(output, *run))]
     threads = max(1, torch.get_num_threads() // processes)
     failures = []
     with (
@@ -211,137 +82,39 @@ def run_plan(
     return failures
 
 
-def collect(plan: Plan, output: Path) -> dict:
-    """What the complete runs have measured, for JSON.
-
-    Raises:
-        ConfigError: no run is complete.
-    """
-    runs = []
-    for name, seed in sorted(plan.runs, key=lambda run: list(plan.variants).index(run[0])):
-        folder = _folder(output, name, seed)
-        if _is_complete(folder):
-            measured = _measured(read_run(folder, name), folder)
-            runs.append({"variant": name, "seed": seed} | measured)
-    if not runs:
-        raise ConfigError(f"no run of {plan.name} is complete in {output}")
-    return {
-        "kind": "experiments",
-        "about": plan.about,
-        "config": plan.config,
-        "against": plan.against,
-        "keys": dict(plan.keys),
-        "variants": {name: dict(keys) for name, keys in plan.variants.items()},
-        "runs": runs,
-    }
+def run_folder(output: Path, name: str, seed: int) -> Path:
+    """Of a variant and a seed."""
+    return output / folder_name(name) / f"seed_{seed}"
 
 
-def format_experiments(content: dict) -> str:
-    """The tables that people read: means over seeds, with deviations where there are several."""
-    by_variant: dict[str, list[dict]] = {}
-    for run in content["runs"]:
-        by_variant.setdefault(run["variant"], []).append(run)
-    stock = {run["seed"]: run["values"] for run in by_variant.get(content["against"], [])}
-    overall, in_detail = (
-        [c for c in columns if any(c in r["values"] for r in content["runs"])]
-        for columns in (_OVERALL, _IN_DETAIL)
-    )
-    owned = [k for k in LABELS if any(r["ownership"].get(k) for r in content["runs"])]
-    devices = {r.get("device") for r in content["runs"]} - {None}
-    measures, details, insights = [], [], []
-    for name, runs in by_variant.items():
-        pairs = [(r["values"], stock[r["seed"]]) for r in runs if r["seed"] in stock]
-        changes = [a["AP"] - b["AP"] for a, b in pairs if "AP" in a and "AP" in b]
-        own = name == content["against"]
-        measures.append(
-            [
-                name,
-                str(len(runs)),
-                *(_spread([r["values"].get(c) for r in runs]) for c in overall),
-                "" if own else _spread(changes, "+.1f"),
-                *([_listed(r.get("device") for r in runs)] if len(devices) > 1 else []),
-            ]
-        )
-        details.append([name, *(_spread([r["values"].get(c) for r in runs]) for c in in_detail)])
-        insights.append(
-            [
-                name,
-                *(_spread([r[key] for r in runs], form) for key, form in _LEARNED),
-                *(_spread([r["ownership"].get(k) for r in runs]) for k in owned),
-            ]
-        )
-    over, where = f"AP over {content['against']}", ["trained on"] if len(devices) > 1 else []
-    tables = (
-        (measures, ["variant", "seeds", *overall, over, *where]),
-        *([(details, ["variant", *in_detail])] if in_detail else []),
-        (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
-    )
-    return "\n\n".join(
-        tabulate(
-            rows,
-            [h.replace(", ", ",\n").replace("contact ", "contact\n") for h in headers],
-            disable_numparse=True,
-            colalign=["left", *["right"] * (len(headers) - 1)],
-        )
-        for rows, headers in tables
-    )
-
-
-def _spread(values: Sequence[float | None], form: str = ".1f") -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return "–"
-    text = f"{statistics.mean(known):{form}}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):{form.lstrip('+')}}"
-    return text
-
-
-def _listed(devices: Iterable[str | None]) -> str:
-    return ", ".join(sorted({d.split(",")[0] if d else "–" for d in devices}))
-
-
-def _folder(output: Path, name: str, seed: int) -> Path:
-    return output / _folder_name(name) / f"seed_{seed}"
-
-
-def _folder_name(name: str) -> str:
-    return name.replace(" ", "_")
-
-
-def _is_complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
+    """Whether a run has been trained and measured."""
     return (folder / "inference" / EVALUATION).is_file() and (folder / OWNERSHIP).is_file()
 
 
 def _is_begun(folder: Path) -> bool:
     """Whether there is a checkpoint to go on from, or results."""
-    return (folder / "last_checkpoint").is_file() or _is_complete(folder)
-
-
-def _keys(plan: Plan, name: str) -> list[str]:
-    """KEY VALUE … of a variant."""
-    return [str(x) for pair in (plan.keys | plan.variants[name]).items() for x in pair]
+    return (folder / "last_checkpoint").is_file() or is_complete(folder)
 
 
 def _check_variant(plan: Plan, output: Path, name: str, overrides: Sequence[str]) -> None:
-    keys = [*overrides, *_keys(plan, name)]
+    keys = [*overrides, *plan.overrides(name)]
     cfg = load_config(plan.config, keys)
     if len(cfg.DATASETS.TEST) != 1:
         raise ConfigError(
             f"DATASETS.TEST is {cfg.DATASETS.TEST}: a plan needs one dataset to test on; set "
             "DATASETS.TEST or OWN_DATA.TEST_JSON."
         )
-    folders = [_folder(output, variant, seed) for variant, seed in plan.runs if variant == name]
+    folders = [run_folder(output, variant, seed) for variant, seed in plan.runs if variant == name]
     wanted = _plain(cfg)
     for folder in folders:
         if _is_begun(folder):
             _check_same_config(wanted, folder)
-    unfinished = [folder for folder in folders if not _is_complete(folder)]
+    unfinished = [folder for folder in folders if not is_complete(folder)]
     if unfinished:
         # Of one that has not begun, if there is such a one: it needs the weights to start from.
         opts = [*keys, "OUTPUT_DIR", str(min(unfinished, key=_is_begun))]
-        arguments = Namespace(config_file=plan.config, opts=opts, resume=True)
-        _check_model(load_checked_config(arguments))
+        _check_model(load_checked_config(plan.config, opts, Start(resume=True)))
 
 
 def _check_model(cfg: CfgNode) -> None:
@@ -401,11 +174,11 @@ def _run(
     plan: Plan, output: Path, name: str, seed: int, overrides: Sequence[str], threads: int
 ) -> str:
     """One training and what is measured after it; returns what went wrong."""
-    folder = _folder(output, name, seed)
+    folder = run_folder(output, name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     train = [
         "tools/train_net.py", "--config-file", plan.config, "--resume",
-        *overrides, *_keys(plan, name), "SEED", str(seed), "OUTPUT_DIR", str(folder),
+        *overrides, *plan.overrides(name), "SEED", str(seed), "OUTPUT_DIR", str(folder),
     ]  # fmt: skip
     measure = [
         "tools/ownership.py", "--config-file", str(folder / "config.yaml"),
@@ -423,33 +196,3 @@ def _run(
                 last = (folder / "output.txt").read_text(encoding="utf-8").strip().splitlines()
                 return (last or ["it says nothing"])[-1]
     return ""
-
-
-def _measured(run: Run, folder: Path) -> dict:
-    """The numbers of a run."""
-    [inference] = run.evaluations.values()
-    rows = json.loads((inference / EVALUATION).read_text(encoding="utf-8"))["rows"]
-    known = {row["key"]: row["values"] for row in rows}
-    values = {name: known.get(key, {}).get(value) for name, (key, value) in _MEASURES.items()}
-    ownership = json.loads((folder / OWNERSHIP).read_text(encoding="utf-8"))
-    _, seconds = run.curve("time")
-    return {
-        "values": {k: round(v, 2) for k, v in values.items() if v is not None},
-        "ownership": {k: _mean(ownership[k]) for k in LABELS},
-        "sigma": _last(run, "semiconv/sigma"),
-        "gain": _last(run, "semiconv/gain"),
-        "seconds_per_iteration": round(statistics.median(seconds), 3) if seconds else None,
-        "device": run.record.get("machine", {}).get("device"),
-        "command": [p.removeprefix(f"{ROOT}{os.sep}") for p in run.record.get("command") or []],
-    }
-
-
-def _last(run: Run, key: str) -> float | None:
-    _, values = run.curve(key)
-    return round(values[-1], 4) if values else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """In percent."""
-    known = [v for v in values if v is not None]
-    return round(100 * statistics.mean(known), 2) if known else None

@@ -8,8 +8,23 @@ that is imported already, and otherwise as soon as it is, so that this package a
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ._after_import import after_import
+
+if TYPE_CHECKING:  # what `__getattr__` imports when it is asked for
+    from .config import add_semiconv_config as add_semiconv_config
+    from .inference.predictor import Predictor as Predictor
+    from .modeling import Competition as Competition
+    from .modeling import EmbeddingHead as EmbeddingHead
+    from .modeling import InstanceColoring as InstanceColoring
+    from .modeling import LearnedKernel as LearnedKernel
+    from .modeling import RegionEmbedding as RegionEmbedding
+    from .modeling import SeedKernel as SeedKernel
+    from .modeling import SemiConvCascadeROIHeads as SemiConvCascadeROIHeads
+    from .modeling import SemiConvMaskBranch as SemiConvMaskBranch
+    from .modeling import SemiConvMixin as SemiConvMixin
+    from .modeling import SemiConvROIHeads as SemiConvROIHeads
 
 __version__ = "0.2.0"
 
@@ -18,7 +33,7 @@ _NEEDS_DETECTRON2 = {
     "EmbeddingHead": "semiconv_d2.modeling",
     "InstanceColoring": "semiconv_d2.modeling",
     "LearnedKernel": "semiconv_d2.modeling",
-    "Predictor": "semiconv_d2.inference",
+    "Predictor": "semiconv_d2.inference.predictor",
     "RegionEmbedding": "semiconv_d2.modeling",
     "SeedKernel": "semiconv_d2.modeling",
     "SemiConvCascadeROIHeads": "semiconv_d2.modeling",

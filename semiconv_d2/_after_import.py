@@ -43,5 +43,5 @@ class _Finder(MetaPathFinder):
             load(module)
             self._action()
 
-        spec.loader.exec_module = load_and_act
+        spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
         return spec

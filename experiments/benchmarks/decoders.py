@@ -16,8 +16,8 @@ from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
-from semiconv_d2.inference.memory import PeakMemory
-from semiconv_d2.modeling.coloring.clustering import (
+from semiconv_d2.inference.measuring import PeakMemory
+from semiconv_d2.modeling.coloring import (
     DECODER_REGISTRY,
     Pixels,
     Segment,

@@ -67,7 +67,9 @@ def _time_libraries(truth: COCO, results: Sequence[dict], overlap: str, repeats:
             action = partial(coco_values, truth, results, overlap, fast=fast)
             second, values[fast] = _time(action)
             taken.append(second)
-    plain, fast = (np.array(list(values[f].values())) for f in (False, True))
+    plain, fast = (
+        np.array([value for part in values[f] for value in part.values()]) for f in (False, True)
+    )
     return {
         "pycocotools": statistics.median(seconds[False]),
         "faster_coco_eval": statistics.median(seconds[True]),

@@ -11,11 +11,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.dots.experiment import SIZES, compare_operators, format_results
+from experiments.dots.experiment import SIZES, compare_operators
+from experiments.dots.showing import format_results
 from semiconv_d2 import get_config_file
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.training import load_config
-from semiconv_d2.training.setup import check_weights
+from semiconv_d2.training.checks import TRAINING, check_weights
 
 
 def grid(text: str) -> tuple[int, int]:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args):
     cfg = load_config(args.config_file, ["MODEL.WEIGHTS", args.weights, *args.opts])
-    check_weights(cfg, resume=False)
+    check_weights(cfg, TRAINING)
     content = compare_operators(cfg, args.output, args.sizes, args.seeds, args.processes)
     print(f"\n{format_results(content)}\n")
     print(f"k-means with the true number of copies; {len(args.seeds)} seeds, mean ± deviation.")

@@ -15,7 +15,7 @@ from experiments.attaching import compare_drop_in, format_rows
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.files import check_folder
 from semiconv_d2.training import load_checked_config
-from semiconv_d2.training.setup import hush_pytorch
+from semiconv_d2.training.messages import hush_pytorch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="evaluate the attached model with the paper's rescoring at these σ too",
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
-    parser.set_defaults(resume=False)
     args = parser.parse_args(argv)
     hush_pytorch()
     return finish(lambda: compare(args))
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args):
     check_folder(args.output, "--output")
-    cfg = load_checked_config(args)
+    cfg = load_checked_config(args.config_file, args.opts)
     rows = compare_drop_in(cfg, args.output, args.sigmas)
     print(f"\n{format_rows(rows)}\n")
     print(f"Mask AP on {cfg.DATASETS.TEST[0]}. A single seed: differences of a point mean nothing.")

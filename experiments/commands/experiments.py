@@ -17,7 +17,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.runner import collect, format_experiments, read_plan, run_plan
+from experiments.collecting import collect, format_experiments
+from experiments.plan import read_plan
+from experiments.runner import run_plan
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.files import check_file, check_folder

@@ -20,13 +20,12 @@ from experiments.ownership import columns, format_ownership, measure_ownership
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.files import check_file
-from semiconv_d2.training import load_checked_config, show_messages
+from semiconv_d2.training import EVALUATION, load_checked_config, show_messages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("ownership", __doc__)
     parser.add_argument("--config-file", required=True, help="YAML, of the model")
-    parser.set_defaults(resume=False, eval_only=True)
     parser.add_argument("--output", type=Path, help="JSON with the values of all instances")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args(argv)
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(arguments):
     if arguments.output:
         check_file(arguments.output, "--output")
-    cfg = load_checked_config(arguments)
+    cfg = load_checked_config(arguments.config_file, arguments.opts, EVALUATION)
     measured = measure_ownership(cfg)
     print(format_ownership(measured))
     if arguments.output:

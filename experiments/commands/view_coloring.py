@@ -17,7 +17,7 @@ from pathlib import Path
 from experiments.documents.coloring_views import describe_meetings, view_colorings
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.files import check_folder
-from semiconv_d2.training import load_checked_config
+from semiconv_d2.training import EVALUATION, load_checked_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--images", type=int, default=3, help="in a picture (default: 3)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
-    parser.set_defaults(resume=False, eval_only=True)
     args = parser.parse_args(argv)
     if args.images < 1:
         parser.error("--images must be at least 1")
@@ -35,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def view(args):
     check_folder(args.output, "--output")
-    meetings = view_colorings(load_checked_config(args), args.output, args.images)
+    cfg = load_checked_config(args.config_file, args.opts, EVALUATION)
+    meetings = view_colorings(cfg, args.output, args.images)
     print(describe_meetings(meetings))
     print(f"Pictures: {args.output}")

@@ -15,16 +15,21 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
+from experiments.documents.coloring_pictures import (
+    ColoringView,
+    Meeting,
+    draw_centres,
+    draw_colorings,
+)
 from experiments.records import record_masks
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.geometry import bounding_window
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring
 from semiconv_d2.ops import segment_means
+from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
-from semiconv_d2.training.setup import check_evaluation
 from semiconv_d2.training.trainer import Trainer
-from semiconv_d2.visualization.coloring import ColoringView, Meeting, draw_centres, draw_colorings
 from semiconv_d2.visualization.embedding import principal_colours
 
 
@@ -40,7 +45,7 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
 
     Raises:
         ConfigError: it is another model, mixes nothing, or the dataset has no instance; see
-            `check_evaluation` and `load_trained` too.
+            `check_weights`, `check_tests` and `load_trained` too.
     """
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         raise ConfigError(
@@ -52,7 +57,8 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
             f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: there is no place where the "
             "embeddings of an instance meet."
         )
-    check_evaluation(cfg)
+    check_weights(cfg, EVALUATION)
+    check_tests(cfg, EVALUATION)
     model = build_checked(lambda: build_model(cfg), "MODEL").eval()
     load_trained(model, cfg.MODEL.WEIGHTS)
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from detectron2.data import MetadataCatalog
 
-from experiments.attaching import draw_twins
+from experiments.attaching import PAPER, SEMICONV, STOCK, draw_twins, read_rows
 from experiments.documents.charts import draw_attaching, draw_costs, draw_difficulty
 from experiments.documents.coloring_views import view_colorings
 from experiments.documents.tables import fill_tables
-from experiments.dots.experiment import draw_results
+from experiments.dots.showing import draw_results
 from semiconv_d2 import get_config_file
 from semiconv_d2.data.datasets.prepared import datasets_root
 from semiconv_d2.data.geometry import CONTACT
@@ -23,7 +23,7 @@ from semiconv_d2.evaluation import Detections, Threshold, find_truth, read_resul
 from semiconv_d2.inference.cost import PHASES, setting_of
 from semiconv_d2.report.differences import save_differences
 from semiconv_d2.report.runs import RESULTS
-from semiconv_d2.training.setup import load_config
+from semiconv_d2.training.configs import load_config
 from semiconv_d2.visualization.figures import save
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
@@ -32,6 +32,7 @@ BBBC010_TWINS = [
     for name in ("stock", "ours")
 ]
 _CHANGES = ("gain", "loss")
+_COORDINATES = "k-means of coordinates, true number"  # a row that is not drawn: far below the rest
 _SHOWN = Threshold(0.5, "given")
 
 
@@ -133,24 +134,22 @@ def documented_figures(results: Path = Path("experiments", "results")) -> list[F
 
 
 def _draw_attaching(results: Path, path: Path) -> None:
-    rows = {r["model"]: r for r in _read(results / "demo_drop_in.json")["rows"]}
-    attached = {r["sigma"]: r["ap"] for name, r in rows.items() if "log K" in name}
-    fixed = _read(results / "demo_fixed_gain.json")["rows"]
-    tuned = {float(r["model"].partition("σ = ")[2].split()[0]): r["ap"] for r in fixed}
+    rows = read_rows(_read(results / "demo_drop_in.json"))
+    attached = {r.sigma_init: r.ap for r in rows if r.variant == PAPER}
+    fixed = read_rows(_read(results / "demo_fixed_gain.json"))
+    tuned = {r.sigma_init: r.ap for r in fixed}
+    aps = {(r.variant, r.tuned): r.ap for r in rows}
     levels = {
-        label: rows[name]["ap"]
-        for label, name in (
-            ("the defaults, just attached (the stock model)", "SemiConv, just attached"),
-            ("the defaults, fine-tuned", "SemiConv, fine-tuned"),
-            ("stock model, fine-tuned", "stock Mask R-CNN, fine-tuned"),
-        )
+        "the defaults, just attached (the stock model)": aps[SEMICONV, False],
+        "the defaults, fine-tuned": aps[SEMICONV, True],
+        "stock model, fine-tuned": aps[STOCK, True],
     }
     save(draw_attaching(attached, tuned, levels), path)
 
 
 def _draw_contact(results: Path, path: Path) -> None:
     rows = _read(results / "bbbc010_coloring.json")["rows"]
-    by_model = {r["model"]: r["contact"] for r in rows if "k-means" not in r["model"]}
+    by_model = {r["model"]: r["contact"] for r in rows if r["model"] != _COORDINATES}
     meaning = "share of a worm's outline that touches others"
     save(draw_difficulty(by_model, CONTACT.labels, meaning), path)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from experiments.attaching import Row, format_rows
+from experiments.attaching import format_rows, read_rows
+from experiments.collecting import format_experiments
 from experiments.ownership import Ownership, format_ownership
-from experiments.runner import format_experiments
 from semiconv_d2.inference.cost import format_costs
 
 _TABLE = re.compile(
@@ -31,7 +31,7 @@ def _format_ownership(content: Mapping) -> str:
 
 
 def _format_drop_in(content: Mapping) -> str:
-    return format_rows([Row(**row) for row in content["rows"]])
+    return format_rows(read_rows(content))
 
 
 def _format_table(content: Mapping) -> str:

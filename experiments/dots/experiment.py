@@ -2,16 +2,13 @@
 with and without position.
 
 Every model is trained on small grids, then tested on grids of more and more copies, where k-means
-is told how many there are. All grids are periodic, with a period that is a multiple of the stride,
-so that every copy falls on the cells of the feature map in the same way.
+is told how many there are.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
@@ -27,29 +24,28 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, hooks
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks
 from detectron2.utils.env import seed_all_rng
-from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
 from experiments.dots.agreement import adjusted_rand_index, match_clusters, matched_accuracy
-from experiments.dots.picture import Curve, Panel, draw_experiment
+from experiments.dots.grids import (
+    LENGTHS,
+    RADIUS,
+    SPACING,
+    draw_input,
+    grid_settings,
+    label_map,
+)
+from experiments.dots.picture import Panel
+from experiments.dots.showing import draw_results, encode_panel, format_results
 from semiconv_d2.data.coco.coco_json import write_json
-from semiconv_d2.data.datasets.dots import DotSettings, draw_dots, draw_stamp
+from semiconv_d2.data.datasets.dots import draw_stamp
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring
 from semiconv_d2.ops import segment_means
 
-RADIUS, SPACING = 3, 12
-"""Pixels, of `DotSettings`. The spacing is a multiple of the stride, 4, and so are the lengths."""
-LENGTHS = {"dots": 0, "bars": 24}
-"""The objects, by how far a dot is stretched."""
-REACH = 22
-"""Pixels: how far to the side a pixel's Φ looks at most. A cell of res2 looks 17 to each side, and
-a pixel lies up to 5 from the farther one of the cells that it is interpolated from."""
-RINGS = -(-(REACH - SPACING // 2 + RADIUS) // SPACING)
-"""Of dots that are no instances: they keep the border out of the sight of those that are."""
 TRAINING_GRIDS = (4, 7)
 """Rows, and columns, of the grids that a model is trained on: fewest and most."""
 SIZES = ((4, 4), (8, 8), (5, 20), (15, 15), (20, 20))
@@ -152,56 +148,12 @@ def compare_operators(
         "processes": processes,
         "versions": {"python": python_version()} | {name: version(name) for name in packages},
         "config": cfg.dump(),
-        "panels": [_encode_panel(p) for p in _panels(runs, sizes, seeds[0])],
+        "panels": [encode_panel(p) for p in _panels(runs, sizes, seeds[0])],
     }
     write_json(content, output / "dots.json")
     (output / "table.txt").write_text(f"{format_results(content)}\n", encoding="utf-8")
     draw_results(output / "dots.png", content)
     return content
-
-
-def grid_settings(shape: str, rows: int, columns: int, padding: bool) -> DotSettings:
-    """A grid of dots or bars that goes on in the same way up to the border of the image.
-
-    Args:
-        shape: of `LENGTHS`.
-        padding: whether the border is in sight of instances; if not, rings lie between.
-    """
-    return DotSettings(
-        rows=(rows, rows),
-        columns=(columns, columns),
-        radius=RADIUS,
-        spacing=SPACING,
-        margin=SPACING // 2 - RADIUS,
-        offset=0,
-        length=LENGTHS[shape],
-        rings=0 if padding else RINGS,
-    )
-
-
-def draw_input(settings: DotSettings) -> dict:
-    """An image as InstanceColoring takes it, in training and at test."""
-    image, masks = draw_dots(settings, np.random.default_rng(0))  # of a single grid: nothing random
-    instances = Instances(image.shape)
-    instances.gt_masks = BitMasks(torch.from_numpy(masks))
-    return {
-        "image": torch.from_numpy(image).expand(3, -1, -1),
-        "instances": instances,
-        "foreground": torch.from_numpy(masks.any(axis=0)),
-        "num_instances": len(masks),
-    }
-
-
-def label_map(masks: torch.Tensor) -> np.ndarray:
-    """The mask that each pixel is in, (H, W); −1 for none.
-
-    Args:
-        masks: (N, H, W) boolean, none over another.
-    """
-    labels = np.full(masks.shape[1:], -1)
-    for number, mask in enumerate(masks.cpu().numpy()):
-        labels[mask] = number
-    return labels
 
 
 def train(cfg: CfgNode, variant: Variant, seed: int) -> tuple[nn.Module, dict[str, float]]:
@@ -243,51 +195,6 @@ def measure_border(model: InstanceColoring, image: dict) -> dict[int, float]:
     middle = (centres - ends / 2).norm(dim=1).argmin()
     distance = (means - means[middle]).norm(dim=1)
     return {int(b): float(distance[to_border == b].mean()) for b in to_border.unique()}
-
-
-def format_results(content: dict) -> str:
-    """The tables that people read."""
-    copies = [f"{rows * columns}\n{rows}×{columns}" for rows, columns in content["sizes"]]
-    align = ["left"] * 3 + ["right"] * len(copies)
-    tables = []
-    for key, title in (("accuracy", "Pixel accuracy"), ("ari", "Adjusted Rand index")):
-        lines = [
-            (
-                row["object"],
-                row["operator"],
-                {True: "with", False: "without", None: "–"}[row["padding"]],
-                *(_mean_and_spread(values) for values in row[key]),
-            )
-            for row in content["rows"]
-        ]
-        headers = ["\nobject", "\noperator", "\npadding", *copies]
-        table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
-        tables.append(f"{title}\n\n{table}")
-    return "\n\n".join(tables)
-
-
-def draw_results(path: Path, content: dict) -> None:
-    """The picture of figure 3, and accuracy by copies and what is seen of the border beside it.
-
-    Args:
-        content: of the JSON.
-    """
-    panels = [_decode_panel(p) for p in content["panels"]]
-    copies = [rows * columns for rows, columns in content["sizes"]]
-    accuracy = {
-        f"{shape}: pixel accuracy": [
-            _curve(row, copies, row["accuracy"])
-            for row in content["rows"]
-            if row["object"] == shape
-        ]
-        for shape in LENGTHS
-    }
-    border = [
-        _curve(row, row["border"]["pixels"], row["border"]["distance"])
-        for row in content["rows"]
-        if row["object"] == "dots" and row.get("border")
-    ]
-    draw_experiment(path, panels, accuracy, border, REACH, "with padding in sight")
 
 
 def _run_all(
@@ -383,19 +290,6 @@ def _chance_row(shape: str, sizes: Sequence[tuple[int, int]], seeds: Sequence[in
     return row
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
-    mean = f"{np.round(np.mean(values), 3) + 0.0:.3f}"  # + 0: no −0
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values):.3f}"
-
-
-def _curve(row: dict, x: Sequence[int], values: Sequence[Sequence[float]]) -> Curve:
-    order = np.argsort(x, kind="stable")
-    mean, spread = np.mean(values, axis=1), np.std(values, axis=1)
-    return Curve(
-        row["operator"], row["padding"] is True, np.array(x)[order], mean[order], spread[order]
-    )
-
-
 def _drawn_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return min(sizes, key=lambda size: abs(np.prod(size) - PICTURED))
 
@@ -426,24 +320,3 @@ def _panels(
         title = f"{shape}, {'with' if padding else 'without'} padding"
         panels.append(Panel(title, image["image"][0].numpy()[window], colourings))
     return panels
-
-
-def _encode_panel(panel: Panel) -> dict:
-    labels = {name: _encode(values) for name, values in panel.labels.items()}
-    return {"title": panel.title, "image": _encode(panel.image), "labels": labels}
-
-
-def _decode_panel(content: dict) -> Panel:
-    labels = {name: _decode(values) for name, values in content["labels"].items()}
-    return Panel(content["title"], _decode(content["image"]).astype(np.uint8), labels)
-
-
-def _encode(values: np.ndarray) -> dict:
-    """Whole numbers, (H, W), for JSON."""
-    packed = zlib.compress(np.ascontiguousarray(values, dtype="<i2").tobytes(), level=9)
-    return {"shape": list(values.shape), "zlib": base64.b64encode(packed).decode("ascii")}
-
-
-def _decode(content: dict) -> np.ndarray:
-    packed = zlib.decompress(base64.b64decode(content["zlib"]))
-    return np.frombuffer(packed, dtype="<i2").reshape(content["shape"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from .. import __version__
-from .commands import Main, dispatch
+from .commands import Main, dispatch, finish
 
 COMMANDS = {
     "train": "train or evaluate a model; arguments as of Detectron2's train_net.py",
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     commands = {name: (_importer(name), text) for name, text in COMMANDS.items()}
     description = "Semi-convolutional instance segmentation with Detectron2."
-    return dispatch("semiconv", description, commands, arguments)
+    return finish(lambda: dispatch("semiconv", description, commands, arguments))
 
 
 def _importer(name: str) -> Callable[[], Main]:

@@ -22,14 +22,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..data.coco.checking import find_defects, read_coco
+from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
-from ..data.coco.coco_json import check_replaceable, write_json
+from ..data.coco.coco_json import check_replaceable, read_coco, write_json
 from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
-from ..data.formats.mask_files import open_image
+from ..data.images import open_image
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
@@ -92,13 +92,11 @@ def check_all(arguments):
 def read_config(arguments):
     if not arguments.config_file:
         return None
-    from ..errors import ConfigError
-    from ..training import load_config
+    from ..training import load_config, register_own_data
 
-    try:
-        return load_config(arguments.config_file, arguments.opts)
-    except ConfigError as error:
-        raise DatasetError(str(error)) from error
+    cfg = load_config(arguments.config_file, arguments.opts)
+    register_own_data(cfg)
+    return cfg
 
 
 def find_datasets(arguments, cfg):

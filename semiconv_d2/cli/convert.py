@@ -14,14 +14,8 @@ from pathlib import Path
 from ..data.formats.cvat import cvat_data
 from ..data.formats.datumaro_formats import datumaro_data
 from ..data.formats.labelme import labelme_data
-from ..data.formats.own import (
-    CATEGORY,
-    VAL_FRACTION,
-    OwnData,
-    labels_data,
-    masks_data,
-    prepare_own,
-)
+from ..data.formats.mask_folders import CATEGORY, labels_data, masks_data
+from ..data.formats.own import VAL_FRACTION, OwnData, prepare_own
 from ..data.formats.yolo import yolo_data
 from .commands import finish, parser_of
 

@@ -64,7 +64,7 @@ DOTS = Drawn(
 
 def draw(parser: ArgumentParser, drawn: Drawn, argv: Sequence[str] | None) -> None:
     """Reads the command line, draws the dataset, and prints what was written."""
-    defaults = {"seed": 0, "train_images": 1000, "val_images": 60}
+    defaults: dict[str, Any] = {"seed": 0, "train_images": 1000, "val_images": 60}
     defaults |= {field.name: field.default for field in fields(drawn.settings)}
     for name, (kind, form, text) in (_COMMON | dict(drawn.options)).items():
         shown = "" if defaults[name] is None else " (default: %(default)s)"

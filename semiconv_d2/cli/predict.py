@@ -23,27 +23,12 @@ from pathlib import Path
 
 from ..data.files import check_file, check_folder
 from ..errors import DatasetError
-from ..inference import Predictor
-from ..inference.demo import (
-    SHOWS,
-    Demo,
-    Drawing,
-    check_labels,
-    check_shows,
-    check_windows,
-    find_sources,
-    shared_axes,
-    write_results,
-)
-from ..inference.explanation import can_explain
-from ..inference.predictor import SCORE_THRESHOLD
-from ..training import show_messages
+from ..inference.options import SCORE_THRESHOLD, SHOWS
 from .commands import finish, parser_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    show_messages()
     return finish(lambda: predict(arguments), interrupted="stopped")
 
 
@@ -106,6 +91,21 @@ def parse_arguments(argv):
 
 
 def predict(arguments):
+    from ..inference.demo import (
+        Demo,
+        Drawing,
+        check_shows,
+        check_windows,
+        shared_axes,
+        write_results,
+    )
+    from ..inference.explanation import can_explain
+    from ..inference.labels import check_labels
+    from ..inference.predictor import Predictor
+    from ..inference.sources import find_sources
+    from ..training.messages import show_messages
+
+    show_messages()
     sources = find_sources(arguments.input)
     for folder, option in ((arguments.output, "--output"), (arguments.labels, "--labels")):
         if folder:
@@ -117,7 +117,7 @@ def predict(arguments):
     draws = arguments.output or not arguments.labels
     if draws and arguments.output is None:
         check_windows()
-    predictor = Predictor(
+    predictor = Predictor.load(
         arguments.model,
         weights=arguments.weights,
         score_threshold=arguments.score_threshold,

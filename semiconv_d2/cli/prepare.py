@@ -93,7 +93,7 @@ def hold_out(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> None:
-        from ..data.coco.holding_out import hold_out
+        from ..data.coco.derived import hold_out
 
         for path, (images, instances) in hold_out(args.json, args.every).items():
             print(f"{path}: {images} images, {instances} instances")
@@ -110,7 +110,7 @@ def merge_classes(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def run() -> None:
-        from ..data.coco.merging import merge_classes
+        from ..data.coco.derived import merge_classes
 
         written = merge_classes(args.json, args.output, args.name)
         images, instances = len(written["images"]), len(written["annotations"])
@@ -120,7 +120,7 @@ def merge_classes(argv: Sequence[str] | None = None) -> int:
 
 
 COMMANDS = {
-    command.__name__: (lambda command=command: command, command.__doc__.rstrip("."))
+    command.__name__: (lambda command=command: command, (command.__doc__ or "").rstrip("."))
     for command in (bbbc010, voc, sbd, synthetic_worms, dots, hold_out, merge_classes)
 }
 

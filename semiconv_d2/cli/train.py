@@ -19,9 +19,15 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from ..errors import ConfigError
-from ..training import Trainer, load_checked_config, register_own_data, show_messages
+from ..training import (
+    Start,
+    Trainer,
+    load_checked_config,
+    register_own_data,
+    show_messages,
+)
 from ..training.loading import load_trained
-from ..training.run_folder import check_run_folder, checkpoint_of, config_kept
+from ..training.run_folder import checkpoint_of, config_kept
 from .commands import finish, parser_of
 
 
@@ -70,8 +76,16 @@ def start(arguments):
             "Without the option one is used, or the CPU."
         )
     # Checked before there are several processes, whose errors nobody wants to read.
-    config = load_checked_config(arguments)
-    check_run_folder(config, resume=arguments.resume, eval_only=arguments.eval_only)
+    config = load_checked_config(
+        arguments.config_file,
+        arguments.opts,
+        Start(
+            resume=arguments.resume,
+            eval_only=arguments.eval_only,
+            processes=arguments.num_gpus * arguments.num_machines,
+            writes_run=True,
+        ),
+    )
     launch(
         run,
         arguments.num_gpus,

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from ..errors import ConfigError, DatasetError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 _LISTED = 8  # entries of a folder named in a message
+_PROBLEMS = 10  # problems named in one message
 
 
 def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
@@ -35,10 +38,9 @@ def describe_folder(folder: Path) -> str:
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing, there is no such folder"
     names = [_describe_entry(entry) for entry in sorted(folder.iterdir())]
-    if not names:
-        return "an empty folder"
     rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(names[:_LISTED]) + more if names else "an empty folder"
 
 
 def _describe_entry(path: Path) -> str:
@@ -47,17 +49,26 @@ def _describe_entry(path: Path) -> str:
     return f"{path.name}/" if path.is_dir() else path.name
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, stripped.
+def one_line(text: object) -> str:
+    """A text without line breaks, such as the message of another library's error."""
+    return " ".join(str(text).split())
+
+
+def read_text(path: Path) -> str:
+    """What a text file has, with or without a byte order mark.
 
     Raises:
         DatasetError: the file is missing or no text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped; raises as `read_text` does."""
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()]
 
 
 def read_json(path: Path) -> object:
@@ -66,10 +77,7 @@ def read_json(path: Path) -> object:
     Raises:
         DatasetError: the file is missing, no text, empty or no JSON.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+    text = read_text(path)
     if not text.strip():
         raise DatasetError(f"{path} is empty")
     try:
@@ -82,48 +90,26 @@ def read_json(path: Path) -> object:
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
 
 
-def read_image(path: Path, modes: Iterable[str]) -> np.ndarray:
-    """Pixels of an image file, as its mode stores them: (H, W) or (H, W, C) uint8.
-
-    Args:
-        path: the file.
-        modes: Pillow's names of the modes that make sense, such as "L" or "P".
+def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do something for every item, and report what is wrong with several of them at once.
 
     Raises:
-        DatasetError: the file is missing, damaged, no image, or of another mode.
+        DatasetError: of one item, or the messages of the first ten in one line.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"cannot read the image {path}: {error}") from error
-    if mode not in modes:
-        raise DatasetError(f"{path} is an image of mode {mode}, expected {' or '.join(modes)}")
-    return pixels
-
-
-def read_image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file in pixels, from its header.
-
-    Raises:
-        DatasetError: the file is missing or no image.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"cannot read the image {path}: {error}") from error
-
-
-def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W) uint8 as a grey image."""
-    from PIL import Image
-
-    Image.fromarray(pixels).save(path)
+    results, problems = [], []
+    for item in items:
+        try:
+            results.append(action(item))
+        except DatasetError as error:
+            problems.append(str(error))
+            if len(problems) == _PROBLEMS:
+                break
+    if len(problems) > 1:
+        number = f"{len(problems)}{' or more' if len(problems) == _PROBLEMS else ''}"
+        raise DatasetError(f"{number} problems: {'; '.join(problems)}")
+    if problems:
+        raise DatasetError(problems[0])
+    return results
 
 
 def check_folder(path: Path, option: str) -> None:
@@ -140,11 +126,7 @@ def check_folder(path: Path, option: str) -> None:
 
 
 def check_file(path: Path, option: str) -> None:
-    """Raises `ConfigError` where a file cannot be written.
-
-    Args:
-        option: what named it; the message begins with it.
-    """
+    """Raises `ConfigError` where a file cannot be written; see `check_folder`."""
     if path.is_dir():
         raise ConfigError(f"{option} {path}: that is a folder; name a file in it.")
     check_folder(path.parent, option)

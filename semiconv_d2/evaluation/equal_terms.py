@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.files import read_image
+from ..data.images import read_image
 from ..errors import DatasetError
 
 if TYPE_CHECKING:

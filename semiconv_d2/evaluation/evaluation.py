@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import MeasureError
-from .measures import MEASURES, Detections, Row, check_measures
+from .measures import MEASURES, Detections, Row, check_measures, finite_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -30,28 +29,12 @@ class Evaluation:
     rows: list[Row]
 
     def values(self) -> dict[str, dict[str, float]]:
-        """By key of the row and name of the value."""
-        return {row.key: row.values for row in self.rows}
+        """All numbers, by key of the row and name of the value, see `Row.flat`."""
+        return {row.key: row.flat() for row in self.rows}
 
     def to_json(self) -> dict:
         """Everything, with None where there is nothing to measure."""
-        return {
-            "dataset": self.dataset,
-            "model": self.model,
-            "images": self.images,
-            "instances": self.instances,
-            "detections": self.detections,
-            "rows": [
-                {
-                    "section": row.section,
-                    "key": row.key,
-                    "title": row.title,
-                    "note": row.note,
-                    "values": {k: _json_number(v) for k, v in row.values.items()},
-                }
-                for row in self.rows
-            ],
-        }
+        return {**vars(self), "rows": [row.to_json() for row in self.rows]}
 
 
 @dataclass(frozen=True)
@@ -70,11 +53,15 @@ class Difference:
     def difference(self) -> float:
         return self.b - self.a
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval, if there is one, is clear of 0."""
+        return self.low is not None and (self.low > 0 or self.high < 0)
+
     def to_json(self) -> dict:
-        numbers = {"a": self.a, "b": self.b, "difference": self.difference}
-        return {"key": self.key, "title": self.title, "value": self.value} | {
-            k: _json_number(v) for k, v in (numbers | {"low": self.low, "high": self.high}).items()
-        }
+        texts = {"key": self.key, "title": self.title, "value": self.value}
+        numbers = ("a", "b", "difference", "low", "high")
+        return texts | {name: finite_or_none(getattr(self, name)) for name in numbers}
 
 
 def evaluate(
@@ -126,7 +113,7 @@ def compare(
     differences = []
     for first, second in common:
         for value, number in first.values.items():
-            if "-" in value or value == "instances" or value not in second.values:
+            if value not in second.values:
                 continue
             low, high = _interval(drawn.get((first.key, value), []))
             differences.append(
@@ -165,7 +152,3 @@ def _interval(values: np.ndarray | Sequence) -> tuple[float | None, float | None
         return None, None
     low, high = np.percentile(known, (2.5, 97.5))
     return float(low), float(high)
-
-
-def _json_number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
+"""Overlaps that AP^r and S are reported at, beside the mean over them."""
+
 
 def match_greedily(
     iou: np.ndarray, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray

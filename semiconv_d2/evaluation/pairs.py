@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -59,7 +59,10 @@ class ImagePairs:
 
 
 def pair_images(
-    truth: COCO, detections: Sequence[dict], overlap: str, max_detections: int | None = None
+    truth: COCO,
+    detections: Sequence[dict],
+    overlap: Literal["mask", "box", "boundary", "region"],
+    max_detections: int | None = None,
 ) -> list[ImagePairs]:
     """The detections and instances of each image, in the order of image ids.
 
@@ -74,24 +77,35 @@ def pair_images(
     by_image = defaultdict(list)
     for detection in detections:
         by_image[detection["image_id"]].append(detection)
-    measure = {
-        "mask": _mask_overlap,
-        "box": _box_overlap,
-        "boundary": _boundary_overlap,
-        "region": _region_overlap,
-    }[overlap]
     pairs = []
     for image_id in sorted(truth.imgs):
         instances = truth.imgToAnns.get(image_id, [])
-        found = _best(by_image.get(image_id, []), max_detections)
-        iou, kept_detections, kept_instances = measure(truth, image_id, found, instances)
+        found = _best(by_image[image_id], max_detections)
+        crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
+        kept_detections, kept_instances = np.ones(len(found), dtype=bool), np.ones_like(crowd)
+        if overlap == "box":
+            shapes = np.array([d["bbox"] for d in found], dtype=float).reshape(-1, 4)
+            truths = np.array([a["bbox"] for a in instances], dtype=float).reshape(-1, 4)
+            areas = shapes[:, 2] * shapes[:, 3]
+        else:
+            shapes = [d["segmentation"] for d in found]
+            truths = [truth.annToRLE(a) for a in instances]
+            areas = _areas(shapes)
+        if overlap == "region":
+            shapes = _without_void(shapes, truths, crowd, truth.imgs[image_id].get("void"))
+            kept_detections = (_areas(shapes) > 0) | (areas == 0)
+            kept_instances = ~crowd
+        iou = _measure_overlap(shapes, truths, crowd)
+        if overlap == "boundary":
+            borders = ([boundary(mask) for mask in masks] for masks in (shapes, truths))
+            iou = np.where(crowd, iou, np.minimum(iou, _measure_overlap(*borders, crowd)))
         every = ImagePairs(
             np.array([d["score"] for d in found], dtype=float),
             np.array([d["category_id"] for d in found], dtype=int),
             np.array([a["category_id"] for a in instances], dtype=int),
             np.array([a["id"] for a in instances], dtype=int),
-            np.array([a.get("iscrowd", 0) for a in instances], dtype=bool),
-            _areas(found, overlap),
+            crowd,
+            areas,
             np.array([a["area"] for a in instances], dtype=float),
             iou,
         )
@@ -110,81 +124,40 @@ def _best(found: list[dict], max_detections: int | None) -> list[dict]:
     return best
 
 
-def _areas(found: list[dict], overlap: str) -> np.ndarray:
+def _areas(masks: Sequence[dict]) -> np.ndarray:
+    """Pixels of RLEs, (D,) float; one by one, since pycocotools takes at most 255 at a time."""
     from pycocotools import mask as mask_util
 
-    if overlap == "box":
-        return np.array([d["bbox"][2] * d["bbox"][3] for d in found], dtype=float)
-    return np.array([mask_util.area(d["segmentation"]) for d in found], dtype=float)
+    return np.array([mask_util.area(mask) for mask in masks], dtype=float)
 
 
-def _all(items: Sequence) -> np.ndarray:
-    return np.ones(len(items), dtype=bool)
-
-
-def _overlap(found: Sequence, truths: Sequence, instances: Sequence[dict]) -> np.ndarray:
+def _measure_overlap(found: Sequence, truths: Sequence, crowd: np.ndarray) -> np.ndarray:
     """pycocotools' intersection over union of RLEs or boxes, (D, G)."""
     from pycocotools import mask as mask_util
 
-    crowd = [int(a.get("iscrowd", 0)) for a in instances]
     if not len(found) or not len(truths):
         return np.zeros((len(found), len(truths)))
-    return np.asarray(mask_util.iou(found, truths, crowd))
+    return np.asarray(mask_util.iou(found, truths, crowd.astype(int).tolist()))
 
 
-def _mask_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
-    masks = [d["segmentation"] for d in found]
-    truths = [truth.annToRLE(a) for a in instances]
-    return _overlap(masks, truths, instances), _all(found), _all(instances)
-
-
-def _box_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
-    boxes = np.array([d["bbox"] for d in found], dtype=float)
-    truths = np.array([a["bbox"] for a in instances], dtype=float)
-    return _overlap(boxes, truths, instances), _all(found), _all(instances)
-
-
-def _boundary_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
-    iou, *kept = _mask_overlap(truth, image_id, found, instances)
-    boundaries = [boundary(d["segmentation"]) for d in found]
-    truths = [boundary(truth.annToRLE(a)) for a in instances]
-    crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
-    lower = np.minimum(iou, _overlap(boundaries, truths, instances))
-    return np.where(crowd, iou, lower), *kept
-
-
-def _region_overlap(truth: COCO, image_id: int, found: list[dict], instances: list[dict]):
-    """Pixels that are void or of a crowd, and of no instance, are taken out of the detections;
-    detections that lie in such pixels alone are left out, and so are the crowd regions."""
+def _without_void(
+    masks: list[dict], truths: list[dict], crowd: np.ndarray, void: dict | None
+) -> list[dict]:
+    """The masks of detections without the pixels that are void or of a crowd, and of no instance.
+    All are RLEs."""
     from pycocotools import mask as mask_util
 
-    crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
-    truths = [truth.annToRLE(a) for a in instances]
-    masks = [d["segmentation"] for d in found]
     outside = [t for t, c in zip(truths, crowd, strict=True) if c]
-    if "void" in truth.imgs[image_id]:
-        outside.append(truth.imgs[image_id]["void"])
-    kept = _all(found)
-    if outside and found:
-        void = mask_util.decode(mask_util.merge(outside)) > 0
-        for t, c in zip(truths, crowd, strict=True):
-            if not c:
-                void &= mask_util.decode(t) == 0
-        masks = [_without(mask, void) for mask in masks]
-        kept = np.array(
-            [
-                mask_util.area(m) > 0 or mask_util.area(d["segmentation"]) == 0
-                for m, d in zip(masks, found, strict=True)
-            ],
-            dtype=bool,
-        )
-    return _overlap(masks, truths, instances), kept, ~crowd
-
-
-def _without(rle: dict, void: np.ndarray) -> dict:
-    from pycocotools import mask as mask_util
-
-    return mask_util.encode(np.asfortranarray(mask_util.decode(rle) * ~void))
+    outside += [void] if void is not None else []
+    if not outside or not masks:
+        return masks
+    taken_out = mask_util.decode(mask_util.merge(outside)) > 0
+    for t, c in zip(truths, crowd, strict=True):
+        if not c:
+            taken_out &= mask_util.decode(t) == 0
+    return [
+        mask_util.encode(np.asfortranarray(mask_util.decode(mask) * ~taken_out)) for mask in masks
+    ]
 
 
 def boundary(rle: dict, share: float = 0.02) -> dict:

@@ -49,15 +49,8 @@ def average_precision(
         weights: (..., I) how often each image counts; by default (I,) ones.
         area: of recall and precision (..., D) after each detection; COCO's by default.
     """
-    area = area or coco_area
-    if weights is None:
-        weights = np.ones(len(ranking.positives))
-    positives = (weights @ ranking.positives)[..., None]
-    weight = weights[..., None, ranking.image]
-    found = np.cumsum(weight * (ranking.hit & ranking.counted), axis=-1)
-    seen = np.cumsum(weight * ranking.counted, axis=-1)
-    recall = found / np.maximum(positives, 1)[..., None]
-    return np.where(positives > 0, area(recall, found / np.maximum(seen, np.spacing(1))), np.nan)
+    positives, recall, precision = _recall_and_precision(ranking, weights)
+    return np.where(positives > 0, (area or coco_area)(recall, precision), np.nan)
 
 
 def precision_at_recalls(ranking: Ranking) -> np.ndarray:
@@ -66,15 +59,12 @@ def precision_at_recalls(ranking: Ranking) -> np.ndarray:
     The best precision at or beyond each of `RECALLS`, 0 where that is not reached. NaN where there
     is nothing to find.
     """
-    positives = ranking.positives.sum()
+    [positives], recalls, precision = _recall_and_precision(ranking)
     if not positives:
         return np.full((len(ranking.hit), len(RECALLS)), np.nan)
-    found = np.cumsum(ranking.hit & ranking.counted, axis=-1)
-    seen = np.cumsum(ranking.counted, axis=-1)
-    best = _best_beyond(found / np.maximum(seen, 1))
-    reached = [np.searchsorted(recall, RECALLS) for recall in found / positives]
-    pairs = zip(best, reached, strict=True)
-    return np.array([np.append(precision, 0)[index] for precision, index in pairs])
+    reached = [np.searchsorted(recall, RECALLS) for recall in recalls]
+    pairs = zip(_best_beyond(precision), reached, strict=True)
+    return np.array([np.append(best, 0)[index] for best, index in pairs])
 
 
 def mean_average_precision(
@@ -105,6 +95,24 @@ def coco_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
 def voc_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """PASCAL VOC's area since 2010: exactly under the best precision at or beyond each recall."""
     return (np.diff(recall, axis=-1, prepend=0) * _best_beyond(precision)).sum(axis=-1)
+
+
+def _recall_and_precision(
+    ranking: Ranking, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Instances to find (..., 1), and recall and precision after each detection, (..., T, D).
+
+    Args:
+        weights: see `average_precision`.
+    """
+    if weights is None:
+        weights = np.ones(len(ranking.positives))
+    positives = (weights @ ranking.positives)[..., None]
+    weight = weights[..., None, ranking.image]
+    found = np.cumsum(weight * (ranking.hit & ranking.counted), axis=-1)
+    seen = np.cumsum(weight * ranking.counted, axis=-1)
+    recall = found / np.maximum(positives, 1)[..., None]
+    return positives, recall, found / np.maximum(seen, np.spacing(1))
 
 
 def _best_beyond(precision: np.ndarray) -> np.ndarray:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.coco.checking import find_defects, read_coco, tell_errors
-from ..data.coco.checking_annotations import has_box
+from ..data.coco.checking import find_defects, tell_errors
+from ..data.coco.checking_masks import has_box
+from ..data.coco.coco_json import read_coco
 from ..data.coco.defects import ERROR, Defect, Repair
 from ..data.coco.fixing import fix
 from ..data.coco.json_values import as_integer, is_integer, is_number, shorten
 from ..data.coco.segmentations import (
     RUNS_DO_NOT_ADD_UP,
-    SegmentationError,
     check_encoding,
     decode_counts,
     measure_runs,
@@ -138,15 +138,15 @@ def _loses_nothing(defect: Defect, entry: Mapping) -> bool:
 
 
 def _refuse_bad_voids(json_file: Path, images: Iterable[Mapping]) -> None:
-    voids = []
-    for image in images:
-        if "void" in image:
-            voids.append({"id": image["id"], "segmentation": image["void"]})
-            size = image["height"], image["width"]
-            problem = _mask_problem(voids[-1], size, encoded=True)
-            if problem:
-                raise DatasetError(f"{json_file}: void pixels of image {image['id']}: {problem}")
-    _refuse_broken_runs(f"{json_file}: void pixels of image", voids)
+    where = f"{json_file}: void pixels of image"
+    voids = {image["id"]: image["void"] for image in images if "void" in image}
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    for number, void in voids.items():
+        with _naming(f"{where} {number}"):
+            if not isinstance(void, Mapping):
+                raise DatasetError("no run-length encoding")
+            check_encoding(void, sizes[number])
+    _refuse_broken_runs(where, voids)
 
 
 def read_results(path: Path, truth: COCO, label_suffix: str = "") -> list[dict]:
@@ -177,39 +177,54 @@ def _read_results_json(path: Path, truth: COCO) -> list[dict]:
             '{"image_id", "category_id", "score", "segmentation" or "bbox"}'
         )
     for number, entry in enumerate(content):
-        problem = _problem(entry, truth)
-        if problem:
-            raise DatasetError(f"{path}, result {number}: {problem}")
-    _refuse_broken_runs(f"{path}, result", content)
-    results = [_with_mask_and_box(entry, truth) for entry in content]
-    if len({"segmentation" in r for r in results}) > 1:
+        with _naming(f"{path}, result {number}"):
+            _check_result(entry, truth)
+    masks = {n: entry["segmentation"] for n, entry in enumerate(content) if "segmentation" in entry}
+    _refuse_broken_runs(f"{path}, result", masks)
+    if 0 < len(masks) < len(content):
         raise DatasetError(f"{path}: some results have a mask and some have none")
-    return results
+    return [_with_mask_and_box(entry, truth) for entry in content]
 
 
-def _problem(entry: object, truth: COCO) -> str | None:
-    """What is wrong with a result, if anything is."""
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Errors say where they are."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{where}: {error}") from error
+
+
+def _check_result(entry: object, truth: COCO) -> None:
+    """Raises `DatasetError` where it is none, but for runs that do not add up."""
     if not isinstance(entry, Mapping):
-        return f"expected an object, not {type(entry).__name__}"
+        raise DatasetError(f"expected an object, not {type(entry).__name__}")
     missing = [k for k in ("image_id", "category_id", "score") if k not in entry]
     if missing:
-        return f"no {', '.join(missing)}"
-    if not is_integer(entry["image_id"]) or entry["image_id"] not in truth.imgs:
-        return (
-            f"image {shorten(entry['image_id'])} is not in the ground truth, {_listed(truth.imgs)}"
-        )
-    if not is_integer(entry["category_id"]) or entry["category_id"] not in truth.cats:
-        number = shorten(entry["category_id"])
-        return f"category {number} is not in the ground truth, {_listed(truth.cats)}"
+        raise DatasetError(f"no {', '.join(missing)}")
+    for key, what, known in (
+        ("image_id", "image", truth.imgs),
+        ("category_id", "category", truth.cats),
+    ):
+        if not is_integer(entry[key]) or entry[key] not in known:
+            raise DatasetError(
+                f"{what} {shorten(entry[key])} is not in the ground truth, {_listed(known)}"
+            )
     if not is_number(entry["score"]):
-        return f"score {shorten(entry['score'])} is not a number"
+        raise DatasetError(f"score {shorten(entry['score'])} is not a number")
     if "segmentation" not in entry and "bbox" not in entry:
-        return "neither segmentation nor bbox"
+        raise DatasetError("neither segmentation nor bbox")
     box = entry.get("bbox", [0, 0, 0, 0])
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return f"bbox {shorten(box)} is not [left, top, width, height]"
-    image = truth.imgs[entry["image_id"]]
-    return _mask_problem(entry, (image["height"], image["width"]))
+        raise DatasetError(f"bbox {shorten(box)} is not [left, top, width, height]")
+    mask, image = entry.get("segmentation"), truth.imgs[entry["image_id"]]
+    if isinstance(mask, Mapping):
+        check_encoding(mask, (image["height"], image["width"]))
+    elif isinstance(mask, list) and mask:
+        for polygon in mask:
+            read_polygon(polygon)
+    elif "segmentation" in entry:
+        raise DatasetError("its segmentation is neither polygons nor a run-length encoding")
 
 
 def _listed(ids: Iterable[int]) -> str:
@@ -217,57 +232,29 @@ def _listed(ids: Iterable[int]) -> str:
     return f"which has {', '.join(map(str, first[:10]))}{', …' if len(first) > 10 else ''}"
 
 
-def _mask_problem(entry: Mapping, size: tuple[int, int], encoded: bool = False) -> str | None:
-    """What is wrong with the mask of a result, but for runs that do not add up.
+def _refuse_broken_runs(where: str, masks: Mapping[int, object]) -> None:
+    """Raises `DatasetError` where the runs of a mask do not add up to its image.
 
     Args:
-        encoded: polygons are wrong, too.
+        masks: checked but for that, by the number that a message names; polygons are passed over.
     """
-    if "segmentation" not in entry:
-        return None
-    mask = entry["segmentation"]
-    try:
-        if isinstance(mask, Mapping):
-            check_encoding(mask, size)
-        elif encoded:
-            return "no run-length encoding"
-        elif isinstance(mask, list) and mask:
-            for polygon in mask:
-                read_polygon(polygon)
-        else:
-            return "its segmentation is neither polygons nor a run-length encoding"
-    except SegmentationError as error:
-        return str(error)
-    return None
-
-
-def _refuse_broken_runs(where: str, entries: list[dict]) -> None:
-    encoded = [
-        (entry.get("id", number), entry["segmentation"])
-        for number, entry in enumerate(entries)
-        if isinstance(entry.get("segmentation"), Mapping)
-    ]
+    encoded = {number: mask for number, mask in masks.items() if isinstance(mask, Mapping)}
     if encoded:
-        runs, numbers = decode_counts([mask["counts"] for _, mask in encoded])
-        measures = measure_runs(runs, numbers, np.array([mask["size"] for _, mask in encoded]))
-        for (number, _), valid in zip(encoded, measures.valid, strict=True):
-            if not valid:
+        runs, numbers = decode_counts([mask["counts"] for mask in encoded.values()])
+        sizes = np.array([mask["size"] for mask in encoded.values()])
+        valid = measure_runs(runs, numbers, sizes).valid
+        for number, adds_up in zip(encoded, valid, strict=True):
+            if not adds_up:
                 raise DatasetError(f"{where} {number}: {RUNS_DO_NOT_ADD_UP}")
 
 
 def _with_mask_and_box(entry: Mapping, truth: COCO) -> dict:
     from pycocotools import mask as mask_util
 
-    result = dict(entry)
-    image = truth.imgs[entry["image_id"]]
-    mask, size = result.get("segmentation"), (image["height"], image["width"])
-    if isinstance(mask, list):
-        result["segmentation"] = mask_util.merge(mask_util.frPyObjects(mask, *size))
-    elif mask is not None and isinstance(mask["counts"], list):
-        result["segmentation"] = mask_util.frPyObjects(mask, *size)
-    if mask is not None and "bbox" not in result:
-        result["bbox"] = mask_util.toBbox(result["segmentation"]).tolist()
-    return result
+    if "segmentation" not in entry:
+        return dict(entry)
+    mask = truth.annToRLE(entry)
+    return {"bbox": mask_util.toBbox(mask).tolist(), **entry, "segmentation": mask}
 
 
 def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:

@@ -1,5 +1,1 @@
-"""Trained models at work."""
-
-from .predictor import Predictor
-
-__all__ = ["Predictor"]
+"""Trained models at work: finding and loading them, and what they make of images."""

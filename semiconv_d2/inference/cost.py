@@ -27,9 +27,8 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..modeling import SemiConvMixin
-from ..training.setup import load_config
-from .memory import PeakMemory
-from .operations import busy_seconds, count_operations
+from ..training.configs import load_config
+from .measuring import PeakMemory, busy_seconds, count_operations
 
 STOCK, SEMICONV = "Mask R-CNN", "SemiConv"
 

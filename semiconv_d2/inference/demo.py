@@ -3,7 +3,6 @@ results."""
 
 from __future__ import annotations
 
-import glob
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,25 +14,20 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from tqdm import tqdm
 
-from ..data.coco.checking import read_coco
-from ..data.coco.coco_json import write_json
+from ..data.coco.coco_json import read_coco, write_json
 from ..errors import ConfigError, DatasetError
 from ..visualization.detections import draw_detections, draw_seeds, following_colours
 from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_axes, thin_arrows
 from ..visualization.figures import pixels, save
 from ..visualization.regions import draw_instance_views, region_scales
 from .explanation import Explanation, can_explain
-from .predictor import Predictor, read_rgb
+from .labels import write_labels
+from .predictor import Predictor
+from .sources import Source, UnreadableError, VideoWriters, open_video, read_source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWS = ("masks", "embedding", "seeds", "kernels")
-IMAGES = (
-    *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
-    *(".tga", ".tif", ".tiff", ".webp"),
-)
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 _BESIDE = 60  # arrows that fit beside each other into an image
 _ARROWS = 400  # in an image, about; at least 6 and at most 25 of an instance
@@ -41,19 +35,9 @@ _FADED = 0.7  # how white the embedding is outside the instances
 _MOST_ROWS = 25  # of instances in a picture of kernels
 _SHARED = 20  # images that shared colours are taken from
 _COMPLETE = 0.95  # share of a video's frames; how many there are is an estimate in some files
-_MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
 # What a model raises at an image that it cannot take; others may do.
 _OF_AN_IMAGE = (ValueError, RuntimeError, MemoryError)
 _ESCAPE, _Q = 27, ord("q")
-
-
-class Source(NamedTuple):
-    """Something to look at."""
-
-    name: str
-    """Path, address, or number of a camera."""
-    moving: bool
-    """Opened by OpenCV, frame by frame."""
 
 
 class Drawing(NamedTuple):
@@ -67,41 +51,6 @@ class Drawing(NamedTuple):
     """Of pictures in pixels."""
     axes: PrincipalAxes | None = None
     """Colours of embeddings; None for the best ones of each image, and of the first frame."""
-
-
-def find_sources(inputs: Sequence[str]) -> list[Source]:
-    """Files, folders, glob patterns, videos, numbers of cameras and addresses of streams; each
-    once, however often it is named.
-
-    Raises:
-        DatasetError: there is nothing under one of the names.
-    """
-    sources = []
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
-            if not files:
-                raise DatasetError(
-                    f"{path} has no image and no video in it. Folders in it are not looked into: "
-                    f"name them, or a pattern such as '{path}/**/*.png'."
-                )
-            sources += map(_source, files)
-        elif "://" in name or (name.isdecimal() and not path.exists()):
-            sources.append(Source(name, True))
-        elif path.exists():
-            sources.append(_source(path))
-        else:
-            files = [p for p in map(Path, sorted(glob.glob(name, recursive=True))) if p.is_file()]
-            if not files:
-                raise DatasetError(
-                    f"There is no {name}: no file and no folder has this name, and no file matches."
-                )
-            sources += map(_source, files)
-    once: dict[str, Source] = {}
-    for source in sources:
-        once.setdefault(_identity(source), source)
-    return list(once.values())
 
 
 def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence[str]) -> None:
@@ -120,13 +69,6 @@ def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence
         raise ConfigError("--show kernels: a row for each instance fits no video: add masks.")
 
 
-def check_labels(sources: Sequence[Source]) -> None:
-    """Raises `ConfigError` where a source is no image and has no label image."""
-    moving = next((s.name for s in sources if s.moving), None)
-    if moving:
-        raise ConfigError(f"--labels: {moving} is no image; label images are of images alone.")
-
-
 def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxes | None:
     """Colours for the embeddings of several images; None where no image can be read."""
     images = [s for s in sources if not s.moving]
@@ -134,8 +76,8 @@ def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxe
     embeddings = []
     for source in tqdm(images[::step], desc="colours", unit="image", file=sys.stderr):
         try:
-            embeddings.append(_coloured(predictor.explain(_read(source))))
-        except (_UnreadableError, *_OF_AN_IMAGE):
+            embeddings.append(_coloured(predictor.explain(read_source(source))))
+        except (UnreadableError, *_OF_AN_IMAGE):
             continue  # it is named when its turn comes
     return principal_axes(embeddings) if embeddings else None
 
@@ -191,7 +133,7 @@ class Demo:
                 try:
                     self._check_known(source)
                     go_on = self._video(source) if source.moving else self._image(source)
-                except _UnreadableError as error:
+                except UnreadableError as error:
                     self.failed.append((source.name, str(error)))
                     bar.write(f"skipped: {source.name}: {error}", file=sys.stderr)
                     continue
@@ -204,20 +146,20 @@ class Demo:
             return
         name = Path(source.name).name
         if name not in self._ids:
-            raise _UnreadableError(f"{self._annotations} has no image of this name")
+            raise UnreadableError(f"{self._annotations} has no image of this name")
         if name in self._names:
-            raise _UnreadableError("an input before has the same name, and so the same id")
+            raise UnreadableError("an input before has the same name, and so the same id")
         self._names.add(name)
 
     def _image(self, source: Source) -> bool:
-        image = _read(source)
+        image = read_source(source)
         shows = self.drawing.shows
         found, explanation = self._look(image, shows)
         self._record(found, source.name)
         colours = following_colours(_masks(found, image))
         stem = self._stem(source)
         if self.labels is not None:
-            _write_labels(found, self.labels / f"{stem}_labels.png")
+            write_labels(found, self.labels / f"{stem}_labels.png")
         for show in shows:
             figures = self._draw(show, image, found, explanation, colours, self.drawing.axes)
             for page, figure in enumerate(figures, start=1):
@@ -233,8 +175,8 @@ class Demo:
     def _video(self, source: Source) -> bool:
         shows = [s for s in self.drawing.shows if s != "kernels"]
         stem, axes, colours, masks = self._stem(source), self.drawing.axes, None, None
-        frames, total, rate = _open_video(source)
-        writers = _VideoWriters(self.output, stem, rate)
+        frames, total, rate = open_video(source)
+        writers = VideoWriters(self.output, stem, rate)
         go_on, count = True, 0
         try:
             bar = tqdm(frames, total=total, desc=stem, unit="frame", leave=False, file=sys.stderr)
@@ -258,7 +200,7 @@ class Demo:
         finally:
             writers.close()
         if go_on and total is not None and count < _COMPLETE * total:
-            raise _UnreadableError(f"it breaks off after {count} of {total} frames")
+            raise UnreadableError(f"it breaks off after {count} of {total} frames")
         return go_on
 
     def _look(
@@ -269,7 +211,7 @@ class Demo:
                 return self.predictor(image), None
             explanation = self.predictor.explain(image)
         except _OF_AN_IMAGE as error:
-            raise _UnreadableError(f"{type(error).__name__}: {error}") from error
+            raise UnreadableError(f"{type(error).__name__}: {error}") from error
         return explanation.instances, explanation
 
     def _draw(
@@ -318,35 +260,6 @@ class Demo:
         return stem
 
 
-class _UnreadableError(Exception):
-    """A source that cannot be read, or not to its end."""
-
-
-class _VideoWriters:
-    """One video for each kind of picture, opened by its first frame."""
-
-    def __init__(self, output: Path | None, stem: str, rate: float):
-        self._output, self._stem, self._rate = output, stem, rate
-        self._writers: dict = {}
-
-    def write(self, show: str, picture: np.ndarray) -> None:
-        import cv2
-
-        height, width = (2 * (n // 2) for n in picture.shape[:2])  # codecs want even sizes
-        if show not in self._writers:
-            self._output.mkdir(parents=True, exist_ok=True)
-            path = self._output / f"{self._stem}_{show}.mp4"
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writers[show] = cv2.VideoWriter(str(path), code, self._rate, (width, height))
-            if not self._writers[show].isOpened():
-                raise ConfigError(f"OpenCV cannot write {path}.")
-        self._writers[show].write(np.ascontiguousarray(picture[:height, :width, ::-1]))
-
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.release()
-
-
 def check_windows() -> None:
     """Raises `ConfigError` where OpenCV can open no window."""
     import cv2
@@ -359,41 +272,6 @@ def check_windows() -> None:
             "This OpenCV opens no windows: name a folder with --output, or install opencv-python "
             "in the place of opencv-python-headless."
         ) from error
-
-
-def label_instances(found: Instances) -> np.ndarray:
-    """Numbers of instances by falling score from 1 on, (H, W) uint16; 0 is the background, and of
-    masks that overlap the better one has the pixel.
-
-    Raises:
-        ConfigError: there are more than 65,535 instances, or boxes alone.
-    """
-    if not found.has("pred_masks"):
-        raise ConfigError("There are no label images of boxes alone: the model finds no masks.")
-    if len(found) > _MOST_LABELS:
-        raise ConfigError(
-            f"An image has {len(found):,} instances, of which a label image of 16 bits holds "
-            f"{_MOST_LABELS:,}: raise the score threshold."
-        )
-    labels = np.zeros(found.image_size, dtype=np.uint16)
-    ranking = found.scores.argsort(descending=True, stable=True).tolist()
-    for number, index in reversed(list(enumerate(ranking, start=1))):
-        labels[found.pred_masks[index].numpy()] = number
-    return labels
-
-
-def _write_labels(found: Instances, path: Path) -> None:
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(label_instances(found)).save(path)
-
-
-def _read(source: Source) -> np.ndarray:
-    try:
-        return read_rgb(source.name)
-    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
-        raise _UnreadableError(f"{type(error).__name__}: {error}") from error
 
 
 def _draw_embedding(
@@ -425,40 +303,6 @@ def _masks(found: Instances, image: np.ndarray) -> np.ndarray:
     if found.has("pred_masks"):
         return found.pred_masks.numpy()
     return np.zeros((len(found), *image.shape[:2]), dtype=bool)
-
-
-def _source(path: Path) -> Source:
-    return Source(str(path), path.suffix.lower() in VIDEOS)
-
-
-def _identity(source: Source) -> str:
-    """What is the same for two names of one file."""
-    path = Path(source.name)
-    return str(path.resolve()) if path.exists() else source.name
-
-
-def _open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]:
-    """Frames in RGB, how many there are where that is known, and frames in a second."""
-    import cv2
-
-    video = cv2.VideoCapture(int(source.name) if source.name.isdecimal() else source.name)
-    ok, first = video.read()
-    if not ok:
-        video.release()
-        raise _UnreadableError("OpenCV cannot open it or finds no frame in it")
-    total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    rate = video.get(cv2.CAP_PROP_FPS)
-
-    def frames() -> Iterator[np.ndarray]:
-        frame, more = first, True
-        try:
-            while more:
-                yield np.ascontiguousarray(frame[..., ::-1])
-                more, frame = video.read()
-        finally:
-            video.release()
-
-    return frames(), total if total > 0 else None, rate if 0 < rate < 1000 else 25.0
 
 
 def _show(title: str, picture: np.ndarray, wait: bool) -> bool:

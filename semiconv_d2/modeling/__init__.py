@@ -1,6 +1,6 @@
 """Detectron2 parts, wiring only. Importing this registers ROI heads and meta-architecture."""
 
-from .coloring.instance_coloring import InstanceColoring
+from .coloring import InstanceColoring
 from .competition import Competition
 from .embedding_head import EmbeddingHead
 from .learned_kernel import LearnedKernel

@@ -1,8 +1,12 @@
-"""Kernels between the pixels of a whole image, within a bound on memory.
+"""Kernels (section 3.4) between the pixels of a whole image, within a bound on memory.
 
-Everything takes an image as (D, H, W) or a list of pixels as (P, D), where P = H·W, and answers in
-the same layout. Seeds are (S, D). Distances are differences, squared and summed: expanding the
-square into a product of matrices is quicker and, in float32, loses the small distances.
+In this order: from every pixel to some seeds; between all pairs of pixels; the mean of an image's
+values, weighted by the kernel.
+
+Each function takes an image as (D, H, W), or a list of pixels as (P, D) with P = H·W, and returns
+the same layout. Kernels and ε are those of `kernels`.
+
+Shapes: H and W of an image, P pixels, S seeds, C channels, D embedding channels.
 """
 
 from collections.abc import Iterator
@@ -24,14 +28,23 @@ def log_affinities(
     *,
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """log K_σ between all pixels and each seed, by way of twice S·D·P numbers.
+    """log K_σ between all pixels and each seed, equation (7) or (9).
+
+    On the way it keeps 2·S·D·P numbers.
 
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
         seeds: (S, D).
+        sigma, kernel: as in `log_kernel`.
+        epsilon: as in `softened_distance`.
 
     Returns:
         (S, H, W) or (S, P), float32 at least.
+
+    Example:
+        >>> pixels = torch.tensor([[0.0], [5.0], [10.0]])  # three pixels of one channel
+        >>> log_affinities(pixels, seeds=pixels[:1], sigma=5.0).exp()
+        tensor([[0.9980, 0.3679, 0.1353]])
     """
     channels = _channels_first(embedding)
     if seeds.dim() != 2 or seeds.shape[1] != len(channels):
@@ -51,22 +64,33 @@ def log_affinity_blocks(
     max_bytes: int = MAX_BYTES,
     epsilon: float = EPSILON,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """log K_σ between all pairs of pixels, some rows of the P × P matrix at a time.
+    """log K_σ between all pairs of pixels, equation (7) or (9), some rows of the P × P matrix at a
+    time.
 
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
-        max_bytes: what a block and all that making it needs may take, the block before it
-            included. A graph for gradients goes beyond: it keeps every block.
+        sigma, kernel: as in `log_kernel`.
+        max_bytes: a bound on the memory of a block: its result, what computing it needs, and the
+            block before it. With gradients more is needed: the graph keeps every block.
+        epsilon: as in `softened_distance`.
 
     Yields:
         The rows, a slice of the P pixels in row-major order, and (rows, P), float32 at least.
 
     Raises:
-        ValueError: `max_bytes` is too little for a single row.
+        ValueError: `max_bytes` is too small for a single row.
+
+    Example:
+        >>> pixels = torch.tensor([[0.0], [5.0], [10.0]])  # three pixels of one channel
+        >>> for rows, log_k in log_affinity_blocks(pixels, sigma=5.0, max_bytes=100):
+        ...     print(rows, log_k.exp())
+        slice(0, 2, None) tensor([[0.9980, 0.3679, 0.1353],
+                [0.3679, 0.9980, 0.3679]])
+        slice(2, 3, None) tensor([[0.1353, 0.3679, 0.9980]])
     """
     psi = at_least_float32(_channels_first(embedding)).T
     pixels, channels = psi.shape
-    # Differences and their squares, D each; distances; and the block before, if its user holds it.
+    # Differences and their squares, D each; distances; and the block before, if the caller has it.
     row_bytes = (2 * channels + 2) * pixels * psi.element_size()
     step = max_bytes // row_bytes
     if step < 1:
@@ -89,18 +113,30 @@ def kernel_filter(
     max_bytes: int = MAX_BYTES,
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """The kernel-weighted mean of all pixels, at each pixel: Σ_v K(u, v) x_v / Σ_v K(u, v).
+    """The kernel-weighted mean over all pixels v, at each pixel u: Σ_v K(u, v) x_v / Σ_v K(u, v).
 
-    The bilateral filter where the embedding is a `bilateral_embedding`, σ = 1 and the kernel is
-    "gaussian".
+    With a `bilateral_embedding`, σ = 1 and the kernel "gaussian" this is the bilateral filter,
+    equation (8).
 
     Args:
         values: x, (C, H, W) or (P, C), in the layout of the embedding.
         embedding: Ψ, (D, H, W) or (P, D).
-        max_bytes: as in `log_affinity_blocks`, beside the result.
+        sigma, kernel: as in `log_kernel`.
+        max_bytes: as in `log_affinity_blocks`; the result comes on top.
+        epsilon: as in `softened_distance`.
 
     Returns:
         The shape of `values`, in the precision of the affinities.
+
+    Raises:
+        ValueError: values and embedding do not have the same pixels, or `max_bytes` is too small.
+
+    Example:
+        >>> embedding = torch.tensor([[0.0], [0.0], [99.0]])  # the third pixel is far away
+        >>> kernel_filter(torch.tensor([[1.0], [3.0], [8.0]]), embedding, sigma=1.0)
+        tensor([[2.],
+                [2.],
+                [8.]])
     """
     x = _channels_first(values)
     if _pixels(values) != _pixels(embedding):

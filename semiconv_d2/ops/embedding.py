@@ -1,10 +1,15 @@
-"""The embedding Ψ: coordinates û of feature maps and of regions, equations (2), (3) and (6), mixed
-with convolutional features Φ; and its values between cells.
+"""The semi-convolutional embedding Ψ, equations (2), (3) and (6).
+
+In this order: coordinates u of feature maps and of regions; mixing of coordinates with
+convolutional features Φ; sampling of a map between its cells; scaling of the gradient that the
+embedding sends to the backbone (section 3.5).
 
 Coordinates are (x, y), in units of `unit` image pixels: 1 gives pixels, the stride of a feature
-level gives its cells. Index i of a map with stride s is centred at (i + 0.5)·s image pixels.
+level gives its cells. The cell of index i of a map with stride s is centred at (i + 0.5)·s image
+pixels.
 
-Shapes: R regions, M samples along the side of a region, H and W cells of a feature map.
+Shapes: R regions, M samples along the side of a region, C channels, D embedding channels, H and W
+cells of a feature map.
 """
 
 import torch
@@ -25,28 +30,44 @@ def map_coordinates(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Coordinates of the cells of a feature map, from the image's upper left corner: (2, H, W)."""
+    """Coordinates u of the centres of the cells of a feature map, for `mix`.
+
+    Args:
+        height, width: H and W, in cells.
+        stride: image pixels per cell.
+        unit: image pixels per coordinate unit.
+
+    Returns:
+        (2, H, W), measured from the upper left corner of the image.
+
+    Example:
+        >>> x, y = map_coordinates(2, 3, stride=4.0)  # in image pixels
+        >>> x
+        tensor([[ 2.,  6., 10.],
+                [ 2.,  6., 10.]])
+    """
     x = (torch.arange(width, device=device, dtype=dtype) + 0.5) * (stride / unit)
     y = (torch.arange(height, device=device, dtype=dtype) + 0.5) * (stride / unit)
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
 
 
 def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> Tensor:
-    """Coordinates of the sample points of regions, in the frame of their image.
+    """Coordinates u of the sample points of regions, for `mix`.
 
-    Sample j of M lies at x0 + (j + 0.5)·w/M, where ROIAlign (aligned) takes it, also where a box
-    reaches across the border of the image.
+    Sample j of M lies at x0 + (j + 0.5)·w/M. Aligned ROIAlign samples at the same points, also
+    where a box reaches across the border of the image.
 
     Args:
         boxes: (R, 4), x0, y0, x1, y1 in image pixels.
         side: M.
-        unit: image pixels to the coordinate unit; one number, or (R,) one for each region.
+        unit: image pixels per coordinate unit; one number, or (R,), one for each region.
 
     Returns:
-        (R, 2, M, M)
+        (R, 2, M, M), measured from the upper left corner of the image.
 
     Example:
-        >>> region_coordinates(torch.tensor([[8.0, 0.0, 16.0, 4.0]]), side=2, unit=4.0)[0, 0]
+        >>> box = torch.tensor([[8.0, 0.0, 16.0, 4.0]])  # 8 pixels wide; a cell has 4
+        >>> region_coordinates(box, side=2, unit=4.0)[0, 0]
         tensor([[2.5000, 3.5000],
                 [2.5000, 3.5000]])
     """
@@ -62,7 +83,7 @@ def region_coordinates(boxes: Tensor, side: int, unit: Tensor | float = 1.0) -> 
 
 
 def mix(features: Tensor, coordinates: Tensor, mixing: str = "additive") -> Tensor:
-    """The semi-convolutional embedding Ψ of convolutional features Φ.
+    """The embedding Ψ_u = f(Φ_u, u) of convolutional features Φ, equation (2).
 
     "additive" adds the coordinates to the first two channels, the geometric ones, and leaves the
     others as they are: Ψ_u = û + Φ_u with û = [u_x, u_y, 0, …, 0], equations (3) and (6).
@@ -70,10 +91,21 @@ def mix(features: Tensor, coordinates: Tensor, mixing: str = "additive") -> Tens
 
     Args:
         features: Φ, (..., D, H, W) with D ≥ 2.
-        coordinates: u, (..., 2, H, W) as (x, y), in the unit that the geometric channels are in.
+        coordinates: u, (..., 2, H, W) as (x, y), in the unit of the geometric channels.
+        mixing: one of `MIXINGS`.
 
     Returns:
         Ψ, (..., D, H, W)
+
+    Raises:
+        ValueError: the mixing is unknown, or D < 2.
+
+    Example:
+        >>> features = torch.full((3, 1, 2), 0.25)  # three channels of a map of 1 × 2 cells
+        >>> mix(features, map_coordinates(1, 2))[:, 0]
+        tensor([[0.7500, 1.7500],
+                [0.7500, 0.7500],
+                [0.2500, 0.2500]])
     """
     check_choice("mixing", mixing, MIXINGS)
     if mixing == "none":
@@ -88,18 +120,22 @@ def mix(features: Tensor, coordinates: Tensor, mixing: str = "additive") -> Tens
 
 
 def sample_map(feature_map: Tensor, points: Tensor, stride: float = 1.0) -> Tensor:
-    """Bilinear values of a feature map at points of the image.
+    """Values of a feature map at points of the image, by bilinear interpolation.
 
-    The cell of index i is centred at (i + 0.5)·stride; beyond the outermost centres the map goes
-    on as it is there.
+    Beyond the outermost centres of cells, the values of the outermost cells are repeated.
 
     Args:
         feature_map: (C, H, W).
         points: (..., 2), x and y in image pixels.
-        stride: of the map, in image pixels.
+        stride: image pixels per cell of the map.
 
     Returns:
         (C, ...), with a graph where the map has one.
+
+    Example:
+        >>> feature_map = torch.tensor([[[0.0, 10.0]]])  # cells centred at x = 2 and x = 6
+        >>> sample_map(feature_map, torch.tensor([[3.0, 2.0], [9.0, 2.0]]), stride=4.0)
+        tensor([[ 2.5000, 10.0000]])
     """
     if not points.numel():  # which grid_sample refuses
         return feature_map.flatten(1)[:, :0].reshape(len(feature_map), *points.shape[:-1])
@@ -127,8 +163,17 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """`x` itself, bit for bit; the gradient that flows back through it is multiplied by `scale`.
-    With 0 none flows."""
+    """Returns `x` bit for bit, and multiplies the gradient that flows back through it by `scale`.
+
+    A scale of 0 stops the gradient. Section 3.5 uses 1/10 between backbone and embedding.
+
+    Example:
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> y = scale_gradient(x, 0.1)
+        >>> y.backward()
+        >>> y.item(), x.grad
+        (3.0, tensor(0.1000))
+    """
     if scale == 0.0:
         return x.detach()
     if scale == 1.0 or not (torch.is_grad_enabled() and x.requires_grad):

@@ -1,9 +1,16 @@
-"""Seeds of regions, and kernels between embeddings as logarithms: equations (7), (8) and (9).
+"""Kernels between embeddings, as logarithms: equations (7), (8) and (9); seeds of regions, and the
+evidence that a kernel gives (section 3.5).
+
+In this order: distance and kernel; the bilateral special case; the soft seed of a region; the
+kernel between the pixels of a region and its seed; the logit of a kernel; and what is ours on top
+of the paper, the share that a seed wins of a pixel among several seeds.
 
 K is never formed on the way to log K, so nothing underflows. All distances carry a small ε under
-the root, √(‖·‖² + ε): the norm has no gradient at 0, and log(1 − K) no finite value at K = 1.
+the root, √(‖·‖² + ε): the norm has no gradient at 0, and log(1 − K) has no finite value at K = 1.
 It also bounds the gradient of log(1 − K) with respect to an embedding, by 1 / (2√ε) for the
 Laplacian: 50 for the default, in coordinate units.
+
+Shapes: R regions, H and W of a region, D embedding channels, J competing seeds of a region.
 """
 
 import math
@@ -14,29 +21,99 @@ from torch import Tensor
 from .checks import at_least_float32, check_choice
 
 KERNELS = ("laplacian", "gaussian")
-EPSILON = 1e-4
+EPSILON = 1e-4  # in squared coordinate units
 _BYTES_ON_CPU = 2**21  # of differences at once
 _BYTES_ON_GPU = 2**27
 
 
+def softened_distance(a: Tensor, b: Tensor, *, dim: int, epsilon: float = EPSILON) -> Tensor:
+    """√(‖a − b‖² + ε) along `dim`, in float32 at least; `a` and `b` broadcast.
+
+    It takes differences, squares and sums them. Expanding the square into a product of matrices
+    is faster, but in float32 it loses the small distances.
+
+    Example:
+        >>> softened_distance(torch.zeros(2), torch.tensor([3.0, 4.0]), dim=0)
+        tensor(5.0000)
+    """
+    difference = at_least_float32(a) - at_least_float32(b)
+    return (difference.square().sum(dim=dim) + epsilon).sqrt()
+
+
+def log_kernel(distance: Tensor, sigma: Tensor | float, kernel: str = "laplacian") -> Tensor:
+    """log K_σ of distances of any shape; at most 0.
+
+    "laplacian": −d / σ, equation (9). "gaussian": −d² / (2σ²), equation (7) with a scale.
+
+    Args:
+        distance: d, in coordinate units.
+        sigma: σ, in coordinate units.
+        kernel: one of `KERNELS`.
+
+    Example:
+        >>> log_kernel(torch.tensor([0.0, 10.0]), sigma=5.0).exp()
+        tensor([1.0000, 0.1353])
+    """
+    check_choice("kernel", kernel, KERNELS)
+    if kernel == "gaussian":
+        return distance.square() / (-2 * sigma**2)
+    return distance / -sigma
+
+
+def bilateral_embedding(
+    image: Tensor, coordinates: Tensor, *, sigma_space: float, sigma_range: float
+) -> Tensor:
+    """The Ψ whose Gaussian kernel is the classic bilateral one: equation (8) with Φ^g = 0 and
+    Φ^a = RGB.
+
+    Each part is divided by its own scale, so the kernel's σ is 1.
+
+    Args:
+        image: (..., C, H, W), in any colour space.
+        coordinates: (..., 2, H, W).
+        sigma_space: scale of the spatial factor, in coordinate units.
+        sigma_range: scale of the colour factor, in the unit of the image.
+
+    Returns:
+        (..., 2 + C, H, W)
+
+    Example:
+        >>> grey = torch.tensor([[[0.0, 1.0]]])  # one channel of 1 × 2 pixels
+        >>> coordinates = torch.tensor([[[0.5, 1.5]], [[0.5, 0.5]]])
+        >>> bilateral_embedding(grey, coordinates, sigma_space=2.0, sigma_range=0.5)[:, 0]
+        tensor([[0.2500, 0.7500],
+                [0.2500, 0.2500],
+                [0.0000, 2.0000]])
+    """
+    coordinates = coordinates.expand(*image.shape[:-3], *coordinates.shape[-3:])
+    return torch.cat([coordinates / sigma_space, image / sigma_range], dim=-3)
+
+
 def seed_weights(logits: Tensor) -> Tensor:
-    """How much each pixel of a region contributes to the region's seed: p, the softmax over the
-    region of the mask logits. The differentiable form of the pixel with the largest logit.
+    """How likely each pixel of a region is its seed: p, the softmax of the mask logits over the
+    region (section 3.5).
+
+    This is the differentiable form of choosing the pixel with the largest logit.
 
     Args:
         logits: mask logits, (R, H, W).
 
     Returns:
-        (R, H, W), float32 at least; sums to 1 in each region.
+        p, (R, H, W), float32 at least; sums to 1 in each region.
+
+    Example:
+        >>> seed_weights(torch.tensor([[[0.0, 0.0], [-1000.0, 0.0]]]))
+        tensor([[[0.3333, 0.3333],
+                 [0.0000, 0.3333]]])
     """
     return at_least_float32(logits).flatten(1).softmax(dim=1).view_as(logits)
 
 
 def seed_embedding(weights: Tensor, embedding: Tensor) -> Tensor:
-    """Expectation of the embedding under the weights of `seed_weights`, Σ_u p(u) Ψ_u.
+    """The expected embedding of the seed, Σ_u p(u) Ψ_u (section 3.5).
 
     Args:
-        weights: p, (R, H, W).
+        weights: p of `seed_weights`, (R, H, W).
         embedding: Ψ, (R, D, H, W).
 
     Returns:
@@ -52,31 +129,6 @@ def seed_embedding(weights: Tensor, embedding: Tensor) -> Tensor:
     return (weights[:, None] * at_least_float32(embedding)).sum(dim=(2, 3))
 
 
-def softened_distance(a: Tensor, b: Tensor, *, dim: int, epsilon: float = EPSILON) -> Tensor:
-    """√(‖a − b‖² + ε) along `dim`, in float32 at least; `a` and `b` broadcast.
-
-    By differences: expanding the square into a product of matrices is quicker and, in float32,
-    loses the small distances."""
-    difference = at_least_float32(a) - at_least_float32(b)
-    return (difference.square().sum(dim=dim) + epsilon).sqrt()
-
-
-def log_kernel(distance: Tensor, sigma: Tensor | float, kernel: str = "laplacian") -> Tensor:
-    """log K_σ of distances of any shape; at most 0.
-
-    "laplacian": −d / σ, equation (9). "gaussian": −d² / (2σ²), equation (7) with a scale.
-    `sigma` is in the unit of the distance.
-
-    Example:
-        >>> log_kernel(torch.tensor([0.0, 10.0]), sigma=5.0).exp()
-        tensor([1.0000, 0.1353])
-    """
-    check_choice("kernel", kernel, KERNELS)
-    if kernel == "gaussian":
-        return distance.square() / (-2 * sigma**2)
-    return distance / -sigma
-
-
 def seed_log_kernel(
     embedding: Tensor,
     seed: Tensor,
@@ -85,17 +137,51 @@ def seed_log_kernel(
     *,
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """log K_σ between the pixels of each region and the region's seed.
+    """log K_σ between the pixels of each region and the region's seed, equation (7) or (9).
 
     Args:
         embedding: Ψ, (R, D, H, W).
         seed: (R, D).
+        sigma, kernel: as in `log_kernel`.
+        epsilon: as in `softened_distance`.
 
     Returns:
         (R, H, W), float32 at least.
+
+    Example:
+        >>> embedding = torch.tensor([[[[0.0, 3.0]], [[0.0, 4.0]]]])  # at the seed, and 5 away
+        >>> seed_log_kernel(embedding, torch.zeros(1, 2), sigma=5.0)
+        tensor([[[-0.0020, -1.0000]]])
     """
     distance = softened_distance(embedding, seed[..., None, None], dim=1, epsilon=epsilon)
     return log_kernel(distance, sigma, kernel)
+
+
+def log_one_minus_exp(log_k: Tensor) -> Tensor:
+    """log(1 − K) = log(1 − exp(log K)) for log K < 0 of any shape, accurate at both ends.
+
+    Example:
+        >>> log_one_minus_exp(torch.tensor([-1e-4, -50.0]))
+        tensor([-9.2104e+00, -1.9287e-22])
+    """
+    # Near 0, where 1 − K cancels: 1 − eˣ = −2 e^(x/2) sinh(x/2), as exact as expm1, which ONNX
+    # does not have. Far below, where K is small: log1p.
+    near = log_k > -math.log(2)
+    # Each branch sees a harmless value where it is not chosen: NaN times 0 is NaN, in gradients.
+    half = torch.where(near, log_k, -1.0) / 2
+    close = torch.log(-2 * torch.sinh(half)) + half
+    far = torch.log1p(-torch.exp(torch.where(near, -1.0, log_k)))
+    return torch.where(near, close, far)
+
+
+def log_odds(log_k: Tensor) -> Tensor:
+    """The logit of K, log K − log(1 − K), for log K < 0 of any shape: positive where K > 1/2.
+
+    Example:
+        >>> log_odds(torch.tensor([0.25, 0.75]).log())
+        tensor([-1.0986,  1.0986])
+    """
+    return log_k - log_one_minus_exp(log_k)
 
 
 def share_odds(
@@ -106,17 +192,20 @@ def share_odds(
     sigma: Tensor | float,
     kernel: str = "laplacian",
 ) -> Tensor:
-    """The logit of the share P that a region's own seed has in its pixels, among several seeds and
-    a background b: P = K / (K + b + Σ_j w_j K_j), with K of the own seed and K_j of the others.
+    """The logit of the share P that a region's own seed wins of each pixel. Not in the paper.
+
+    The seed competes with other seeds and with a background b: P = K / (K + b + Σ_j w_j K_j),
+    with K of the own seed and K_j of the others.
 
     Args:
         embedding: Ψ, (R, D, H, W).
-        seeds: (R, 1 + J, D), the region's own one first.
+        seeds: (R, 1 + J, D), the region's own seed first.
         weights: w of the others, (R, J).
         background: b > 0, a scalar.
+        sigma, kernel: as in `log_kernel`.
 
     Returns:
-        (R, H, W), float32 at least: log K − log(b + Σ_j w_j K_j).
+        log K − log(b + Σ_j w_j K_j), (R, H, W), float32 at least.
 
     Example:
         >>> embedding = torch.zeros(1, 2, 1, 1)  # one pixel, at its own seed; another is 5 away
@@ -138,45 +227,7 @@ def _share_odds(embedding, seeds, weights, background, sigma, kernel) -> Tensor:
 
 
 def _regions_at_once(embedding: Tensor, seeds: Tensor) -> int:
-    """How many regions have their differences to all seeds within a bound on memory: on the CPU
-    what its caches hold, which is several times as fast."""
+    """How many regions at once keep their differences to all seeds within a bound on memory. On
+    the CPU the bound is what the caches hold, which is several times as fast."""
     limit = _BYTES_ON_CPU if embedding.device.type == "cpu" else _BYTES_ON_GPU
     return max(1, limit // (4 * seeds.shape[1] * math.prod(embedding.shape[1:])))
-
-
-def bilateral_embedding(
-    image: Tensor, coordinates: Tensor, *, sigma_space: float, sigma_range: float
-) -> Tensor:
-    """The Ψ whose Gaussian kernel is the classic bilateral one: (8) with Φ^g = 0 and Φ^a = RGB.
-
-    Each part is divided by its own scale; compare with σ = 1.
-
-    Args:
-        image: (..., C, H, W), any colour space.
-        coordinates: (..., 2, H, W).
-        sigma_space, sigma_range: scales of the two factors, in units of coordinates and image.
-
-    Returns:
-        (..., 2 + C, H, W)
-    """
-    coordinates = coordinates.expand(*image.shape[:-3], *coordinates.shape[-3:])
-    return torch.cat([coordinates / sigma_space, image / sigma_range], dim=-3)
-
-
-def log_one_minus_exp(log_k: Tensor) -> Tensor:
-    """log(1 − exp(log K)) for log K < 0, accurate at both ends.
-
-    Near 0 the difference 1 − K cancels, and sinh is exact; far below, K is small, and log1p is.
-    """
-    near = log_k > -math.log(2)
-    # Each branch sees a harmless value where it is not chosen: NaN times 0 is NaN, in gradients.
-    # 1 − eˣ = −2 e^(x/2) sinh(x/2): exact near 0 as expm1 is, which ONNX does not have.
-    half = torch.where(near, log_k, -1.0) / 2
-    close = torch.log(-2 * torch.sinh(half)) + half
-    far = torch.log1p(-torch.exp(torch.where(near, -1.0, log_k)))
-    return torch.where(near, close, far)
-
-
-def log_odds(log_k: Tensor) -> Tensor:
-    """The logit of K, log K − log(1 − K): evidence that is positive where K > 1/2."""
-    return log_k - log_one_minus_exp(log_k)

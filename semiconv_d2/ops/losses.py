@@ -1,10 +1,13 @@
-"""The losses of the method: the segment embedding loss (5), the kernel's own cross-entropy
-(section 3.5), and the repulsive half of (1), which the method does without.
+"""Losses of the embedding and its kernel, and one score of masks.
 
-Segments come as masks of regions, or as pixels of a whole image, where masks of every instance
-would take too much memory.
+In this order: the segment embedding loss, equation (5), of masks and of pixels; the kernel's
+cross-entropy (section 3.5), of masks and of pixels; the repulsive half of equation (1), which the
+paper's method does without; and the expected IoU of a mask, which is no loss but ranks detections.
 
-Shapes: N segments, R regions, D embedding channels, P pixels.
+"Of masks" is for regions. "Of pixels" is for a whole image, where a mask for every instance would
+take too much memory: each pixel comes with the segment that it belongs to.
+
+Shapes: N segments, R regions, H and W of a region, D embedding channels, C channels, P pixels.
 """
 
 import torch
@@ -24,18 +27,24 @@ def segment_embedding_loss(
     reduction: str = "mean",
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """Mean distance of the pixels of a segment to their mean embedding: equation (5).
+    """Mean distance of the pixels of a segment from their mean embedding: equation (5).
 
-    The norm is not squared; ε under its root keeps the gradient finite where they agree.
+    The norm is not squared.
 
     Args:
-        embedding: Ψ, (N, D, H, W), around each segment.
+        embedding: Ψ around each segment, (N, D, H, W).
         masks: (N, H, W), boolean or weights in [0, 1].
-        reduction: over segments that are not empty, "mean" or "sum". (5) has the sum; the mean
-            keeps the weight of the loss independent of how crowded an image is.
+        reduction: over segments that are not empty, "mean" or "sum". (5) has the sum; with the
+            mean the weight of the loss does not depend on how crowded an image is.
+        epsilon: as in `softened_distance`.
 
     Returns:
-        A scalar, float32 at least; 0 with a graph where every segment is empty.
+        A scalar in coordinate units, float32 at least; 0 with a graph if all segments are empty.
+
+    Example:
+        >>> embedding = torch.tensor([[[[0.0, 6.0]], [[0.0, 8.0]]]])  # two pixels, 10 apart
+        >>> segment_embedding_loss(embedding, torch.ones(1, 1, 2))
+        tensor(5.0000)
     """
     embedding = at_least_float32(embedding).flatten(2)
     weights = _normalised(masks.flatten(1).to(embedding.dtype), dim=1)
@@ -57,13 +66,17 @@ def pixel_embedding_loss(
     """`segment_embedding_loss` of segments that are given as lists of pixels: equation (5).
 
     Args:
-        embedding: Ψ of the pixels, (P, D); a pixel of two segments is there twice.
-        segments: index of the segment of each pixel, (P,) in [0, N).
-        num_segments: N; segments without pixels do not count.
-        reduction: as there.
+        embedding: Ψ of the pixels, (P, D). A pixel of two segments is listed twice.
+        segments, num_segments: as in `segment_means`. Segments without pixels do not count.
+        reduction, epsilon: as in `segment_embedding_loss`.
 
     Returns:
-        A scalar, float32 at least; 0 with a graph where there is no pixel.
+        A scalar in coordinate units, float32 at least; 0 with a graph if there is no pixel.
+
+    Example:
+        >>> embedding = torch.tensor([[0.0, 0.0], [6.0, 8.0], [1.0, 2.0]])
+        >>> pixel_embedding_loss(embedding, torch.tensor([0, 0, 2]), 3)  # (5 + √ε) / 2
+        tensor(2.5050)
     """
     mean = segment_means(embedding, segments, num_segments)[segments]
     distance = softened_distance(embedding, mean, dim=1, epsilon=epsilon)
@@ -73,13 +86,23 @@ def pixel_embedding_loss(
 
 
 def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
-    """Mean over the pixels of each segment, (N, C), float32 at least; 0 where it has none. Summed
-    in float64: float32 loses pixels of a segment of a million of them.
+    """Mean over the pixels of each segment.
+
+    Sums are in float64: float32 loses pixels of a segment of a million of them.
 
     Args:
         values: of the pixels, (P, C).
         segments: index of the segment of each pixel, (P,) in [0, N).
         num_segments: N.
+
+    Returns:
+        (N, C), float32 at least; 0 for a segment without pixels.
+
+    Example:
+        >>> segment_means(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 2]), 3)
+        tensor([[2.],
+                [0.],
+                [5.]])
     """
     values = at_least_float32(values)
     sizes = torch.bincount(segments, minlength=num_segments).clamp(min=1)
@@ -89,17 +112,22 @@ def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor
 
 
 def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy between K itself, or a share P of it, and the ground truth.
+    """Binary cross-entropy between K, or a share P, and the ground-truth mask (section 3.5).
 
     −[y·log K + (1 − y)·log(1 − K)], averaged over pixels.
 
     Args:
-        odds: the logit of K, which `log_odds` makes of log K, (R, H, W).
+        odds: the logit of K or P, (R, H, W); see `log_odds` and `share_odds`.
         target: y, (R, H, W), boolean or in [0, 1].
-        weights: (R, H, W), boolean or non-negative: the pixels that count. All when left out.
+        weights: of pixels, (R, H, W), boolean or non-negative. None: all pixels count.
 
     Returns:
-        A scalar, float32 at least; 0 with a graph where no pixel counts.
+        A scalar, float32 at least; 0 with a graph if no pixel counts.
+
+    Example:
+        >>> odds = torch.zeros(1, 1, 2)  # K = 1/2 in both pixels
+        >>> kernel_cross_entropy(odds, torch.tensor([[[True, False]]]))  # log 2
+        tensor(0.6931)
     """
     odds = at_least_float32(odds)
     loss = F.binary_cross_entropy_with_logits(odds, target.to(odds.dtype), reduction="none")
@@ -109,18 +137,23 @@ def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = 
 
 
 def pixel_kernel_loss(odds: Tensor, members: Tensor) -> Tensor:
-    """Cross-entropy between K and whose pixel it is, for all segments of an image at once.
+    """Binary cross-entropy between K and membership, for all segments of an image at once.
 
-    For each segment the sum over all pixels, divided by the number of its own: how many pixels
-    others have, nearly all of them far away, does not change the weight of its own. The mean over
-    segments that have pixels.
+    For each segment the sum over all pixels is divided by the number of its own pixels. Other
+    segments' pixels, nearly all of them far away, therefore do not dilute the loss of its own. The
+    result is the mean over segments that have pixels.
 
     Args:
         odds: the logit of K between the seed of each segment and each pixel, (N, P).
-        members: which pixels are whose, (N, P) boolean.
+        members: which pixels belong to which segment, (N, P) boolean.
 
     Returns:
-        A scalar, float32 at least; 0 with a graph where there is no pixel.
+        A scalar, float32 at least; 0 with a graph if there is no pixel.
+
+    Example:
+        >>> odds = torch.tensor([[0.0, 0.0, -99.0]])  # K = 1/2, 1/2 and 0
+        >>> pixel_kernel_loss(odds, torch.tensor([[True, True, False]]))  # log 2
+        tensor(0.6931)
     """
     sizes, odds = members.sum(dim=1), at_least_float32(odds)
     loss = F.binary_cross_entropy_with_logits(odds, members.to(odds.dtype), reduction="none")
@@ -135,12 +168,17 @@ def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
     max(0, 1 + M − ‖Ψ_u − Ψ_v‖), averaged over pairs of pixels that share no segment.
 
     Args:
-        embedding: Ψ, (P, D).
-        members: which pixels are whose, (N, P) boolean.
-        margin: M.
+        embedding: Ψ, (P, D), in coordinate units.
+        members: which pixels belong to which segment, (N, P) boolean.
+        margin: M, in coordinate units.
 
     Returns:
-        A scalar, float32 at least; 0 with a graph where there is no such pair.
+        A scalar in coordinate units, float32 at least; 0 with a graph if there is no such pair.
+
+    Example:
+        >>> embedding = torch.tensor([[0.0], [1.0]])  # two pixels of two segments, 1 apart
+        >>> margin_loss(embedding, torch.tensor([[True, False], [False, True]]), margin=0.5)
+        tensor(0.5000)
     """
     embedding = at_least_float32(embedding)
     exact = "donot_use_mm_for_euclid_dist"
@@ -151,8 +189,39 @@ def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
     return loss.sum() / apart.sum().clamp(min=1)
 
 
+def expected_iou(probabilities: Tensor, threshold: float = 0.5) -> Tensor:
+    """The IoU that a mask can expect with its instance, if the probabilities of its pixels are
+    right. Not in the paper.
+
+    The mask has the pixels with p ≥ threshold. The result is the expected intersection divided by
+    the expected union, Σ_inside p / (Σ_inside 1 + Σ_outside p), which is not quite the expectation
+    of the ratio.
+
+    Args:
+        probabilities: p, (R, H, W).
+        threshold: from which probability on a pixel is in the mask.
+
+    Returns:
+        (R,) in [0, 1], float32 at least; 0 where the mask is empty.
+
+    Example:
+        >>> expected_iou(torch.tensor([[[1.0, 0.8, 0.4]]]))  # 1.8 / 2.4
+        tensor([0.7500])
+    """
+    p = at_least_float32(probabilities).flatten(1)
+    inside = p >= threshold
+    intersection = (p * inside).sum(dim=1)
+    union = inside.sum(dim=1) + (p * ~inside).sum(dim=1)
+    return intersection / union.clamp(min=1)
+
+
 def _reduced(per_segment: Tensor, counts: Tensor, reduction: str) -> Tensor:
-    """Sum over segments, or mean over those that count, (N,) boolean; the others are 0."""
+    """The sum over segments, or the mean over those that count.
+
+    Args:
+        per_segment: (N,), 0 for a segment that does not count.
+        counts: which segments count, (N,) boolean.
+    """
     check_choice("reduction", reduction, REDUCTIONS)
     if reduction == "sum":
         return per_segment.sum()
@@ -163,22 +232,3 @@ def _normalised(weights: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Weights that sum to 1 along `dim`, or to 0 where they are all 0."""
     total = weights.sum(dim=dim, keepdim=True)
     return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def expected_iou(probabilities: Tensor, threshold: float = 0.5) -> Tensor:
-    """Of the mask, the pixels from the threshold on, with the instance, if every pixel belonged to
-    it as probably as it says: Σ_inside p / (Σ_inside 1 + Σ_outside p).
-
-    Both sums are expectations, so that this is the ratio of them and not that of the ratio.
-
-    Args:
-        probabilities: p, (R, H, W).
-
-    Returns:
-        (R,) in [0, 1], float32 at least; 0 where the mask is empty.
-    """
-    p = at_least_float32(probabilities).flatten(1)
-    inside = p >= threshold
-    intersection = (p * inside).sum(dim=1)
-    union = inside.sum(dim=1) + (p * ~inside).sum(dim=1)
-    return intersection / union.clamp(min=1)

@@ -14,7 +14,7 @@ from ..errors import DatasetError, MeasureError
 from ..evaluation import Detections
 from ..visualization.comparison import draw_differences, window_of_changes
 from ..visualization.figures import save
-from .gallery import choose_pictures, measure_changes, read_pixels, show_detections
+from .gallery import choose_images, read_pixels
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -51,10 +51,8 @@ def save_differences(
         if not detections.has_masks:
             raise MeasureError(f"{name} has no masks: there is nothing to draw.")
     truth = next(iter(by_model.values())).truth
-    shown = [show_detections(detections) for detections in by_model.values()]
-    changes = measure_changes(shown)
-    empty = np.array([not len(found.iou) for found in shown[0]], dtype=bool)
-    chosen = sorted(choose_pictures(changes, most, empty), key=lambda i: -changes[i])
+    shown, changes, chosen = choose_images(by_model, most)
+    chosen.sort(key=lambda i: -changes[i])
     ids = sorted(truth.imgs)
     files, problems = [], []
     for number, index in enumerate(tqdm(chosen, desc="pictures", unit="image", file=sys.stderr), 1):

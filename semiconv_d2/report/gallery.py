@@ -52,11 +52,9 @@ def build_gallery(
     """
     truth = next(iter(by_run.values())).truth
     overlap = common_overlap(list(by_run.values()))
-    shown = [show_detections(detections, overlap) for detections in by_run.values()]
     contacts = measure_instances(truth)[CONTACT.name] if lacks("difficulty") is None else {}
     ids = sorted(truth.imgs)
-    changes = measure_changes(shown)
-    chosen = choose_pictures(changes, most, np.array([not len(s.iou) for s in shown[0]]))
+    shown, changes, chosen = choose_images(by_run, most, overlap)
     pictures, missing = [], []
     for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
         image = truth.imgs[ids[index]]
@@ -120,6 +118,17 @@ def _show(results: list[dict], pairs: ImagePairs) -> Shown:
     best[columns[paired]] = iou[rows, columns][paired]
     kept = (owner >= 0) | ~in_crowd
     return Shown([r for r, k in zip(results, kept, strict=True) if k], owner[kept], best)
+
+
+def choose_images(
+    by_run: Mapping[str, Detections], most: int, overlap: str | None = None
+) -> tuple[list[list[Shown]], np.ndarray, list[int]]:
+    """What each run has found in each of I images, their changes (I,), see `measure_changes`, and
+    the indices of those that are shown, see `choose_pictures`."""
+    shown = [show_detections(detections, overlap) for detections in by_run.values()]
+    changes = measure_changes(shown)
+    empty = np.array([not len(found.iou) for found in shown[0]], dtype=bool)
+    return shown, changes, choose_pictures(changes, most, empty)
 
 
 def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..visualization.masks import PALETTE, instance_colours
 from .charts import BarChart, LineChart, compact, draw_bars, draw_lines
 
 _FOLDER = Path(__file__).parent
+_DASHES = ("none", "7 3", "2 2.5", "9 3 2 3", "4 2", "12 4")  # of the runs' lines
 _SHADES = 3 * len(PALETTE)  # colours that instance_colours tells apart
 
 
@@ -144,7 +145,7 @@ def _colours() -> str:
     """Rules for the colours of runs and of instances."""
     rules = [
         f".run-{i}{{--own:var(--r{i});--dash:{dash}}}"
-        for i, dash in zip(range(len(PALETTE)), _dashes(), strict=True)
+        for i, dash in zip(range(len(PALETTE)), _DASHES, strict=True)
     ]
     runs = "".join(f"--r{i}:{_hex(c)};" for i, c in enumerate(PALETTE))
     light = "".join(f"--r{i}:{_hex(c * 0.75 + 0.25)};" for i, c in enumerate(PALETTE))
@@ -152,10 +153,6 @@ def _colours() -> str:
     rules.append(f"@media screen and (prefers-color-scheme:dark){{:root{{{light}}}}}")
     rules += [f".c{i}{{--own:{_hex(c)}}}" for i, c in enumerate(instance_colours(_SHADES))]
     return "\n".join(rules)
-
-
-def _dashes() -> Sequence[str]:
-    return ("none", "7 3", "2 2.5", "9 3 2 3", "4 2", "12 4")
 
 
 def _hex(colour: Sequence[float]) -> str:

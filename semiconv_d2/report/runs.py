@@ -13,6 +13,7 @@ import yaml
 from ..data.coco.json_values import is_number
 from ..data.files import describe_folder
 from ..errors import ReportError
+from ..evaluation import Threshold
 from ..training.run_folder import flatten
 from ..training.run_record import FILE as RECORD
 from ..training.run_record import find_wrong
@@ -120,20 +121,15 @@ def _find_evaluations(folder: Path) -> dict[str, Path]:
     ):
         content = read_json(path, dict)
         dataset = content.get("dataset")
+        problem = None
         if not isinstance(dataset, str) or not dataset:
-            raise ReportError(
-                f"{path} names no dataset: evaluate again by train_net.py --eval-only"
-            )
-        if not _are_rows(content.get("rows", [])):
-            raise ReportError(
-                f'{path}: "rows" is no list of measures with a key and values: evaluate again by '
-                "train_net.py --eval-only"
-            )
-        if not (path.parent / RESULTS).is_file():
-            raise ReportError(
-                f"{path.parent} has {EVALUATION} but no {RESULTS}: evaluate again by "
-                "train_net.py --eval-only"
-            )
+            problem = f"{path} names no dataset"
+        elif not _are_rows(content.get("rows", [])):
+            problem = f'{path}: "rows" is no list of measures with a key and values'
+        elif not (path.parent / RESULTS).is_file():
+            problem = f"{path.parent} has {EVALUATION} but no {RESULTS}"
+        if problem:
+            raise ReportError(f"{problem}: evaluate again by train_net.py --eval-only")
         found[dataset] = path.parent
     return found
 
@@ -145,8 +141,17 @@ def _are_rows(rows: object) -> bool:
         and isinstance(row.get("key"), str)
         and isinstance(row.get("values"), dict)
         and all(value is None or is_number(value) for value in row["values"].values())
+        and _is_threshold(row.get("threshold"))
         for row in rows
     )
+
+
+def _is_threshold(content: object) -> bool:
+    """Whether it is that of a row, or none: other rows and earlier files have none."""
+    if content is None:
+        return True
+    known = isinstance(content, dict) and set(content) == set(Threshold._fields)
+    return known and is_number(content["score"]) and isinstance(content["origin"], str)
 
 
 def _read_record(path: Path) -> dict:

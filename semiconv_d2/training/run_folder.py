@@ -98,7 +98,7 @@ def _first_difference(cfg: CfgNode, trained: Path) -> str:
 
 def flatten(content: dict, prefix: str = "") -> dict:
     """A nested config by keys with dots."""
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in content.items():
         nested = isinstance(value, dict) and value
         flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 FILE = "run.json"
 _PACKAGES = ("torch", "torchvision", "detectron2", "semiconv_d2", "numpy", "pycocotools")
 _WARM_UP = 5  # batches that are not timed, as Detectron2 does not time them
-_KINDS = {  # of what stands under each key
+_KINDS: dict[str, type | tuple[type, ...]] = {  # of what stands under each key
     "command": list,
     "later": list,
     "versions": dict,
@@ -174,7 +174,7 @@ def find_wrong(record: dict) -> str:
 def _own_entry(record: dict) -> dict:
     """What a record has of this process's command, which is added where it is not there: the record
     itself for the first one, else an entry of those that are later."""
-    command = {"command": ["python", *_without_folder(sys.argv)], "started": _STARTED}
+    command = {"command": _command(sys.argv), "started": _STARTED}
     if "command" not in record:
         record |= command
     later = record.get("later", [])
@@ -185,13 +185,16 @@ def _own_entry(record: dict) -> dict:
     return command
 
 
-def _without_folder(arguments: list[str]) -> list[str]:
-    """The script relative to the working directory where it lies in there."""
+def _command(arguments: list[str]) -> list[str]:
+    """As it was typed: `semiconv train …`, or `python SCRIPT …` with the script relative to the
+    working directory where it lies in there."""
     script = Path(arguments[0])
+    if script.suffix != ".py":
+        return [script.name, *arguments[1:]]
     if script.is_absolute():
         inside = script.is_relative_to(Path.cwd())
         script = script.relative_to(Path.cwd()) if inside else Path(script.name)
-    return [script.as_posix(), *arguments[1:]]
+    return ["python", script.as_posix(), *arguments[1:]]
 
 
 def _versions() -> dict[str, str]:

@@ -7,13 +7,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_train_loader
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
-from detectron2.utils.events import EventWriter
+from detectron2.utils import comm
 from torch import nn
 
 from ..evaluation import Threshold
@@ -22,7 +21,7 @@ from .augmentation import QuarterTurn
 from .loading import build_checked, reading_weights
 from .run_folder import checkpoint_of
 from .run_record import TimedEvaluator, record_run
-from .writers import WandbWriter
+from .wandb_run import wandb_run
 
 
 class Trainer(DefaultTrainer):
@@ -51,19 +50,12 @@ class Trainer(DefaultTrainer):
         mapper.augmentations.augs.append(QuarterTurn())
         return build_detection_train_loader(cfg, mapper=mapper)
 
-    def build_writers(self) -> list[EventWriter]:
-        """Detectron2's, and that of Weights & Biases where WANDB.PROJECT is set."""
-        writers, cfg = super().build_writers(), self.cfg
-        if not cfg.WANDB.PROJECT:
-            return writers
-        # The first to write: TensorBoard's clears the pictures.
-        wandb = WandbWriter(
-            cfg.WANDB.PROJECT,
-            cfg.OUTPUT_DIR,
-            yaml.safe_load(cfg.dump()),
-            resumed=lambda: self.start_iter > 0,
-        )
-        return [wandb, *writers]
+    def train(self):
+        """Detectron2's, with Weights & Biases where WANDB.PROJECT is set."""
+        if not (self.cfg.WANDB.PROJECT and comm.is_main_process()):
+            return super().train()
+        with wandb_run(self.cfg, resumed=self.start_iter > 0):
+            return super().train()
 
     @classmethod
     def build_evaluator(

@@ -1,24 +1,19 @@
-"""One image, what two models make of it, and how the second one sees a crowded instance."""
+"""One image, what two models make of it, and what changes from one to the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .figures import plain, save
+from .figures import plain
 from .masks import PALETTE, instance_colours, match_best, paint_masks, window_of
-from .regions import InstanceView, mark_seed, outline_box, region_scales, show_grid, square_around
 
 if TYPE_CHECKING:
-    from detectron2.structures import Instances
     from matplotlib.figure import Figure
-
-MIN_SCORE = 0.5
 
 UNMATCHED = 0.55
 """Grey of what fits no instance, or fits it less well than another one."""
@@ -31,7 +26,6 @@ _OPACITY = 0.85  # of masks
 _LETTERS = 26  # of a name in a line
 _CLEAR = 0.2  # of IoU: a change that is looked at closely
 _AROUND = 1.3  # size of the part that is shown, to what changes
-_CONTEXT = 3  # how much larger than a region its surroundings are
 
 # Blues where B is better, reds where it is worse.
 DIFFERENCE_COLOURS = {
@@ -40,16 +34,6 @@ DIFFERENCE_COLOURS = {
     LOST: PALETTE[4],
     SPOILT: PALETTE[1],
 }
-
-
-class RegionView(NamedTuple):
-    """What a model sees in an image, and how it came to one of its instances."""
-
-    instance: InstanceView
-    window: tuple[int, int, int]
-    """Left, top and side of the square of the image that is shown, in pixels."""
-    embedding: np.ndarray
-    """Ψ as colours where the image is in the window, (h, w, 3) in [0, 1]."""
 
 
 def difference_map(
@@ -114,27 +98,25 @@ def draw_differences(
     inches = min(panel * height / width, tallest)
     whole = above + inches + below
     figure = Figure(figsize=(4 * panel, whole))
-    axes = figure.subplots(1, 4)
     figure.subplots_adjust(
         left=0.005, right=0.995, bottom=below / whole, top=1 - above / whole, wspace=0.02
     )
     owners = owners or (match_best(a, truth), match_best(b, truth))
-    _show(
-        axes[0], paint_masks(image, truth, instance_colours(len(truth)), _OPACITY), "ground truth"
-    )
-    for ax, masks, owner, name in zip(axes[1:3], (a, b), owners, (first, second), strict=True):
-        _show(ax, _paint_matched(image, masks, owner), name)
     changes = difference_map(truth, a, b, owners)
-    counted = changes[rows, columns]
-    picture = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
+    changed = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     for code, colour in DIFFERENCE_COLOURS.items():
-        picture[changes == code] = colour
-    _show(axes[3], picture, "what changes")
-    for ax in axes:
-        ax.set_axis_on()
-        ax.set(xticks=[], yticks=[])
-        ax.set(xlim=(columns.start - 0.5, columns.stop - 0.5))
-        ax.set(ylim=(rows.stop - 0.5, rows.start - 0.5))
+        changed[changes == code] = colour
+    panels = (
+        ("ground truth", paint_matched(image, truth, np.arange(len(truth)))),
+        (first, paint_matched(image, a, owners[0])),
+        (second, paint_matched(image, b, owners[1])),
+        ("what changes", changed),
+    )
+    for ax, (title, picture) in zip(figure.subplots(1, 4), panels, strict=True):
+        ax.imshow(picture, interpolation="nearest")
+        ax.set_title(plain(title), fontsize=11)
+        ax.set(xticks=[], xlim=(columns.start - 0.5, columns.stop - 0.5))
+        ax.set(yticks=[], ylim=(rows.stop - 0.5, rows.start - 0.5))
     first, second = (n if len(n) <= _LETTERS else f"{n[: _LETTERS - 1]}…" for n in names)
     texts = {
         GAINED: f"right in {second} alone",
@@ -142,21 +124,27 @@ def draw_differences(
         LOST: f"right in {first} alone",
         SPOILT: f"wrong in {second} alone",
     }
+    counted = changes[rows, columns]
     squares = [
         Patch(facecolor=colour, label=f"{plain(texts[code])}: {(counted == code).sum():,} px")
         for code, colour in DIFFERENCE_COLOURS.items()
     ]
     squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))
-    figure.legend(
-        handles=squares,
-        loc="lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        handlelength=1.0,
-        handleheight=1.0,
-    )
+    look = {"frameon": False, "fontsize": 9, "handlelength": 1.0, "handleheight": 1.0}
+    figure.legend(handles=squares, loc="lower center", ncols=3, **look)
     return figure
+
+
+def paint_matched(image: np.ndarray, masks: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Masks over an image in the colours of their instances, (H, W, 3) in [0, 1].
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        masks: (N, H, W) boolean.
+        owner: index of the instance of each mask, (N,); −1 for none, which is grey.
+    """
+    colours = np.vstack([instance_colours(owner.max(initial=-1) + 1), [[UNMATCHED] * 3]])
+    return paint_masks(image, masks, colours[owner], _OPACITY)
 
 
 def window_of_changes(truth: np.ndarray, changes: np.ndarray) -> tuple[slice, slice]:
@@ -199,113 +187,3 @@ def _right_and_wrong(
         right[window] += part & own
         wrong[window] |= part & ~own
     return right, wrong
-
-
-def _paint_matched(image: np.ndarray, masks: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Masks in the colours of their instances (N,), grey for −1; (H, W, 3) in [0, 1]."""
-    colours = np.vstack([instance_colours(owner.max(initial=-1) + 1), [[UNMATCHED] * 3]])
-    return paint_masks(image, masks, colours[owner], _OPACITY)
-
-
-def window_around(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Left, top and side of a square around a box, three times as large; within the image, and
-    smaller where the image is, but never smaller than the box.
-
-    Args:
-        box: x0, y0, x1, y1, (4,).
-        size: height and width of the image.
-    """
-    height, width = size
-    left, top, longer = square_around(box, margin=0)
-    side = round(max(min(_CONTEXT * longer, height, width), longer))
-    corner = (left - (side - longer) / 2, top - (side - longer) / 2)
-    left, top = (
-        max(0, min(round(start), whole - side))
-        for start, whole in zip(corner, (width, height), strict=True)
-    )
-    return left, top, side
-
-
-def draw_comparison(
-    path: Path,
-    image: np.ndarray,
-    truth: np.ndarray,
-    predictions: Mapping[str, Instances],
-    view: RegionView | None,
-) -> None:
-    """Writes the picture, 1200 pixels wide; the format is that of the path's ending.
-
-    Args:
-        image: (H, W, 3) uint8, RGB.
-        truth: masks of the instances, (N, H, W) boolean.
-        predictions: by the name of the model, as the model returns them for the image; two.
-        view: of the last of the models; None, for the whole image, where it has detected nothing.
-    """
-    from matplotlib.figure import Figure
-
-    panel, title, gap = 2.0, 0.22, 0.04  # inches
-    whole = 2 * (panel + title)
-    figure = Figure(figsize=(4 * panel, whole))
-    axes = np.empty((2, 4), dtype=object)
-    for row, column in np.ndindex(axes.shape):
-        axes[row, column] = ax = figure.add_axes(
-            (
-                (column * panel + gap / 2) / (4 * panel),
-                ((1 - row) * (panel + title) + gap / 2) / whole,
-                (panel - gap) / (4 * panel),
-                (panel - gap) / whole,
-            )
-        )
-        ax.set(xticks=[], yticks=[], facecolor="0.9")
-        ax.set_visible(row == 0 or view is not None)
-
-    height, width = image.shape[:2]
-    window = square_around((0, 0, width, height), margin=0) if view is None else view.window
-    pictures = {
-        "image": image,
-        "ground truth": paint_masks(image, truth, instance_colours(len(truth)), _OPACITY),
-    }
-    for name, found in predictions.items():
-        masks = _confident_masks(found)
-        pictures[name] = _paint_matched(image, masks, match_best(masks, truth))
-    for ax, (name, picture) in zip(axes[0], pictures.items(), strict=True):
-        _show(ax, picture, name, extent=(0, width, height, 0))
-        _look_at(ax, window)
-    if view is not None:
-        _draw_region(axes[0, 3], axes[1], view)
-    save(figure, path, scale=1.5)
-
-
-def _confident_masks(found: Instances) -> np.ndarray:
-    return found[found.scores > MIN_SCORE].pred_masks.cpu().numpy()
-
-
-def _draw_region(above, row, view: RegionView) -> None:
-    """The four pictures of the lower row, and the region's box in the picture above them."""
-    (left, top, _), (height, width) = view.window, view.embedding.shape[:2]
-    place = (left, left + width, top + height, top)
-    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=place)
-    for ax in (above, row[0]):
-        outline_box(ax, view.instance.box)
-        _look_at(ax, view.window)
-    scales = region_scales([view.instance])
-    for ax, column, title in zip(
-        row[1:],
-        ("seed", "kernel", "rescored"),
-        ("seed", "log kernel or share", "rescored mask"),
-        strict=True,
-    ):
-        show_grid(ax, view.instance, column, scales)
-        mark_seed(ax, view.instance.seed)
-        _look_at(ax, square_around(view.instance.box, margin=0))
-        ax.set_title(title, fontsize=11)
-
-
-def _look_at(ax, window: tuple[float, float, float]) -> None:
-    left, top, side = window
-    ax.set(xlim=(left, left + side), ylim=(top + side, top))
-
-
-def _show(ax, picture, title: str, **options) -> None:
-    ax.imshow(picture, interpolation="nearest", **options)
-    ax.set_title(plain(title), fontsize=11)

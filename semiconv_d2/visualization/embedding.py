@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .masks import instance_colours, paint_masks
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -80,6 +82,25 @@ def draw_map(features: Tensor) -> Tensor:
     """A map, (D, h, w), in its principal colours, as TensorBoard takes it: (3, 4·h, 4·w) uint8."""
     colours = (principal_colours(features) * 255).round().to(torch.uint8).permute(2, 0, 1)
     return colours.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
+
+
+def draw_coloring(image: Tensor, embedding: Tensor, masks: Tensor) -> Tensor:
+    """An image, the colours that its embedding gives it, and its instances, side by side.
+
+    Args:
+        image: (3, H, W), from 0 to 255.
+        embedding: Ψ, (D, H, W).
+        masks: of the instances, (N, H, W) boolean.
+
+    Returns:
+        (3, H, 3·W) uint8, as TensorBoard takes it.
+    """
+    grey = image.float().mean(dim=0).round().to(torch.uint8).cpu().numpy()
+    grey = np.repeat(grey[..., None], 3, axis=2)
+    colours = principal_colours(embedding).cpu().numpy()
+    painted = paint_masks(grey, masks.cpu().numpy(), instance_colours(len(masks)))
+    tiles = np.concatenate([grey / 255, colours, painted], axis=1)
+    return torch.from_numpy(np.round(tiles * 255).astype(np.uint8)).permute(2, 0, 1)
 
 
 def thin_arrows(

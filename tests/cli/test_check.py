@@ -118,7 +118,7 @@ def test_datasets_of_the_same_file_name_have_reports_of_their_own(
     [
         (("gone.json", "images"), "error: cannot read gone.json"),
         (("README.md", "docs"), "error: README.md is not JSON"),
-        (("bbbc010_train",), "prepare_bbbc010.py"),
+        (("bbbc010_train",), "semiconv prepare bbbc010"),
         (("no_such_name",), "error: no dataset is registered as no_such_name"),
         (("README.md",), "registered as README.md: give its folder of images, too"),
         (("--config-file", "gone.yaml"), "error: There is no config file gone.yaml"),

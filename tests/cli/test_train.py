@@ -70,7 +70,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
         (("--config-file", CONFIG, "--eval-only", "MODEL.WEIGHTS", ""), "MODEL.WEIGHTS is empty"),
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
-            "prepare_bbbc010.py",
+            "semiconv prepare bbbc010",
         ),
         (("MODEL.WEIGHTS", ""), "error: Name a config: --config-file"),
         (
@@ -83,7 +83,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
         ),
         (  # found before training, not after it
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TEST", "('bbbc010_test',)"),
-            "prepare_bbbc010.py",
+            "semiconv prepare bbbc010",
         ),
     ],
 )

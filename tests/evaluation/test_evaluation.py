@@ -35,18 +35,18 @@ def test_everything_is_in_the_table_and_in_the_json(classes):
     for row, stored in zip(evaluation.rows, content["rows"], strict=True):
         [line] = [line for line in lines if re.match(rf"{re.escape(row.title)}( \(|  )", line)]
         shown = line.removeprefix(row.title).split(")")[-1].split()
-        values = [v for name, v in row.values.items() if "-" not in name]
-        assert len(shown) == len(values)
-        for text, value in zip(shown, values, strict=True):
+        assert len(shown) == len(row.columns)
+        for text, value in zip(shown, row.columns.values(), strict=True):
             assert (
                 text == "–" if math.isnan(value) else float(text) == pytest.approx(value, abs=0.051)
             )
         assert {k: math.nan if v is None else v for k, v in stored["values"].items()} == (
-            pytest.approx(row.values, nan_ok=True)
+            pytest.approx(row.flat(), nan_ok=True)
         )
     assert ("by class" in table) == (classes > 1)
-    [note] = [row["note"] for row in content["rows"] if row["key"] == "S"]
-    assert note == "score ≥ 0.500, given"
+    [s] = [row for row in content["rows"] if row["key"] == "S"]
+    assert s["note"] == "score ≥ 0.500, given"
+    assert s["threshold"] == {"score": 0.5, "origin": "given"}
     assert "score ≥ 0.500, given" in table
 
 
@@ -161,8 +161,7 @@ def test_values_of_a_draw_are_those_of_the_images_drawn():
         for name, values in drawn.items():
             assert values.shape == (2,)
             assert values[0] == pytest.approx(row.values[name], abs=1e-6, nan_ok=True)
-        shown = {n for n in row.values if "-" not in n and n != "instances"}
-        assert set(drawn) == shown
+        assert set(drawn) == set(row.values)
 
 
 def test_the_table_of_differences():
@@ -172,7 +171,7 @@ def test_the_table_of_differences():
     assert lines[:2] == ["A: one.json", "B: two.json"]
     [line] = [line for line in lines if line.startswith("S ")]
     assert line.split()[:5] == ["S", "0.5", "83.3", "100.0", "+16.7"]
-    clear = [d.low is not None and (d.low > 0 or d.high < 0) for d in differences]
+    clear = [d.is_clear for d in differences]
     assert 0 < sum(clear) < len(clear)
     assert sum(line.endswith("*") for line in lines) == sum(clear)
     stored = json.loads(json.dumps([d.to_json() for d in differences], allow_nan=False))

@@ -14,7 +14,7 @@ from experiments.benchmarks.decoders import (
     format_decoders,
     measure_decoder,
 )
-from semiconv_d2.modeling.coloring.clustering import Segment
+from semiconv_d2.modeling.coloring import Segment
 
 TOOL = "tools/benchmark.py"
 NAMES = ("greedy", "mean_shift", "kmeans", PEER)

@@ -9,9 +9,18 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 import semiconv_d2
-from experiments.attaching import Row, draw_twins, format_rows, time_per_image
+from experiments.attaching import (
+    PAPER,
+    SEMICONV,
+    STOCK,
+    Row,
+    draw_twins,
+    format_rows,
+    read_rows,
+    time_per_image,
+)
 from semiconv_d2.errors import ConfigError
-from semiconv_d2.training import load_config
+from semiconv_d2.training import load_config, register_own_data
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_f
     )  # fmt: skip
     assert status == 0, err
     assert "A single seed" in out
-    rows = [Row(**r) for r in json.loads((output / "drop_in.json").read_text())["rows"]]
+    rows = read_rows(json.loads((output / "drop_in.json").read_text()))
     assert [r.model for r in rows] == [
         "stage 1: stock Mask R-CNN",
         "SemiConv, just attached",
@@ -40,6 +49,14 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_f
         "just attached, s + log K, σ = 20",
         "stock Mask R-CNN, fine-tuned",
         "SemiConv, fine-tuned",
+    ]
+    assert [(r.variant, r.tuned, r.sigma_init) for r in rows] == [
+        (STOCK, False, None),
+        (SEMICONV, False, 10),
+        (PAPER, False, 5),
+        (PAPER, False, 20),
+        (STOCK, True, None),
+        (SEMICONV, True, 10),
     ]
     stock, attached, paper_5, paper_20, _, tuned = rows
     assert (paper_5.sigma, paper_20.sigma) == (pytest.approx(5), pytest.approx(20))
@@ -62,6 +79,7 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_f
          "OWN_DATA.TEST_JSON", str(data / "val.json"),
          "OWN_DATA.TEST_IMAGES", str(data / "images")],
     )  # fmt: skip
+    register_own_data(cfg)
     weights = [output / name / "model_final.pth" for name in ("stock", "semiconv")]
     draw_twins(cfg, *weights, tmp_path / "again.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), picture)
@@ -128,6 +146,22 @@ def test_format_leaves_out_what_is_not_there():
     row = Row("stock", 40.25, 80.0, 30.0, None, 1234567)
     last = format_rows([row]).splitlines()[-1]
     assert last.split() == ["stock", "40.2", "80.0", "30.0", "–", "1,234,567", "–", "–"]
+
+
+def test_rows_of_earlier_files_are_told_by_their_names():
+    numbers = {"ap": 1.0, "ap50": 1.0, "ap75": 1.0, "seconds_per_image": None, "parameters": 1}
+    names = {
+        "stage 1: stock Mask R-CNN": (STOCK, False, None),
+        "SemiConv, just attached": (SEMICONV, False, None),
+        "just attached, s + log K, σ = 0.5": (PAPER, False, 0.5),
+        "stock Mask R-CNN, fine-tuned": (STOCK, True, None),
+        "SemiConv, fine-tuned": (SEMICONV, True, None),
+        "g = 1, σ = 20 at the start, fine-tuned": (PAPER, True, 20),
+    }
+    rows = read_rows({"rows": [{"model": name} | numbers for name in names]})
+    assert [(r.variant, r.tuned, r.sigma_init) for r in rows] == list(names.values())
+    written = [row._asdict() | {"model": "another name"} for row in rows]
+    assert read_rows({"rows": written}) == [Row(**row) for row in written]
 
 
 def test_models_take_turns():

@@ -8,9 +8,11 @@ import logging
 import pytest
 import yaml
 
-from experiments import runner as experiments
+from experiments import runner
+from experiments.collecting import collect, format_experiments
 from experiments.commands import experiments as command
-from experiments.runner import Plan, collect, format_experiments, read_plan, run_plan
+from experiments.plan import Plan, read_plan
+from experiments.runner import run_plan
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.training import load_config
 
@@ -46,7 +48,7 @@ def worms(datasets_folder):
 def started(monkeypatch):
     """The variants whose training would have been started."""
     names = []
-    monkeypatch.setattr(experiments, "_run", lambda plan, output, name, *_: names.append(name))
+    monkeypatch.setattr(runner, "_run", lambda plan, output, name, *_: names.append(name))
     return names
 
 
@@ -299,7 +301,7 @@ def test_an_interruption_starts_nothing_more(tmp_path, monkeypatch, worms):
         started.append(name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments, "_run", interrupted)
+    monkeypatch.setattr(runner, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan_of({str(i): {} for i in range(5)}, worms), tmp_path)
     assert len(started) < 5

@@ -15,17 +15,9 @@ from PIL import Image
 from semiconv_d2 import Predictor
 from semiconv_d2.data.formats.mask_files import read_labels
 from semiconv_d2.errors import ConfigError, DatasetError
-from semiconv_d2.inference.demo import (
-    Demo,
-    Drawing,
-    Source,
-    _VideoWriters,
-    check_labels,
-    check_shows,
-    find_sources,
-    label_instances,
-    shared_axes,
-)
+from semiconv_d2.inference.demo import Demo, Drawing, check_shows, shared_axes
+from semiconv_d2.inference.labels import check_labels, label_instances
+from semiconv_d2.inference.sources import Source, VideoWriters, find_sources
 from semiconv_d2.visualization.embedding import draw_embedding
 from semiconv_d2.visualization.masks import instance_colours
 from semiconv_d2.visualization.regions import draw_instance_views
@@ -40,7 +32,9 @@ SHIPPED = "checkpoints/demo_mask_rcnn.pth"
 def predictor() -> Predictor:
     """The shipped model with a kernel attached to it."""
     torch.manual_seed(0)
-    return Predictor("demo_semiconv", weights=SHIPPED, overrides=["INPUT.MIN_SIZE_TEST", "192"])
+    return Predictor.load(
+        "demo_semiconv", weights=SHIPPED, overrides=["INPUT.MIN_SIZE_TEST", "192"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +127,7 @@ def test_videos_have_the_colours_of_their_pictures(tmp_path):
     picture = np.zeros((65, 96, 3), dtype=np.uint8)  # of odd height
     picture[:, :48] = 230, 40, 10
     picture[:, 48:] = 10, 60, 220
-    writers = _VideoWriters(tmp_path, "film", 10)
+    writers = VideoWriters(tmp_path, "film", 10)
     writers.write("masks", picture)
     writers.close()
     [frame] = read_video(tmp_path / "film_masks.mp4")
@@ -406,13 +400,13 @@ def test_places_that_cannot_be_written_are_found_before_the_work(run_tool, worms
 
 
 def test_refuses_what_cannot_be_shown(predictor, trained):
-    stock = Predictor(STOCK, weights=SHIPPED)
+    stock = Predictor.load(STOCK, weights=SHIPPED)
     with pytest.raises(ConfigError, match="no embedding"):
         check_shows(stock, [], ["masks", "embedding"])
     check_shows(stock, [], ["masks"])
     with pytest.raises(ConfigError, match="the weights have no embedding"):
         check_shows(predictor, [], ["masks", "seeds"])
-    predictor = Predictor("demo_semiconv", weights=trained)
+    predictor = Predictor.load("demo_semiconv", weights=trained)
     with pytest.raises(ConfigError, match="fits no video"):
         check_shows(predictor, [Source("film.mp4", True)], ["kernels"])
     check_shows(predictor, [Source("film.mp4", True)], ["masks", "kernels"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from semiconv_d2.inference.memory import PeakMemory
+from semiconv_d2.inference.measuring import PeakMemory
 
 
 def test_the_peak_is_what_was_taken_since():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from semiconv_d2.inference.operations import busy_seconds, count_operations
+from semiconv_d2.inference.measuring import busy_seconds, count_operations
 
 
 def test_views_are_no_operations():

@@ -18,10 +18,11 @@ from PIL import Image
 
 import semiconv_d2
 from semiconv_d2 import Predictor
-from semiconv_d2.data.formats.own import read_8bit
+from semiconv_d2.data.images import read_8bit
 from semiconv_d2.errors import ConfigError, DatasetError
 from semiconv_d2.inference.explanation import can_explain
-from semiconv_d2.inference.predictor import find_config, read_rgb
+from semiconv_d2.inference.finding import find_config
+from semiconv_d2.inference.images import read_rgb
 from semiconv_d2.ops import log_odds
 from semiconv_d2.training import load_config
 
@@ -52,7 +53,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor(run) -> Predictor:
-    return Predictor(run)
+    return Predictor.load(run)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +66,16 @@ def same(a, b) -> bool:
         torch.equal(getattr(a, name), getattr(b, name))
         for name in ("scores", "pred_classes", "pred_masks")
     )
+
+
+def test_takes_a_model_that_somebody_has(run, predictor, worms):
+    cfg = load_config(str(run / "config.yaml"), ["MODEL.WEIGHTS", str(run / "model_0000009.pth")])
+    theirs = DefaultPredictor(cfg)
+    mine = Predictor(theirs.model, classes=["worm"], augmentations=[theirs.aug])
+    assert same(mine(worms), predictor(worms))
+    assert mine.classes == ["worm"]
+    with pytest.raises(ConfigError, match=r"Predictor\.load\('output/mine'\) finds and loads one"):
+        Predictor("output/mine")
 
 
 def test_predicts_what_detectron2_predicts(run, predictor, worms):
@@ -135,16 +146,19 @@ def test_an_image_whose_shorter_side_vanishes_is_refused(predictor):
 )
 def test_bad_options_are_refused(run, options, message):
     with pytest.raises(ConfigError, match=message):
-        Predictor(run, **options)
+        Predictor.load(run, **options)
 
 
 def test_a_device_may_be_one_of_torch(run):
-    assert next(Predictor(run, device=torch.device("cpu")).model.parameters()).device.type == "cpu"
+    assert (
+        next(Predictor.load(run, device=torch.device("cpu")).model.parameters()).device.type
+        == "cpu"
+    )
 
 
 def test_knows_whether_the_weights_had_an_embedding(predictor, run):
     assert predictor.trained_embedding
-    assert not Predictor(
+    assert not Predictor.load(
         "demo_semiconv", weights="checkpoints/demo_mask_rcnn.pth"
     ).trained_embedding
 
@@ -155,23 +169,23 @@ def test_names_files_that_are_none(predictor, tmp_path):
 
 
 def test_leaves_out_what_is_not_sure(run, predictor, worms):
-    everything = Predictor(run, score_threshold=0)(worms)
+    everything = Predictor.load(run, score_threshold=0)(worms)
     confident = predictor(worms)
     assert len(everything) > len(confident)
     assert same(everything[everything.scores >= 0.5], confident)
     with pytest.raises(ConfigError, match="threshold"):
-        Predictor(run, score_threshold=1.5)
+        Predictor.load(run, score_threshold=1.5)
 
 
 def test_takes_the_weights_of_the_run(run, predictor):
     assert predictor.model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
     for name in (run / "config.yaml", run / "model_0000009.pth"):
-        assert Predictor(
+        assert Predictor.load(
             name
         ).model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
-    stage_1 = Predictor("demo_semiconv", overrides=SMALL)
+    stage_1 = Predictor.load("demo_semiconv", overrides=SMALL)
     assert stage_1.model.roi_heads.mask_branch.seed_kernel.gain().item() == 0
-    attached = Predictor("demo_semiconv", weights=run / "model_0000009.pth", overrides=SMALL)
+    attached = Predictor.load("demo_semiconv", weights=run / "model_0000009.pth", overrides=SMALL)
     assert attached.model.roi_heads.mask_branch.seed_kernel.gain().item() == pytest.approx(GAIN)
 
 
@@ -180,18 +194,18 @@ def test_knows_the_names_of_classes(run, predictor, worms, tmp_path):
     found = predictor(worms)
     best = found.scores[0].item()
     assert predictor.labels(found)[0] == f"worm {best:.0%}"
-    assert Predictor(run, classes=["nematode"]).classes == ["nematode"]
+    assert Predictor.load(run, classes=["nematode"]).classes == ["nematode"]
     with pytest.raises(ConfigError, match="classes has 2 names; the model has 1 classes"):
-        Predictor(run, classes=["a", "b"])
+        Predictor.load(run, classes=["a", "b"])
     for file in run.iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "run.json").write_text(json.dumps({"classes": ["noted"]}))
-    assert Predictor(tmp_path).classes == ["noted"]
+    assert Predictor.load(tmp_path).classes == ["noted"]
 
 
 def test_makes_up_names_where_none_are_known(run):
     overrides = ["DATASETS.TEST", "('unheard_of',)", "DATASETS.TRAIN", "()"]
-    assert Predictor(run, overrides=overrides).classes == ["class 0"]
+    assert Predictor.load(run, overrides=overrides).classes == ["class 0"]
 
 
 def test_names_of_other_datasets_are_not_taken(run, tmp_path):
@@ -200,7 +214,7 @@ def test_names_of_other_datasets_are_not_taken(run, tmp_path):
     (tmp_path / "own.json").write_text(json.dumps(content))
     overrides = ["OWN_DATA.TEST_JSON", str(tmp_path / "own.json")]
     overrides += ["OWN_DATA.TEST_IMAGES", str(tmp_path)]
-    assert Predictor(run, overrides=overrides).classes == ["class 0"]
+    assert Predictor.load(run, overrides=overrides).classes == ["class 0"]
 
 
 def test_reads_names_from_own_annotations(run, tmp_path):
@@ -208,7 +222,7 @@ def test_reads_names_from_own_annotations(run, tmp_path):
     (tmp_path / "own.json").write_text(json.dumps(content))
     overrides = ["OWN_DATA.TEST_JSON", str(tmp_path / "own.json")]
     overrides += ["OWN_DATA.TEST_IMAGES", str(tmp_path)]
-    assert Predictor(run, overrides=overrides).classes == ["seed"]
+    assert Predictor.load(run, overrides=overrides).classes == ["seed"]
 
 
 def test_says_what_is_missing(run, tmp_path):
@@ -226,28 +240,28 @@ def test_says_what_is_missing(run, tmp_path):
         with pytest.raises(ConfigError, match=message):
             find_config(model)
     with pytest.raises(ConfigError, match=r"MODEL\.WEIGHTS is empty"):
-        Predictor("demo_semiconv", overrides=["MODEL.WEIGHTS", ""])
+        Predictor.load("demo_semiconv", overrides=["MODEL.WEIGHTS", ""])
     for device in ("gpu", *(["cuda:99"] if torch.cuda.is_available() else [])):
         with pytest.raises(ConfigError, match=f"There is no device '{device}' .--device"):
-            Predictor(run, device=device)
+            Predictor.load(run, device=device)
     with pytest.raises(ConfigError, match="not there"):
-        Predictor("demo_semiconv", weights=tmp_path / "none.pth")
+        Predictor.load("demo_semiconv", weights=tmp_path / "none.pth")
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        Predictor("demo_semiconv", weights=tmp_path / "alone.pth")
+        Predictor.load("demo_semiconv", weights=tmp_path / "alone.pth")
     with pytest.raises(ConfigError, match=r"own_semiconv\.yaml: .*NUM_CLASSES is 0.* folder of"):
-        Predictor("own_semiconv", weights=run / "model_0000009.pth")
+        Predictor.load("own_semiconv", weights=run / "model_0000009.pth")
     overrides = ["MODEL.ROI_HEADS.NUM_CLASSES", "3"]
     with pytest.raises(ConfigError, match="number of classes is 1, the config's 3"):
-        Predictor(run, overrides=overrides)
+        Predictor.load(run, overrides=overrides)
 
 
 def test_a_gpu_that_the_config_does_not_take_is_mentioned(run, monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     overrides = ["MODEL.DEVICE", "cpu"]
     with caplog.at_level(logging.WARNING):
-        Predictor(run, device="cpu")
+        Predictor.load(run, device="cpu")
         assert "--device" not in caplog.text
-        Predictor(run, overrides=overrides)
+        Predictor.load(run, overrides=overrides)
     assert "Running on the CPU, as the config has it; --device cuda takes the GPU" in caplog.text
 
 
@@ -332,7 +346,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 def test_exclusive_masks_are_the_same_whatever_is_shown(run, worms):
     overrides = ["MODEL.SEMICONV.EXCLUSIVE_MASKS", "True"]
-    predictor = Predictor(run, overrides=overrides, score_threshold=0.9)
+    predictor = Predictor.load(run, overrides=overrides, score_threshold=0.9)
     found = predictor(worms)
     assert len(found)
     assert same(found, predictor.explain(worms).instances)
@@ -340,7 +354,7 @@ def test_exclusive_masks_are_the_same_whatever_is_shown(run, worms):
 
 def test_votes_are_the_embedding_in_pixels(run, worms):
     # At the size of the image the cells of P2 are 4 pixels, whose centres no pixel's is.
-    predictor = Predictor(run)
+    predictor = Predictor.load(run)
     image = np.asarray(Image.open(worms).convert("RGB"))
     explanation = predictor.explain(image)
     model = predictor.model
@@ -366,7 +380,7 @@ def test_explains_colourings(tmp_path, worms):
     run = write_run(tmp_path, "demo_coloring", "MODEL.COLORING.FOREGROUND", "image")
     image = np.zeros((96, 128, 3), dtype=np.uint8)
     image[20:40, 10:30] = image[60:80, 90:120] = 255
-    predictor = Predictor(run, score_threshold=0, overrides=["INPUT.MIN_SIZE_TEST", "96"])
+    predictor = Predictor.load(run, score_threshold=0, overrides=["INPUT.MIN_SIZE_TEST", "96"])
     explanation = predictor.explain(image)
     assert same(explanation.instances, predictor(image))
     assert len(explanation.views) == len(explanation.instances) >= 1
@@ -387,13 +401,13 @@ def test_explains_images_in_which_nothing_is_found(predictor, tmp_path):
     assert explanation.views == []
     assert explanation.instances.seeds.shape == (0, 2)
     run = write_run(tmp_path, "demo_coloring", "MODEL.COLORING.FOREGROUND", "image")
-    colouring = Predictor(run).explain(np.zeros((64, 80, 3), dtype=np.uint8))
+    colouring = Predictor.load(run).explain(np.zeros((64, 80, 3), dtype=np.uint8))
     assert colouring.views == []
     assert colouring.instances.seed_embeddings.shape == (0, 8)
 
 
 def test_stock_models_predict_and_have_nothing_to_explain(worms):
-    stock = Predictor("demo_mask_rcnn", weights="checkpoints/demo_mask_rcnn.pth")
+    stock = Predictor.load("demo_mask_rcnn", weights="checkpoints/demo_mask_rcnn.pth")
     assert len(stock(worms)) > 2
     assert not can_explain(stock.model)
     with pytest.raises(ValueError, match="StandardROIHeads has no embedding"):
@@ -445,13 +459,13 @@ def test_takes_lazy_configs(tmp_path, worms):
     DetectionCheckpointer(model, save_dir=str(tmp_path)).save("trained")
     weights = tmp_path / "trained.pth"
     with pytest.raises(ConfigError, match=r"train\.init_checkpoint"):
-        Predictor(tmp_path / "lazy.py")
-    predictor = Predictor(tmp_path / "lazy.py", weights=weights, score_threshold=0)
+        Predictor.load(tmp_path / "lazy.py")
+    predictor = Predictor.load(tmp_path / "lazy.py", weights=weights, score_threshold=0)
     assert predictor.classes == ["class 0", "class 1"]
     found = predictor(worms)
     assert len(found)
     assert len(predictor.explain(worms).views) == len(found)
-    overridden = Predictor(
+    overridden = Predictor.load(
         tmp_path / "lazy.py",
         score_threshold=0,
         overrides=[
@@ -465,7 +479,7 @@ def test_takes_lazy_configs(tmp_path, worms):
 def test_broken_lazy_configs_get_one_clear_error(tmp_path):
     (tmp_path / "broken.py").write_text("model = 1\n")
     with pytest.raises(ConfigError, match=r"broken\.py"):
-        Predictor(tmp_path / "broken.py", weights="x.pth")
+        Predictor.load(tmp_path / "broken.py", weights="x.pth")
 
 
 def test_detectron2s_own_models_work(tmp_path, worms):
@@ -489,7 +503,7 @@ def test_detectron2s_own_models_work(tmp_path, worms):
     cfg.INPUT.MIN_SIZE_TEST = 64
     DetectionCheckpointer(build_model(cfg), save_dir=str(tmp_path)).save("model_final")
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    predictor = Predictor(tmp_path, score_threshold=0)
+    predictor = Predictor.load(tmp_path, score_threshold=0)
     found = predictor(worms)
     assert len(found)
     assert not found.has("pred_masks")

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import semiconv_d2
 from semiconv_d2 import EmbeddingHead, SemiConvMixin, SemiConvROIHeads
 from semiconv_d2.config import read_preset
-from semiconv_d2.inference.operations import count_operations
+from semiconv_d2.inference.measuring import count_operations
 from semiconv_d2.modeling import embedding_head, ground_truth
 from semiconv_d2.training import load_config
 

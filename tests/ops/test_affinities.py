@@ -3,10 +3,10 @@ import weakref
 
 import pytest
 import torch
+from naive import naive_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from semiconv_d2.ops import (
-    EPSILON,
     KERNELS,
     bilateral_embedding,
     kernel_filter,
@@ -15,13 +15,6 @@ from semiconv_d2.ops import (
     map_coordinates,
     seed_log_kernel,
 )
-
-
-def naive_kernel(a, b, sigma, kernel):
-    squared = EPSILON + sum((p - q) ** 2 for p, q in zip(a.tolist(), b.tolist(), strict=True))
-    if kernel == "laplacian":
-        return math.exp(-math.sqrt(squared) / sigma)
-    return math.exp(-squared / (2 * sigma**2))
 
 
 def naive_bilateral(image, sigma_space, sigma_range):

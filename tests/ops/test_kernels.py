@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from naive import naive_kernel
 
 from semiconv_d2.ops import (
     EPSILON,
@@ -12,10 +13,14 @@ from semiconv_d2.ops import (
     log_odds,
     log_one_minus_exp,
     map_coordinates,
+    seed_embedding,
     seed_log_kernel,
+    seed_weights,
     share_odds,
     softened_distance,
 )
+
+# --- Kernels.
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -27,13 +32,7 @@ def test_seed_log_kernel_against_loops(kernel):
     for r in range(3):
         for row in range(5):
             for column in range(6):
-                squared = EPSILON + sum(
-                    (embedding[r, d, row, column] - seed[r, d]).item() ** 2 for d in range(4)
-                )
-                if kernel == "laplacian":
-                    expected = math.exp(-math.sqrt(squared) / sigma)
-                else:
-                    expected = math.exp(-squared / (2 * sigma**2))
+                expected = naive_kernel(embedding[r, :, row, column], seed[r], sigma, kernel)
                 assert math.isclose(log_k[r, row, column].exp().item(), expected, rel_tol=1e-12)
 
 
@@ -155,6 +154,58 @@ def test_unknown_kernel_names_the_choices():
         log_kernel(torch.ones(1), 1.0, "cauchy")
 
 
+# --- Seeds.
+
+
+def test_soft_seed_against_loops():
+    logits = torch.randn(2, 3, 4, dtype=torch.float64)
+    embedding = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    seed = seed_embedding(seed_weights(logits), embedding)
+    for r in range(2):
+        total = sum(math.exp(s) for s in logits[r].flatten().tolist())
+        for d in range(5):
+            expected = 0.0
+            for row in range(3):
+                for column in range(4):
+                    p = math.exp(logits[r, row, column]) / total
+                    expected += p * embedding[r, d, row, column].item()
+            assert math.isclose(seed[r, d].item(), expected, rel_tol=1e-12)
+
+
+def test_the_seed_of_sure_logits_is_the_embedding_at_the_largest():
+    logits = torch.randn(3, 4, 4) * 1000
+    embedding = torch.randn(3, 8, 4, 4)
+    largest = logits.flatten(1).argmax(dim=1)
+    seed = seed_embedding(seed_weights(logits), embedding)
+    torch.testing.assert_close(seed, embedding.flatten(2)[torch.arange(3), :, largest])
+
+
+def test_gradcheck_of_seeds():
+    logits = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
+    embedding = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda s, psi: seed_embedding(seed_weights(s), psi), (logits, embedding)
+    )
+
+
+def test_seeds_of_no_regions():
+    weights = seed_weights(torch.zeros(0, 3, 3))
+    assert seed_embedding(weights, torch.zeros(0, 8, 3, 3)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_seeds_are_float32_under_autocast(dtype):
+    logits = torch.randn(2, 14, 14).to(dtype).requires_grad_()
+    embedding = (100 * torch.randn(2, 8, 14, 14)).to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=dtype):
+        seed = seed_embedding(seed_weights(logits), embedding)
+    expected = seed_embedding(seed_weights(logits.double()), embedding.double())
+    assert seed.dtype == torch.float32
+    torch.testing.assert_close(seed.double(), expected, rtol=1e-4, atol=1e-4)
+    gradients = torch.autograd.grad(seed.sum(), (logits, embedding))
+    assert all(torch.isfinite(g).all() for g in gradients)
+
+
 # --- Shares.
 
 
@@ -174,14 +225,8 @@ def test_share_odds_against_loops(kernel):
     for r in range(2):
         for row in range(3):
             for column in range(3):
-                k = []
-                for seed in seeds[r]:
-                    squared = ((embedding[r, :, row, column] - seed) ** 2).sum().item() + EPSILON
-                    exponent = math.sqrt(squared) / 1.5
-                    if kernel == "gaussian":
-                        exponent = squared / (2 * 1.5**2)
-                    k.append(math.exp(-exponent))
-                own, *others = k
+                psi = embedding[r, :, row, column]
+                own, *others = (naive_kernel(psi, seed, 1.5, kernel) for seed in seeds[r])
                 total = 0.3 + sum(w * x for w, x in zip(weights[r].tolist(), others, strict=True))
                 assert odds[r, row, column].item() == pytest.approx(math.log(own / total))
 

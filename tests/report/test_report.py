@@ -19,9 +19,11 @@ from semiconv_d2.errors import DatasetError, ReportError
 from semiconv_d2.evaluation import Detections, Threshold, evaluate, load_truth, read_results
 from semiconv_d2.evaluation.evaluation import Evaluation
 from semiconv_d2.evaluation.measures import Row
-from semiconv_d2.report import content as report
-from semiconv_d2.report.content import Measured, build_page, recorded_threshold, thin_out
+from semiconv_d2.report.content import build_page
 from semiconv_d2.report.gallery import build_gallery, choose_pictures, show_detections
+from semiconv_d2.report.measure_sections import class_tables
+from semiconv_d2.report.measured import Comparison, Measured, recorded_threshold
+from semiconv_d2.report.run_sections import thin_out
 from semiconv_d2.report.runs import Run, read_run, read_runs, short_names
 
 IMAGES, SIZE = 5, (60, 80)
@@ -257,12 +259,13 @@ def test_what_the_first_run_lacks_is_shown_of_the_others(folder):
 
 
 def test_classes_of_what_the_first_run_lacks_are_shown():
-    row = Row("AP", "segm", "mask AP", {"AP": 40.0, "AP-disc": 50.0, "AP-ring": 30.0})
+    by_class = {"disc": {"AP": 50.0}, "ring": {"AP": 30.0}}
+    row = Row("AP", "segm", "mask AP", {"AP": 40.0}, by_class=by_class)
     measured = [
         Measured(Run(name, Path(), {}, [], {}, ""), 0, None, Evaluation("", name, 1, 1, 1, rows))
         for name, rows in (("boxes", []), ("masks", [row]))
     ]
-    [table] = report._class_table(measured)
+    [table] = class_tables(Comparison(measured, {}))
     assert table.columns == ["mask AP by class", "boxes", "masks"]
     assert table.rows == [["disc", "–", "50.0"], ["ring", "–", "30.0"]]
 
@@ -356,7 +359,8 @@ _ROW = {"key": "segm", "title": "mask AP", "values": {"AP": 1.0}}
 @pytest.mark.parametrize(
     "rows",
     [None, {"a": 1}, [1, 2], [_ROW | {"key": ["segm"]}, _ROW], [_ROW, _ROW | {"values": [1]}],
-     [_ROW | {"values": {"AP": "high"}}]],
+     [_ROW | {"values": {"AP": "high"}}], [_ROW | {"threshold": 0.5}],
+     [_ROW | {"threshold": {"score": "0.5", "origin": "given"}}]],
 )  # fmt: skip
 def test_rows_of_another_shape_are_found_on_reading(folder, rows):
     path = folder / "good" / "inference" / "evaluation.json"
@@ -471,7 +475,13 @@ def test_resuming_replaces_lines_of_the_same_iteration(folder):
     assert y[1] == 7
 
 
-def test_the_score_of_s_is_read_from_its_note():
+def test_the_score_of_s_is_read_as_it_was_written():
+    row = {"key": "S", "note": "score ≥ 0.746, chosen on a", "values": {}}
+    threshold = {"score": 0.7456, "origin": "chosen on a"}
+    assert recorded_threshold({"rows": [row | {"threshold": threshold}]}) == (0.7456, "chosen on a")
+
+
+def test_the_score_of_s_in_earlier_files_is_read_from_its_note():
     rows = [{"key": "S", "note": "score ≥ 0.746, chosen on bbbc010_train", "values": {}}]
     assert recorded_threshold({"rows": rows}) == (0.746, "chosen on bbbc010_train")
     assert recorded_threshold({"rows": []}) == (0.5, "given")

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shutil
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,13 @@ import semiconv_d2
 from semiconv_d2.data import register
 from semiconv_d2.data.datasets.synthetic_worms import prepare_synthetic_worms
 from semiconv_d2.errors import ConfigError, DatasetError
-from semiconv_d2.training import Trainer, load_checked_config, load_config
+from semiconv_d2.training import (
+    Start,
+    Trainer,
+    load_checked_config,
+    load_config,
+    register_own_data,
+)
 
 CONFIG = "configs/own_semiconv.yaml"
 SMALL = (
@@ -58,9 +63,7 @@ def own(folder: Path) -> list[str]:
 def load(overrides, **arguments):
     config_file = semiconv_d2.get_config_file("own_semiconv")
     overrides = ["MODEL.WEIGHTS", "", *overrides]
-    return load_checked_config(
-        Namespace(config_file=config_file, opts=overrides, resume=False, **arguments)
-    )
+    return load_checked_config(config_file, overrides, Start(**arguments))
 
 
 # --- Three formats made of photographs
@@ -178,7 +181,7 @@ def test_own_data_trains_with_one_config_and_no_python(
         status, out, err = run_tool("datasets/prepare_custom.py", *arguments, "--output", output)
         assert status == 0, err
         # What it says to do next.
-        assert "--config-file configs/own_semiconv.yaml" in out
+        assert "--config-file own_semiconv" in out
         data = re.findall(r"(OWN_DATA\.\w+) (\S+)", out)
         assert dict(data)["OWN_DATA.TRAIN_JSON"] == str(output / "train.json")
         data = [part for pair in data for part in pair]
@@ -212,8 +215,19 @@ def test_classes_and_mask_format_come_from_the_data(worms, caplog):
 
 
 def test_images_of_the_test_are_those_of_training_unless_said_otherwise(worms):
-    load_config(semiconv_d2.get_config_file("own_semiconv"), own(worms))
+    cfg = load_config(semiconv_d2.get_config_file("own_semiconv"), own(worms))
+    register_own_data(cfg)
     assert MetadataCatalog.get(str(worms / "val.json")).image_root == str(worms / "images")
+
+
+def test_reading_a_config_leaves_the_catalogs_alone(worms):
+    before = set(DatasetCatalog.list())
+    cfg = load_config(semiconv_d2.get_config_file("own_semiconv"), own(worms))
+    assert (str(worms / "train.json"),) == cfg.DATASETS.TRAIN
+    assert set(DatasetCatalog.list()) == before
+    for _ in range(2):  # as each process does
+        register_own_data(cfg)
+    assert set(DatasetCatalog.list()) == before | {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}
 
 
 def test_polygons_stay_polygons(real_coco_tiny):
@@ -273,7 +287,7 @@ def test_broken_data_are_refused_before_training(worms, tmp_path):
     content["annotations"][3]["segmentation"]["counts"] = "garbage"
     (tmp_path / "broken.json").write_text(json.dumps(content))
     broken = [*own(worms), "OWN_DATA.TRAIN_JSON", str(tmp_path / "broken.json")]
-    with pytest.raises(DatasetError, match=r"1 error: annotation 4 .*--fix.*check_dataset\.py"):
+    with pytest.raises(DatasetError, match=r"1 error: annotation 4 .*--fix.*semiconv check"):
         load(broken)
 
 
@@ -315,7 +329,7 @@ def test_register_gives_a_name_to_files(worms):
 
 def test_a_registered_dataset_that_is_missing_says_what_to_look_at(tmp_path):
     register("my_worms", tmp_path / "train.json", tmp_path)
-    with pytest.raises(DatasetError, match=r"'my_worms' cannot be read.*check_dataset\.py"):
+    with pytest.raises(DatasetError, match=r"'my_worms' cannot be read.*semiconv check"):
         DatasetCatalog.get("my_worms")
 
 

@@ -100,6 +100,12 @@ def test_a_script_elsewhere_keeps_its_name_alone(cfg, monkeypatch):
     assert read(cfg)["command"] == ["python", "train_net.py"]
 
 
+def test_the_installed_command_is_written_as_it_is_typed(cfg, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/semiconv", "train", "SEED", "1"])
+    record_run(cfg, Model())
+    assert read(cfg)["command"] == ["semiconv", "train", "SEED", "1"]
+
+
 def test_resuming_adds_a_command_and_keeps_the_rest(cfg, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_net.py"])
     record_run(cfg, Model(), {"a": {"seconds_per_image": 1.0, "images": 1}})

@@ -5,13 +5,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rendered import seen
 
 from semiconv_d2.visualization.embedding import (
+    draw_coloring,
     draw_embedding,
     draw_map,
     principal_axes,
     principal_colours,
     thin_arrows,
 )
-from semiconv_d2.visualization.masks import PALETTE
+from semiconv_d2.visualization.masks import PALETTE, instance_colours
 
 
 def test_strongest_direction_is_red_and_the_next_is_green():
@@ -183,3 +184,23 @@ def test_no_arrows_and_narrow_images_are_drawn():
     FigureCanvasAgg(figure).draw()
     boxes = [ax.title.get_window_extent() for ax in figure.axes]
     assert boxes[0].x1 < boxes[1].x0
+
+
+def test_image_embedding_and_instances_lie_side_by_side():
+    image = torch.zeros(3, 40, 40)
+    image[:, :20] = 200.0
+    embedding = torch.zeros(4, 40, 40)
+    embedding[0, :, 20:] = 5.0
+    masks = torch.zeros(1, 40, 40, dtype=torch.bool)
+    masks[:, 20:30, 20:30] = True
+    picture = draw_coloring(image, embedding, masks)
+    assert picture.dtype == torch.uint8
+    assert picture.shape == (3, 40, 120)
+    grey, colours, painted = picture.split(40, dim=2)
+    assert (grey[:, :20] == 200).all()
+    assert (grey[:, 20:] == 0).all()
+    assert len({tuple(c) for c in colours.flatten(1).T.tolist()}) == 2
+    assert (colours[:, 5, 5] != colours[:, 5, 35]).any()
+    expected = np.round(255 * 0.65 * instance_colours(1)[0])
+    np.testing.assert_allclose(painted[:, 25, 25], expected, atol=1)
+    assert (painted[:, 35, 5] == 0).all()

@@ -99,3 +99,14 @@ def test_nothing_has_no_outline():
     ax = Figure().subplots()
     outline(ax, np.zeros((20, 30), dtype=bool), [("black", 1.0)])
     assert not ax.collections
+
+
+def test_overlap_against_loops():
+    masks = np.random.default_rng(0).random((3, 6, 7)) > 0.5
+    other = np.random.default_rng(1).random((2, 6, 7)) > 0.5
+    found = overlap(masks, other)
+    for i, a in enumerate(masks):
+        for j, b in enumerate(other):
+            assert found[i, j] == pytest.approx((a & b).sum() / (a | b).sum())
+    assert overlap(masks[:0], other).shape == (0, 2)
+    assert overlap(masks, other[:0]).shape == (3, 0)

@@ -6,67 +6,22 @@ All kinds of defects, and which of them are errors, are in `defects.KINDS`.
 from __future__ import annotations
 
 import shlex
-import warnings
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from ...errors import DatasetError
-from ..files import read_json
-from ..formats.mask_files import DEEP_MODES, read_orientation
+from ..images import Size
 from .checking_annotations import KnownImage, check_annotations
+from .checking_files import Header, base_name, check_header, find_file, leads_out
+from .coco_json import LISTS, read_coco
 from .defects import KINDS, Defect, Findings, Repair, errors_of
-from .json_values import as_integer, is_integer, shorten
+from .json_values import as_integer, is_integer, shorten, tell_value
 from .segmentations import MOST_PIXELS
-
-LISTS = ("categories", "images", "annotations")
-"""What a JSON in COCO's format must have."""
 
 _QUICK_HEADERS = 200  # files whose headers a quick check reads
 _SHOWN = 5  # errors in one message
-
-Size = tuple[int, int]
-
-
-def read_coco(json_file: Path) -> dict:
-    """A JSON in COCO's format, checked to have lists of objects where it must.
-
-    Raises:
-        DatasetError: the file is missing or is no such JSON.
-    """
-    content = read_json(json_file)
-    with json_file.open("rb") as file:
-        if file.read(len(BOM_UTF8)) == BOM_UTF8:
-            raise DatasetError(
-                f"{json_file} begins with a byte order mark (BOM), which Detectron2 and COCO's "
-                f"tools cannot read: save it as UTF-8 without BOM"
-            )
-    if not isinstance(content, dict):
-        raise DatasetError(
-            f"{json_file} is a {type(content).__name__} at its top: COCO's format has an object "
-            f"there with the lists images, annotations and categories"
-        )
-    for part in LISTS:
-        _require_list(json_file, content, part)
-    return content
-
-
-def _require_list(json_file: Path, content: Mapping, part: str) -> None:
-    if part not in content:
-        raise DatasetError(
-            f"{json_file} has no list '{part}', which COCO's format needs; it has: "
-            f"{', '.join(list(content)[:8]) or 'nothing'}"
-        )
-    entries = content[part]
-    if not isinstance(entries, list):
-        raise DatasetError(f"{json_file}: '{part}' is a {type(entries).__name__}, not a list")
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise DatasetError(
-                f"{json_file}: {part}[{index}] is a {type(entry).__name__}, not an object"
-            )
 
 
 def find_defects(
@@ -129,7 +84,7 @@ def tell_errors(json_file: Path, errors: Sequence[Defect], images: str = "IMAGES
     return (
         f"{json_file} has {len(errors):,} error{'s' * (len(errors) > 1)}: {'; '.join(told)}"
         + (f"; and {rest} more kinds" if rest > 0 else "")
-        + ". All of them, and with --fix a mended copy: python tools/check_dataset.py "
+        + ". All of them, and with --fix a mended copy: semiconv check "
         + shlex.join([str(json_file), images])
     )
 
@@ -155,7 +110,7 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
                 found.add(index, "duplicate-category-id", what)
         elif not isinstance(name, str) or not name:
             value = {"name": str(name) if is_integer(name) else f"category {number}"}
-            found.add(index, "category-name", _no_text("name", entry), Repair.SET, value)
+            found.add(index, "category-name", tell_value(entry, "name"), Repair.SET, value)
         elif named.setdefault(name, index) != index:
             what = f"{found.where(named[name])} has its name {shorten(name)} too"
             found.add(index, "duplicate-category-name", what)
@@ -168,35 +123,49 @@ def _check_images(
     """The images by their ids, and what is wrong with these."""
     from tqdm import tqdm
 
+    names = [entry.get("file_name") for entry in entries]
+    names = [name if isinstance(name, str) and name else None for name in names]
+
     def where(index: int) -> str:
-        file_name = entries[index].get("file_name")
-        shown = f" ({file_name})" if isinstance(file_name, str) and file_name else ""
-        return _name("image", "images", index, ids) + shown
+        name = names[index]
+        return _name("image", "images", index, ids) + (f" ({name})" if name else "")
 
     ids = _find_ids(entries)
     numbers = _number(ids)
     found = Findings("images", where)
     _check_ids("image-id", entries, ids, numbers, found)
     dropped = _check_repeated(entries, ids, found)
-    names = {name for e in entries if isinstance(name := e.get("file_name"), str)}
-    bases = Counter(_base_name(name).lower() for name in names)
-    new_ids = [numbers.get(number) for number in ids]
+    bases = Counter(base_name(name).lower() for name in {*names} if name)
     step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
     named: dict[str, int] = {}
     images: dict[Any, KnownImage] = {}
-    indices = range(len(entries))
-    for index in tqdm(indices, desc="read images", unit="image", disable=not read_images):
+    for index in tqdm(range(len(entries)), "read images", unit="image", disable=not read_images):
         if ids[index] is None:
             continue
-        size = _size_of(entries[index])
+        entry, name = entries[index], names[index]
+        size = _size_of(entry)
         if index not in dropped:
-            _check_name(entries, index, named, new_ids, found)
-            path = file = None
-            if image_root is not None:
-                path = _find_file(entries, index, image_root, bases, found)
-            if path is not None and (index % step == 0 or size is None):
-                file = _check_header(path, index, read_images, found)
-            size = _check_size(entries[index], index, size, file, found)
+            if name and leads_out(name):
+                what = "its file_name leads out of the folder of images"
+                found.add(index, "file-name-outside", what)
+            if name and named.setdefault(name, index) != index:
+                first = named[name]
+                what = (
+                    f"its file is that of {where(first)} as well: the instances of the one are "
+                    f"background in the other"
+                )
+                same = _size_of(entries[first]) == size
+                value = (numbers[ids[index]], numbers[ids[first]])
+                repair = (Repair.MERGE, value) if same else ()
+                found.add(index, "same-file-twice", what, *repair)
+            header = None
+            if image_root is not None and not name:
+                found.add(index, "file-name", tell_value(entry, "file_name"), Repair.DROP)
+            elif image_root is not None:
+                path = find_file(image_root, name, bases, index, found)
+                if path is not None and (index % step == 0 or size is None):
+                    header = check_header(path, index, read_images, found)
+            size = _check_size(entry, index, size, header, found)
         images.setdefault(ids[index], KnownImage(where(index), size, numbers[ids[index]]))
     return images, found.in_order()
 
@@ -219,189 +188,43 @@ def _number(ids: list[Any]) -> dict[Any, int]:
     return dict(zip(known, numbers, strict=True))
 
 
+def _name(singular: str, part: str, index: int, ids: list[Any]) -> str:
+    return f"{part}[{index}]" if ids[index] is None else f"{singular} {ids[index]}"
+
+
 def _check_ids(
     kind: str, entries: list[dict], ids: list[Any], numbers: Mapping[Any, int], found: Findings
 ) -> None:
-    if ids and isinstance(ids[0], str):
-        what = "its id is text, as all are; COCO's format has whole numbers"
-        for index, text in enumerate(ids):
-            found.add(index, "text-ids", what, Repair.SET, {"id": numbers[text]})
-        return
     for index, (entry, number) in enumerate(zip(entries, ids, strict=True)):
-        if is_integer(entry.get("id")):
-            continue
-        what = (
-            f"its id is {shorten(entry['id'])}, no whole number"
-            if "id" in entry
-            else "it has no id"
-        )
-        if number is None:
-            found.add(index, kind, what, Repair.DROP)
-        else:
-            found.add(index, kind, what, Repair.SET, {"id": number})
+        if isinstance(number, str):
+            what = "its id is text, as all are; COCO's format has whole numbers"
+            found.add(index, "text-ids", what, Repair.SET, {"id": numbers[number]})
+        elif not is_integer(entry.get("id")):
+            what = tell_value(entry, "id", ", no whole number")
+            repair = (Repair.DROP,) if number is None else (Repair.SET, {"id": number})
+            found.add(index, kind, what, *repair)
 
 
 def _check_repeated(entries: list[dict], ids: list[Any], found: Findings) -> set[int]:
     """Indices of images whose id another one has. Where both are the same image the first one may
     stay; otherwise nobody can tell whose annotations theirs are."""
-    counts = Counter(ids)
     groups: dict[Any, list[int]] = {}
     for index, number in enumerate(ids):
-        if number is not None and counts[number] > 1:
+        if number is not None:
             groups.setdefault(number, []).append(index)
     dropped = set()
-    for first, *others in groups.values():
-        same = len({repr(_identity(entries[index])) for index in (first, *others)}) == 1
+    for first, *others in (group for group in groups.values() if len(group) > 1):
+        identities = {
+            repr([entries[index].get(key) for key in ("file_name", "height", "width")])
+            for index in (first, *others)
+        }
+        same = len(identities) == 1
         for index in others if same else (first, *others):
             other = others[0] if index == first else first
             what = f"images[{other}] has its id too" + (" and is the same image" if same else "")
             found.add(index, "duplicate-image-id", what, Repair.DROP)
             dropped.add(index)
     return dropped
-
-
-def _identity(entry: Mapping) -> tuple:
-    return entry.get("file_name"), entry.get("height"), entry.get("width")
-
-
-def _check_name(
-    entries: list[dict],
-    index: int,
-    named: dict[str, int],
-    numbers: Sequence[int | None],
-    found: Findings,
-) -> None:
-    """
-    Args:
-        named: index of the first image with each file name, which is added to.
-        numbers: the id that each image has or is to get.
-    """
-    name = entries[index].get("file_name")
-    if not isinstance(name, str) or not name:
-        return
-    if _leads_out(name):
-        found.add(index, "file-name-outside", "its file_name leads out of the folder of images")
-    first = named.setdefault(name, index)
-    if first == index:
-        return
-    what = (
-        f"its file is that of {found.where(first)} as well: the instances of the one are "
-        f"background in the other"
-    )
-    if _size_of(entries[first]) == _size_of(entries[index]):
-        found.add(index, "same-file-twice", what, Repair.MERGE, (numbers[index], numbers[first]))
-    else:
-        found.add(index, "same-file-twice", what)
-
-
-def _find_file(
-    entries: list[dict], index: int, image_root: Path, bases: Mapping[str, int], found: Findings
-) -> Path | None:
-    """Path of an image that is there.
-
-    Args:
-        bases: how many file names have this last part, in lower case.
-    """
-    name = entries[index].get("file_name")
-    if not isinstance(name, str) or not name:
-        found.add(index, "file-name", _no_text("file_name", entries[index]), Repair.DROP)
-        return None
-    path = image_root / name
-    if _is_file(path):
-        return path
-    slashes = name.replace("\\", "/")
-    base = _base_name(name)
-    meant = [slashes, *_other_cases(slashes)]
-    if bases[base.lower()] == 1:  # else nobody can tell which of them it is
-        meant += [base, *_other_cases(base)]
-    for other in meant:
-        if other and _is_file(image_root / other):
-            what = f"there is no {path}, but there is {other}"
-            found.add(index, "file-missing", what, Repair.SET, {"file_name": other})
-            return image_root / other
-    found.add(index, "file-missing", f"there is no {path}", Repair.DROP)
-    return None
-
-
-def _base_name(name: str) -> str:
-    """The last part of a file name that may have slashes or backslashes."""
-    return PurePosixPath(name.replace("\\", "/")).name
-
-
-def _other_cases(name: str) -> list[str]:
-    """A file name with its extension in lower and in upper case."""
-    stem, dot, extension = name.rpartition(".")
-    return [stem + dot + extension.lower(), stem + dot + extension.upper()] if dot else []
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, or one with a null character
-        return False
-
-
-def _leads_out(name: str) -> bool:
-    path, windows = PurePosixPath(name), PureWindowsPath(name)
-    return path.is_absolute() or windows.is_absolute() or ".." in windows.parts
-
-
-class _Header(NamedTuple):
-    """What an image file says of itself."""
-
-    size: Size
-    """Height and width as Detectron2 gets it: turned as EXIF's orientation says."""
-    orientation: int
-    """EXIF's, 1 where it says nothing."""
-    mode: str
-    """Pillow's name of the kind of its pixels."""
-
-
-def _check_header(path: Path, index: int, decode: bool, found: Findings) -> _Header | None:
-    """What an image file says, None where it cannot be read."""
-    try:
-        header = _read_header(path, decode)
-    except DatasetError as error:
-        found.add(index, "file-unreadable", str(error), Repair.DROP)
-        return None
-    if header.orientation > 1:
-        what = (
-            f"Detectron2 turns it, since its EXIF orientation is {header.orientation}: see that "
-            f"its masks are meant for the turned image"
-        )
-        found.add(index, "image-turned", what)
-    if header.mode in DEEP_MODES:
-        what = (
-            f"its pixels are of mode {header.mode}; Detectron2 makes 8 bits of them and cuts off "
-            f"what is over 255"
-        )
-        found.add(index, "image-depth", what)
-    return header
-
-
-def _read_header(path: Path, decode: bool) -> _Header:
-    """
-    Args:
-        decode: read the pixels, too, so that damage is found.
-
-    Raises:
-        DatasetError: the file cannot be read.
-    """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            (width, height), mode = image.size, image.mode
-            # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
-            late = image.format == "PNG" and "exif" not in image.info
-            orientation = 1 if late else read_orientation(image)
-            if decode:
-                image.load()
-                orientation = read_orientation(image) if late else orientation
-    except Exception as error:  # Pillow's readers of damaged files raise whatever they come across
-        raise DatasetError(f"it cannot be read ({type(error).__name__}: {error})") from error
-    return _Header((width, height) if orientation >= 5 else (height, width), orientation, mode)
 
 
 def _size_of(entry: Mapping) -> Size | None:
@@ -413,7 +236,7 @@ def _size_of(entry: Mapping) -> Size | None:
 
 
 def _check_size(
-    entry: Mapping, index: int, size: Size | None, header: _Header | None, found: Findings
+    entry: Mapping, index: int, size: Size | None, header: Header | None, found: Findings
 ) -> Size | None:
     """Height and width, from the file where the JSON has none."""
     if size is None or not (is_integer(entry["height"]) and is_integer(entry["width"])):
@@ -433,11 +256,3 @@ def _check_size(
         )
         found.add(index, "size-mismatch", what, Repair.DROP)
     return size
-
-
-def _no_text(key: str, entry: Mapping) -> str:
-    return f"its {key} is {shorten(entry[key])}" if key in entry else f"it has no {key}"
-
-
-def _name(singular: str, part: str, index: int, ids: list[Any]) -> str:
-    return f"{part}[{index}]" if ids[index] is None else f"{singular} {ids[index]}"

@@ -1,9 +1,11 @@
-"""COCO instance annotations with one run-length encoded mask for each instance."""
+"""JSON files in COCO's format: read, built with a run-length encoding for each instance, and
+written."""
 
 from __future__ import annotations
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +14,46 @@ import numpy as np
 
 from ...errors import DatasetError
 from ..files import read_json
+from ..images import require_size
+
+LISTS = ("categories", "images", "annotations")
+"""What a JSON in COCO's format must have."""
 
 _MARK = {"written_by": "semiconv_d2"}  # in the info of what this package writes
+
+
+def read_coco(json_file: Path) -> dict:
+    """A JSON in COCO's format, checked to have lists of objects where it must.
+
+    Raises:
+        DatasetError: the file is missing or is no such JSON.
+    """
+    content = read_json(json_file)
+    with json_file.open("rb") as file:
+        if file.read(len(BOM_UTF8)) == BOM_UTF8:
+            raise DatasetError(
+                f"{json_file} begins with a byte order mark (BOM), which Detectron2 and COCO's "
+                f"tools cannot read: save it as UTF-8 without BOM"
+            )
+    if not isinstance(content, dict):
+        raise DatasetError(
+            f"{json_file} is a {type(content).__name__} at its top: COCO's format has an object "
+            f"there with the lists images, annotations and categories"
+        )
+    for part in LISTS:
+        if part not in content:
+            raise DatasetError(
+                f"{json_file} has no list '{part}', which COCO's format needs; it has: "
+                f"{', '.join(list(content)[:8]) or 'nothing'}"
+            )
+        entries = content[part]
+        if not isinstance(entries, list):
+            raise DatasetError(f"{json_file}: '{part}' is a {type(entries).__name__}, not a list")
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                kind = type(entry).__name__
+                raise DatasetError(f"{json_file}: {part}[{index}] is a {kind}, not an object")
+    return content
 
 
 class CocoImage(NamedTuple):
@@ -46,22 +86,38 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
             the categories'; the message names the image and the number of the instance in it,
             counted from 1. Or the void pixels are not of their image's size.
     """
+    import pycocotools.mask as mask_util
+
     image_entries: list[dict] = []
     annotations: list[dict] = []
     for image_id, image in enumerate(images, start=1):
-        entry = {
-            "id": image_id,
-            "file_name": image.file_name,
-            "height": image.height,
-            "width": image.width,
-        }
-        image_entries.append(entry | _encode_void(image))
+        name, size = image.file_name, (image.height, image.width)
+        entry = {"id": image_id, "file_name": name, "height": size[0], "width": size[1]}
+        if image.void is not None:
+            require_size(f"{name}: the void pixels are", image.void, "the image is", size)
+            if image.void.any():
+                entry["void"] = _run_lengths(image.void)
+        image_entries.append(entry)
         for number, (mask, category_id) in enumerate(image.instances, start=1):
-            _check_instance(image, number, mask, category_id, len(categories))
+            where = f"{name}, instance {number}"
+            require_size(f"{where}: the mask is", mask, "the image is", size)
+            if not mask.any():
+                raise DatasetError(f"{where}: the mask is empty")
+            if not 1 <= category_id <= len(categories):
+                raise DatasetError(
+                    f"{where}: category id {category_id} is not in 1..{len(categories)}"
+                )
+            rle = _run_lengths(mask)
             annotations.append(
-                {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id}
-                | _encode(mask)
-                | {"iscrowd": 0}
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category_id,
+                    "segmentation": rle,
+                    "bbox": mask_util.toBbox(rle).tolist(),
+                    "area": int(mask_util.area(rle)),
+                    "iscrowd": 0,
+                }
             )
     return {
         "info": dict(_MARK),
@@ -70,43 +126,6 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
         "images": image_entries,
         "annotations": annotations,
     }
-
-
-def _check_instance(
-    image: CocoImage, number: int, mask: np.ndarray, category_id: int, categories: int
-) -> None:
-    where = f"{image.file_name}, instance {number}"
-    _check_size(f"{where}: the mask is", mask, image)
-    if not mask.any():
-        raise DatasetError(f"{where}: the mask is empty")
-    if not 1 <= category_id <= categories:
-        raise DatasetError(f"{where}: category id {category_id} is not in 1..{categories}")
-
-
-def _check_size(what: str, mask: np.ndarray, image: CocoImage) -> None:
-    if mask.shape != (image.height, image.width):
-        raise DatasetError(
-            f"{what} {mask.shape} pixels (height, width), the image is "
-            f"{(image.height, image.width)}"
-        )
-
-
-def _encode(mask: np.ndarray) -> dict:
-    import pycocotools.mask as mask_util
-
-    rle = _run_lengths(mask)
-    return {
-        "segmentation": rle,
-        "bbox": mask_util.toBbox(rle).tolist(),
-        "area": int(mask_util.area(rle)),
-    }
-
-
-def _encode_void(image: CocoImage) -> dict:
-    if image.void is None:
-        return {}
-    _check_size(f"{image.file_name}: the void pixels are", image.void, image)
-    return {"void": _run_lengths(image.void)} if image.void.any() else {}
 
 
 def _run_lengths(mask: np.ndarray) -> dict:

@@ -7,8 +7,11 @@ a warning Detectron2 copes, or leaves something out, but a person should look.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
+
+from ..files import one_line
 
 ERROR, WARNING = "error", "warning"
 
@@ -110,7 +113,7 @@ class Defect(NamedTuple):
     """Of the entry in its list."""
 
     def __str__(self) -> str:
-        line = " ".join(f"{self.where}: {self.what}".split())
+        line = one_line(f"{self.where}: {self.what}")
         return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
 
     @property
@@ -128,18 +131,15 @@ class Defect(NamedTuple):
         return self.repair.value
 
 
+@dataclass
 class Findings:
     """Collects the defects of one list of the JSON."""
 
-    def __init__(self, part: str, where: Callable[[int], str]):
-        """
-        Args:
-            part: "categories", "images" or "annotations".
-            where: names the entry of an index for people.
-        """
-        self.part = part
-        self.where = where
-        self._defects: list[Defect] = []
+    part: str
+    """"categories", "images" or "annotations"."""
+    where: Callable[[int], str]
+    """Names the entry of an index for people."""
+    defects: list[Defect] = field(default_factory=list)
 
     def add(
         self,
@@ -154,14 +154,12 @@ class Findings:
         Args:
             severity: by default that of the kind.
         """
-        severity = severity or KINDS[kind]
-        self._defects.append(
-            Defect(kind, severity, self.where(index), what, repair, value, self.part, index)
-        )
+        severity, where = severity or KINDS[kind], self.where(index)
+        self.defects.append(Defect(kind, severity, where, what, repair, value, self.part, index))
 
     def in_order(self) -> list[Defect]:
         """All of them in the order of the entries."""
-        return sorted(self._defects, key=lambda defect: defect.index)
+        return sorted(self.defects, key=lambda defect: defect.index)
 
 
 def errors_of(defects: Iterable[Defect]) -> list[Defect]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from itertools import zip_longest
 
 import numpy as np
 
 from ..geometry import CONTACT, ELONGATION, Bins, contact, elongation, inscribed_radius
+from ..images import Size
 from .segmentations import decode_mask
 
 SAMPLE = 500
@@ -16,9 +18,6 @@ SAMPLE = 500
 
 _CATEGORIES_SHOWN = 20
 _POOR_FIT = 0.5
-_INDENT = "\0"  # stands for a space at the beginning of a line
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -159,9 +158,11 @@ def describe(
     counts = Counter(names[annotation["category_id"]] for annotation in instances)
     encoded = sum(isinstance(annotation["segmentation"], Mapping) for annotation in instances)
     filled = [number for number, image in of_image.items() if image]
-    chosen = _choose(filled, sample, seed)
-    values = _measure([(of_image[number], sizes[number]) for number in chosen])
-    shared = values.shared[values.shared > 0]
+    chosen = filled
+    if sample is not None and len(filled) > sample:
+        random = np.random.default_rng(seed).choice(len(filled), sample, replace=False)
+        chosen = [filled[index] for index in np.sort(random)]
+    touching, shared, long, widths = _measure([(of_image[n], sizes[n]) for n in chosen])
     areas = np.array([a["area"] for a in instances if "area" in a], dtype=np.float64)
     return Statistics(
         images=len(sizes),
@@ -176,44 +177,23 @@ def describe(
         polygons=len(instances) - encoded,
         encoded=encoded,
         measured_images=len(chosen),
-        measured=len(values.contact),
-        contact=_shares(CONTACT, values.contact),
-        sharing=_mean(values.shared > 0),
-        shared_pixels=float(np.median(shared)) if len(shared) else float("nan"),
-        elongation=_shares(ELONGATION, values.elongation),
-        fit=_fit(scale, sizes, of_image, chosen, values.widths) if scale and instances else None,
+        measured=len(widths),
+        contact=_shares(CONTACT, touching),
+        sharing=_mean(shared > 0),
+        shared_pixels=Spread.of(shared[shared > 0]).median,
+        elongation=_shares(ELONGATION, long),
+        fit=_fit(scale, sizes, of_image, chosen, widths) if scale and instances else None,
     )
 
 
 def format_statistics(statistics: Statistics) -> str:
     """One aligned table for people."""
-    from tabulate import tabulate
-
-    lines = [[_indent(row[0]), *map(_text, row[1:])] for row in _rows(statistics)]
-    columns = max(map(len, lines))
-    lines = [[*line, *[""] * (columns - len(line))] for line in lines]
-    sides = ("left", *["right"] * (columns - 1))
-    table = tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=sides)
-    return "\n".join(line.replace(_INDENT, " ").rstrip() for line in table.splitlines())
-
-
-def _choose(numbers: list, sample: int | None, seed: int) -> list:
-    if sample is None or len(numbers) <= sample:
-        return numbers
-    chosen = np.random.default_rng(seed).choice(len(numbers), sample, replace=False)
-    return [numbers[index] for index in np.sort(chosen)]
-
-
-@dataclass(frozen=True)
-class _Values:
-    """Of M instances, (M,) float64 each."""
-
-    contact: np.ndarray
-    shared: np.ndarray
-    """Share of its pixels that other instances have, too."""
-    elongation: np.ndarray
-    widths: np.ndarray
-    """Diameter in pixels of the largest disc inside."""
+    rows = [list(map(_text, row)) for row in _rows(statistics)]
+    first, *others = (max(map(len, column)) for column in zip_longest(*rows, fillvalue=""))
+    lines = (
+        "  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]).rstrip() for row in rows
+    )
+    return "\n".join(lines)
 
 
 class _Masks(Sequence):
@@ -229,34 +209,32 @@ class _Masks(Sequence):
     def __getitem__(self, index: int) -> np.ndarray:
         return decode_mask(self._annotations[index]["segmentation"], self._size)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return map(self.__getitem__, range(len(self)))
 
-
-def _measure(images: Sequence[tuple[Sequence[Mapping], Size]]) -> _Values:
+def _measure(images: Sequence[tuple[Sequence[Mapping], Size]]) -> np.ndarray:
     """
     Args:
         images: the instances of each image, and its height and width.
+
+    Returns:
+        (4, M) float64, of each instance: its contact, the share of its pixels that other instances
+        have, too, its elongation, and the diameter in pixels of the largest disc inside.
     """
     from tqdm import tqdm
 
-    touching: list[float] = []
-    rows: list[tuple[float, float, float]] = []
+    values: list[tuple[float, float, float, float]] = []
     for instances, size in tqdm(images, desc="measure masks", unit="image"):
         masks = _Masks(instances, size)
-        touching += contact(masks).tolist()
         cover = np.zeros(size, dtype=np.int32)
         for mask in masks:
             cover += mask
-        for mask in masks:
+        for mask, touching in zip(masks, contact(masks), strict=True):
+            shared, long, radius = 0.0, 1.0, 0.0
             if mask.any():
-                shared = float((cover[mask] > 1).mean())
+                shared = (cover[mask] > 1).mean()
                 radius = inscribed_radius(mask)
-                rows.append((shared, elongation(mask, radius), 2 * radius))
-            else:
-                rows.append((0.0, 1.0, 0.0))
-    shared, long, wide = np.array(rows).reshape(-1, 3).T
-    return _Values(np.array(touching), shared, long, wide)
+                long = elongation(mask, radius)
+            values.append((touching, shared, long, 2 * radius))
+    return np.array(values).reshape(-1, 4).T
 
 
 def _fit(
@@ -320,12 +298,6 @@ def _shares(bins: Bins, values: np.ndarray) -> list[float]:
     return [_mean(chosen == index) for index in range(len(bins.labels))]
 
 
-def _indent(text: str) -> str:
-    """tabulate takes spaces at the beginning away."""
-    spaces = len(text) - len(text.lstrip())
-    return _INDENT * spaces + text.lstrip()
-
-
 class _Percent(float):
     """A share in [0, 1]."""
 
@@ -354,8 +326,8 @@ def _rows(s: Statistics) -> Iterator[list]:
         ("width of image, px", s.widths),
         ("instances in an image", s.instances_in_image),
     ):
-        yield [name, *(f"{value:,.0f}" for value in _numbers(spread))]
-    yield ["√area of instance, px", *_numbers(s.sizes)]
+        yield [name, *(f"{value:,.0f}" for value in astuple(spread))]
+    yield ["√area of instance, px", *astuple(s.sizes)]
     yield [""]
     yield from _category_rows(s)
     if not s.measured:
@@ -372,10 +344,6 @@ def _rows(s: Statistics) -> Iterator[list]:
     if s.fit is not None:
         yield [""]
         yield from _fit_rows(s.fit)
-
-
-def _numbers(spread: Spread) -> list[float]:
-    return [spread.low, spread.low_5, spread.median, spread.high_5, spread.high]
 
 
 def _category_rows(s: Statistics) -> Iterator[list]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DatasetError
-from .coco_json import check_replaceable, mark, write_json
+from .coco_json import LISTS, check_replaceable, mark, write_json
 from .defects import Defect, Repair
 from .segmentations import FLAT, clip_polygon, polygon_area, read_polygon
 
@@ -34,10 +34,11 @@ def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
         if defect.repair is not Repair.NONE:
             repairs.setdefault(defect.part, {}).setdefault(defect.index, []).append(defect)
             changes.append(f"{defect} → {defect.mending}")
-    mended = {
-        part: _mend(content[part], repairs.get(part, {}))
-        for part in ("categories", "images", "annotations")
-    }
+    mended = {}
+    for part in LISTS:
+        of_part = repairs.get(part, {})
+        entries = (_mend(entry, of_part.get(i, ())) for i, entry in enumerate(content[part]))
+        mended[part] = [entry for entry in entries if entry is not None]
     merges = [d for d in defects if d.repair is Repair.MERGE and d.part == "images"]
     merged = dict(d.value for d in merges)
     known = {part: {entry["id"] for entry in mended[part]} for part in ("categories", "images")}
@@ -78,18 +79,10 @@ def write_fixed(json_file: Path, content: Mapping) -> Path:
     return path
 
 
-def _mend(entries: list[dict], repairs: Mapping[int, list[Defect]]) -> list[dict]:
-    """Entries of one list, those that are dropped left out."""
-    mended = []
-    for index, entry in enumerate(entries):
-        changed = _mend_entry(entry, repairs[index]) if index in repairs else entry
-        if changed is not None:
-            mended.append(changed)
-    return mended
-
-
-def _mend_entry(entry: dict, defects: list[Defect]) -> dict | None:
-    """A mended copy of an entry, None where it is dropped."""
+def _mend(entry: dict, defects: Sequence[Defect]) -> dict | None:
+    """A mended copy of an entry, None where it is dropped; the entry itself without defects."""
+    if not defects:
+        return entry
     if any(defect.repair in (Repair.DROP, Repair.MERGE) for defect in defects):
         return None
     values = {}

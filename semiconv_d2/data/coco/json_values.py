@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _WIDEST = 40  # characters of a value in a message
 _LARGEST = 2**53
@@ -35,3 +36,8 @@ def shorten(value: object) -> str:
     """A value as Python writes it, for a message, cut off where it is long."""
     text = repr(value)
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def tell_value(entry: Mapping, key: str, wrong: str = "") -> str:
+    """What an entry has by a key, as in "its id is 'a', no whole number", or that it has none."""
+    return f"its {key} is {shorten(entry[key])}{wrong}" if key in entry else f"it has no {key}"

@@ -17,19 +17,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
+from ..images import Size
 
 FARTHEST = 1e6
 """Largest absolute coordinate in pixels; drawing takes memory in proportion."""
 
 MOST_PIXELS = 2**31
 """Largest image that a mask can be of."""
+
 FLAT = 1e-6
 """Largest area in square pixels of a polygon that counts as none; and in pixels, how far its
 corners may lie off a line (the root of the sum of squares) and count as on it."""
 
 RUNS_DO_NOT_ADD_UP = "the runs of its mask do not add up to the pixels of the image"
-
-Size = tuple[int, int]
 
 _NUMBERS = {int, float}
 # Numbers of at most 7 characters, which have 35 bits: the first ones go on, the last one does not.

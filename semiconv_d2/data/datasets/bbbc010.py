@@ -19,7 +19,8 @@ import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
-from ..files import read_image, read_lines, require_folders, write_image
+from ..files import read_lines, require_folders
+from ..images import Size, read_image, require_size, write_image
 from .prepared import Summary, clear_prepared, datasets_root, write_prepared
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
     images.mkdir(exist_ok=True)
 
     def read(well: str) -> CocoImage:
-        foreground = read_foreground(root, well)
+        foreground = _read_foreground(root, well)
         write_image(images / f"{well}.png", foreground)
-        masks = (read_worm(path, foreground.shape) for path in worms[well])
+        masks = (_read_worm(path, foreground.shape) for path in worms[well])
         return CocoImage(f"{well}.png", *foreground.shape, [(mask, 1) for mask in masks])
 
     return write_prepared(output, CATEGORIES, splits, read)
@@ -116,12 +117,8 @@ def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
     return splits
 
 
-def read_foreground(root: Path, well: str) -> np.ndarray:
-    """Foreground of a well moved up one row, (H, W) uint8 in {0, 255}; the last row is 0.
-
-    Raises:
-        DatasetError: the file is missing or damaged.
-    """
+def _read_foreground(root: Path, well: str) -> np.ndarray:
+    """Foreground of a well moved up one row, (H, W) uint8 in {0, 255}; the last row is 0."""
     pixels = read_image(_foreground_path(root, well), modes=("RGBA", "RGB", "L"))
     lit = pixels[..., :3].any(axis=2) if pixels.ndim == 3 else pixels > 0
     image = np.zeros(lit.shape, dtype=np.uint8)
@@ -129,20 +126,10 @@ def read_foreground(root: Path, well: str) -> np.ndarray:
     return image
 
 
-def read_worm(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Mask of one worm, (H, W) bool.
-
-    Args:
-        size: height and width that it must have, those of its foreground.
-
-    Raises:
-        DatasetError: the file is missing, damaged or of another size.
-    """
+def _read_worm(path: Path, size: Size) -> np.ndarray:
+    """Mask of one worm, (H, W) bool."""
     mask = read_image(path, modes=("L", "1")) > 0
-    if mask.shape != size:
-        raise DatasetError(
-            f"{path} is {mask.shape} pixels (height, width), its foreground is {size}"
-        )
+    require_size(f"{path} is", mask, "its foreground is", size)
     return mask
 
 

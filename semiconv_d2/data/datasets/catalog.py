@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from ...errors import DatasetError
-from ..files import describe_folder
+from ..files import describe_folder, one_line
 from . import bbbc010, dots, sbd, synthetic_worms, voc
 from .prepared import datasets_root, images_path, json_path
 
@@ -29,54 +30,29 @@ class PreparedDataset:
     """What prepares the folder."""
 
 
-PREPARED_DATASETS = tuple(
-    PreparedDataset(f"{prefix}_{split}", folder, split, categories, f"python datasets/{command}")
-    for prefix, folder, splits, categories, command in (
-        (
-            "voc_2012_instance",
-            voc.folder_name(2012),
-            voc.SPLITS,
-            voc.CATEGORIES,
-            "prepare_voc.py PATH/TO/VOCdevkit/VOC2012",
-        ),
-        (
-            "voc_2007_instance",
-            voc.folder_name(2007),
-            voc.SPLITS,
-            voc.CATEGORIES,
-            "prepare_voc.py PATH/TO/VOCdevkit/VOC2007",
-        ),
-        (
-            "sbd_instance",
-            sbd.FOLDER,
-            sbd.SPLITS,
-            sbd.CATEGORIES,
-            "prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset",
-        ),
-        (
-            "sbd_voc_2012_instance",
-            sbd.UNION_FOLDER,
-            sbd.UNION_SPLITS,
-            sbd.CATEGORIES,
-            "prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset --voc PATH/TO/VOCdevkit/VOC2012",
-        ),
-        (
-            "bbbc010",
-            bbbc010.FOLDER,
-            bbbc010.SPLITS,
-            bbbc010.CATEGORIES,
-            "prepare_bbbc010.py PATH/TO/BBBC010",
-        ),
-        (
-            "synthetic_worms",
-            synthetic_worms.FOLDER,
-            synthetic_worms.SPLITS,
-            synthetic_worms.CATEGORIES,
-            "prepare_synthetic_worms.py",
-        ),
-        ("dots", dots.FOLDER, dots.SPLITS, dots.CATEGORIES, "prepare_dots.py"),
-    )
-    for split in splits
+def _named(
+    prefix: str, module: ModuleType, command: str, folder: str = "", splits: Sequence[str] = ()
+) -> list[PreparedDataset]:
+    """One name for each split that a module prepares."""
+    folder, command = folder or module.FOLDER, f"semiconv prepare {command}"
+    return [
+        PreparedDataset(f"{prefix}_{split}", folder, split, module.CATEGORIES, command)
+        for split in splits or module.SPLITS
+    ]
+
+
+_VOC = "PATH/TO/VOCdevkit/VOC"
+_SBD = "sbd PATH/TO/benchmark_RELEASE/dataset"
+PREPARED_DATASETS = (
+    *_named("voc_2012_instance", voc, f"voc {_VOC}2012", voc.folder_name(2012)),
+    *_named("voc_2007_instance", voc, f"voc {_VOC}2007", voc.folder_name(2007)),
+    *_named("sbd_instance", sbd, _SBD),
+    *_named(
+        "sbd_voc_2012_instance", sbd, f"{_SBD} --voc {_VOC}2012", sbd.UNION_FOLDER, sbd.UNION_SPLITS
+    ),
+    *_named("bbbc010", bbbc010, "bbbc010 PATH/TO/BBBC010"),
+    *_named("synthetic_worms", synthetic_worms, "synthetic_worms"),
+    *_named("dots", dots, "dots"),
 )
 
 
@@ -167,10 +143,8 @@ def read_records(name: str, json_file: Path, image_root: Path) -> list[dict]:
     try:
         records = load_coco_json(str(json_file), str(image_root), name)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
-        reason = " ".join(str(error).split())  # in one line
-        raise DatasetError(
-            f"{json_file.name} is damaged ({type(error).__name__}: {reason})"
-        ) from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise DatasetError(f"{json_file.name} is damaged ({reason})") from error
     for record in records:
         if not Path(record["file_name"]).is_file():
             raise DatasetError(f"the image {record['file_name']} is missing")
@@ -183,5 +157,5 @@ def _load(name: str, json_file: Path, image_root: Path) -> list[dict]:
     except DatasetError as error:
         raise DatasetError(
             f"the dataset '{name}' cannot be read: {error}. Its files: {json_file}, {image_root}. "
-            f"All that is wrong with them: python tools/check_dataset.py {json_file} {image_root}"
+            f"All that is wrong with them: semiconv check {json_file} {image_root}"
         ) from error

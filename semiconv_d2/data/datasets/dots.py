@@ -8,12 +8,14 @@ position. Rings of further dots, which are no instances, take those ends out of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DatasetError
-from .prepared import Summary, datasets_root, prepare_drawn
+from ..images import Size
+from .prepared import Summary, check_range, datasets_root, prepare_drawn
 
 CATEGORIES = ("dot",)
 FOLDER = "dots"
@@ -45,7 +47,7 @@ class DotSettings:
     offset: int = 10
     """How far the grid is moved at random out of the middle of the image, at most, up or down and
     to the left or right. With 0 all grids of as many rows and columns are in the same place."""
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     """Height and width of the image; by default what the largest grid needs."""
     background: str = "black"
     """One of `BACKGROUNDS`."""
@@ -59,14 +61,9 @@ class DotSettings:
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise DatasetError(
-                    f"{name} must be a range (1 <= smallest <= largest): {(low, high)}"
-                )
-        for name, smallest in (
-            ("radius", 1), ("length", 0), ("rings", 0), ("margin", 0), ("offset", 0)
-        ):  # fmt: skip
+            check_range(name, getattr(self, name))
+        least = {"radius": 1, "length": 0, "rings": 0, "margin": 0, "offset": 0}
+        for name, smallest in least.items():
             if not smallest <= getattr(self, name):
                 raise DatasetError(f"{name} must be at least {smallest}: {getattr(self, name)}")
         if not self.spacing >= 2 * self.radius + 1:
@@ -87,7 +84,7 @@ class DotSettings:
             raise DatasetError(f"noise must be a number of grey levels, 0 to {DOT}: {self.noise}")
 
     @property
-    def image_size(self) -> tuple[int, int]:
+    def image_size(self) -> Size:
         """Height and width of every image."""
         return self._needed_size() if self.size is None else self.size
 
@@ -101,7 +98,7 @@ class DotSettings:
         gap = self.spacing - 2 * self.radius
         return np.add(grid, 2 * self.rings) * self.pitch - gap
 
-    def _needed_size(self) -> tuple[int, int]:
+    def _needed_size(self) -> Size:
         largest = self.drawn_size((self.rows[1], self.columns[1]))
         height, width = largest + 2 * (self.margin + self.offset)
         return int(height), int(width)
@@ -160,23 +157,13 @@ def prepare_dots(
     train_images: int = 1000,
     val_images: int = 60,
 ) -> Summary:
-    """Draw images and write them with their COCO JSON.
-
-    An image depends on the settings, the seed, its split and its number in it alone: asking for
-    more images leaves the first ones as they were.
+    """Draw images and write them with their COCO JSON, see `prepare_drawn`.
 
     Args:
         output: folder to write; by default the one that Detectron2's registered names read.
         settings: by default `DotSettings()`.
-
-    Raises:
-        DatasetError: the seed is negative, or a split would be empty.
     """
     settings = settings or DotSettings()
-    return prepare_drawn(
-        output or datasets_root() / FOLDER,
-        CATEGORIES,
-        dict(zip(SPLITS, (train_images, val_images), strict=True)),
-        lambda rng: draw_dots(settings, rng),
-        seed,
-    )
+    folder, draw = output or datasets_root() / FOLDER, partial(draw_dots, settings)
+    images_in = dict(zip(SPLITS, (train_images, val_images), strict=True))
+    return prepare_drawn(folder, CATEGORIES, images_in, draw, seed)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage, build_coco, write_json
-from ..files import write_image
+from ..images import write_image
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ def clear_prepared(folder: Path, splits: Iterable[str]) -> Path:
 def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str = "") -> None:
     """Make the images a link to the folder they are in or, where that cannot be, copy those in use.
 
+    The link is relative where both lie below one folder of datasets, which may then be moved as a
+    whole.
+
     Args:
         folder: the prepared folder, after `clear_prepared`.
         source: where the images are.
@@ -89,8 +92,11 @@ def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str
     if link.is_symlink():
         link.unlink()
     if not link.exists():
+        target = source.resolve()
+        if target.is_relative_to(folder.resolve().parent):
+            target = Path(os.path.relpath(target, link.parent.resolve()))
         try:
-            link.symlink_to(_link_target(folder, source, link), target_is_directory=True)
+            link.symlink_to(target, target_is_directory=True)
             return
         except OSError as error:
             logger.warning("copying the images, since they cannot be linked to: %s", error)
@@ -102,17 +108,6 @@ def copy_images(folder: Path, source: Path, file_names: Iterable[str]) -> None:
     for name in file_names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
-
-
-def _link_target(folder: Path, source: Path, link: Path) -> Path:
-    """How a link in the prepared folder has to name the folder `source`.
-
-    Relative where both lie below one folder of datasets, which may then be moved as a whole.
-    """
-    source, home = source.resolve(), folder.resolve().parent
-    if not source.is_relative_to(home):
-        return source
-    return Path(os.path.relpath(source, link.parent.resolve()))
 
 
 def write_prepared(
@@ -192,6 +187,13 @@ def prepare_drawn(
         for index, (split, count) in enumerate(images_in.items())
     }
     return write_prepared(folder, categories, splits, read)
+
+
+def check_range(name: str, values: tuple[float, float]) -> None:
+    """Raises `DatasetError` where a setting is no range (smallest, largest) from 1 on."""
+    low, high = values
+    if not 1 <= low <= high:
+        raise DatasetError(f"{name} must be a range (1 <= smallest <= largest): {(low, high)}")
 
 
 def _remove_json(folder: Path, splits: Iterable[str]) -> None:

@@ -7,18 +7,16 @@ numbers the instances of an image, 0 being background, and its `Categories` has 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
-from ..files import read_image_size, require_folders
+from ..files import one_line, require_folders
+from ..images import read_image_size, require_size
 from . import voc
 from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
 
@@ -78,44 +76,25 @@ def prepare_union(root: Path, voc_root: Path, output: Path | None = None) -> Sum
     if year not in (None, UNION_YEAR):
         raise DatasetError(f"{voc_root} is of {year}: give the folder of VOC {UNION_YEAR}")
     finer, left_out = dict.fromkeys(of_voc["train"]), set(of_voc["val"])
+    keys = [("sbd", name) for name in of_sbd if name not in finer and name not in left_out]
+    keys += [("voc", name) for name in finer if name not in left_out]
     output = output or datasets_root() / UNION_FOLDER
-    parts = {
-        "sbd": _Part(
-            [name for name in of_sbd if name not in finer and name not in left_out],
-            images_folder(root),
-            partial(read_instances, root),
-        ),
-        "voc": _Part(
-            [name for name in finer if name not in left_out],
-            voc.images_folder(voc_root),
-            partial(voc.read_instances, voc_root),
-        ),
-    }
     clear_prepared(output, UNION_SPLITS)
-    for name, part in parts.items():
-        link_images(output, part.images, (f"{image}.jpg" for image in part.names), name)
+    folders = {"sbd": images_folder(root), "voc": voc.images_folder(voc_root)}
+    for part, folder in folders.items():
+        link_images(output, folder, (f"{name}.jpg" for p, name in keys if p == part), part)
 
     def read(key: tuple[str, str]) -> CocoImage:
-        image = parts[key[0]].read(key[1])
-        return image._replace(file_name=f"{key[0]}/{image.file_name}")
+        part, name = key
+        image = read_instances(root, name) if part == "sbd" else voc.read_instances(voc_root, name)
+        return image._replace(file_name=f"{part}/{image.file_name}")
 
-    keys = [(name, image) for name, part in parts.items() for image in part.names]
     summary = write_prepared(output, CATEGORIES, dict.fromkeys(UNION_SPLITS, keys), read)
     note = (
         f"images of VOC {UNION_YEAR} val left out: {len((of_sbd | finer).keys() & left_out)}, "
-        f"images of both with VOC's annotation: {len(of_sbd.keys() & set(parts['voc'].names))}"
+        f"images of both with VOC's annotation: {len(of_sbd.keys() & (finer.keys() - left_out))}"
     )
     return replace(summary, note=note)
-
-
-class _Part(NamedTuple):
-    """Images of the union that come from one of the two datasets."""
-
-    names: list[str]
-    """Without extension."""
-    images: Path
-    """The folder that they are in."""
-    read: Callable[[str], CocoImage]
 
 
 def images_folder(root: Path) -> Path:
@@ -141,14 +120,10 @@ def read_instances(root: Path, name: str) -> CocoImage:
         DatasetError: naming the file that is missing, damaged or of another size than the image,
             or the instance without a category.
     """
-    height, width = read_image_size(images_folder(root) / f"{name}.jpg")
+    size = read_image_size(images_folder(root) / f"{name}.jpg")
     path = root / "inst" / f"{name}.mat"
     segmentation, categories = read_annotation(path)
-    if segmentation.shape != (height, width):
-        raise DatasetError(
-            f"the Segmentation of {path} is {segmentation.shape} pixels (height, width), its image "
-            f"in {images_folder(root).name} is {(height, width)}"
-        )
+    require_size(f"the Segmentation of {path} is", segmentation, "its image in img is", size)
     instances = []
     for number in np.setdiff1d(segmentation, BACKGROUND):
         if not 1 <= number <= len(categories):
@@ -162,7 +137,7 @@ def read_instances(root: Path, name: str) -> CocoImage:
                 f"1..{len(CATEGORIES)}"
             )
         instances.append((segmentation == number, category))
-    return CocoImage(f"{name}.jpg", height, width, instances)
+    return CocoImage(f"{name}.jpg", *size, instances)
 
 
 def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -193,8 +168,8 @@ def _read_mat(path: Path) -> dict:
     try:
         return loadmat(path, appendmat=False, variable_names=["GTinst"])
     except Exception as error:  # of a damaged file SciPy raises nearly anything
-        reason = " ".join(str(error).split())  # in one line
-        raise DatasetError(f"cannot read {path}: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise DatasetError(f"cannot read {path}: {reason}") from error
 
 
 def _whole_numbers(path: Path, field: str, values: object) -> np.ndarray:

@@ -8,13 +8,15 @@ corner of the image; the centre of the pixel in row i and column j lies at (j + 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
-from .prepared import Summary, datasets_root, prepare_drawn
+from ..images import Size
+from .prepared import Summary, check_range, datasets_root, prepare_drawn
 
 CATEGORIES = ("worm",)
 FOLDER = "synthetic_worms"
@@ -39,7 +41,7 @@ class WormSettings:
     A setting out of its range raises `DatasetError`, a `ValueError`.
     """
 
-    size: tuple[int, int] = (192, 192)
+    size: Size = (192, 192)
     """Height and width of the image."""
     worms: tuple[int, int] = (5, 8)
     """Number of worms in an image."""
@@ -54,12 +56,8 @@ class WormSettings:
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise DatasetError(f"size must be a height and width of at least 1 pixel: {self.size}")
-        for name, smallest in (("worms", 1), ("width", 1), ("length", 1)):
-            low, high = getattr(self, name)
-            if not smallest <= low <= high:
-                raise DatasetError(
-                    f"{name} must be a range ({smallest} <= smallest <= largest): {(low, high)}"
-                )
+        for name in ("worms", "width", "length"):
+            check_range(name, getattr(self, name))
         if not 0 <= self.crowding <= 1:
             raise DatasetError(f"crowding must be a probability in [0, 1]: {self.crowding}")
         if self.length[0] < 2 * self.width[1]:
@@ -107,26 +105,16 @@ def prepare_synthetic_worms(
     train_images: int = 1000,
     val_images: int = 60,
 ) -> Summary:
-    """Draw images and write them with their COCO JSON.
-
-    An image depends on the settings, the seed, its split and its number in it alone: asking for
-    more images leaves the first ones as they were.
+    """Draw images and write them with their COCO JSON, see `prepare_drawn`.
 
     Args:
         output: folder to write; by default the one that Detectron2's registered names read.
         settings: by default `WormSettings()`.
-
-    Raises:
-        DatasetError: the seed is negative, a split would be empty, or the worms find no place.
     """
     settings = settings or WormSettings()
-    return prepare_drawn(
-        output or datasets_root() / FOLDER,
-        CATEGORIES,
-        dict(zip(SPLITS, (train_images, val_images), strict=True)),
-        lambda rng: draw_worms(settings, rng),
-        seed,
-    )
+    folder, draw = output or datasets_root() / FOLDER, partial(draw_worms, settings)
+    images_in = dict(zip(SPLITS, (train_images, val_images), strict=True))
+    return prepare_drawn(folder, CATEGORIES, images_in, draw, seed)
 
 
 class _Curve(NamedTuple):
@@ -207,7 +195,7 @@ def _middle_point(curve: _Curve, rng: np.random.Generator) -> int:
     return int(rng.uniform(0.2, 0.8) * len(curve.points))
 
 
-def paint_curve(points: np.ndarray, radii: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def paint_curve(points: np.ndarray, radii: np.ndarray, size: Size) -> np.ndarray:
     """Pixels whose centre lies within the local radius of a centre line.
 
     Args:

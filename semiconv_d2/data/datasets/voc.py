@@ -15,30 +15,14 @@ import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
-from ..files import read_image, read_image_size, read_lines, require_folders
+from ..files import read_lines, require_folders
+from ..images import Size, read_image, read_image_size, require_size
 from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
 
 CATEGORIES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
 )
 """Class c of SegmentationClass is the c-th of them, counted from 1."""
 
@@ -146,10 +130,10 @@ def read_instances(root: Path, name: str) -> CocoImage:
         DatasetError: naming the file that is missing, damaged or of another size than the image,
             or the instance without a class.
     """
-    height, width = read_image_size(images_folder(root) / f"{name}.jpg")
-    objects = _read_mask(root / "SegmentationObject" / f"{name}.png", (height, width))
+    size = read_image_size(images_folder(root) / f"{name}.jpg")
+    objects = _read_mask(root / "SegmentationObject" / f"{name}.png", size)
     class_path = root / "SegmentationClass" / f"{name}.png"
-    classes = _read_mask(class_path, (height, width))
+    classes = _read_mask(class_path, size)
     instances = []
     for number in np.setdiff1d(objects, (BACKGROUND, VOID)):
         mask = objects == number
@@ -161,13 +145,10 @@ def read_instances(root: Path, name: str) -> CocoImage:
         if category > len(CATEGORIES):
             raise DatasetError(f"{class_path}: instance {number} has the unknown class {category}")
         instances.append((mask, category))
-    return CocoImage(f"{name}.jpg", height, width, instances, void=objects == VOID)
+    return CocoImage(f"{name}.jpg", *size, instances, void=objects == VOID)
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(path: Path, size: Size) -> np.ndarray:
     mask = read_image(path, modes=("P", "L"))
-    if mask.shape != size:
-        raise DatasetError(
-            f"{path} is {mask.shape} pixels (height, width), its image in JPEGImages is {size}"
-        )
+    require_size(f"{path} is", mask, "its image in JPEGImages is", size)
     return mask

@@ -9,31 +9,25 @@ tasks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder
-from .mask_files import try_all
-from .own import (
-    Instance,
-    OwnData,
+from ..files import describe_folder, try_all
+from ..images import Size
+from .own import OwnData, Source, subsets_data
+from .shapes import (
     Shape,
-    Size,
-    Source,
-    by_split,
-    check_named_size,
-    count,
     crop_mask,
     ellipse_mask,
-    paint_shapes,
     polygon_mask,
     read_points,
-    say_left_out,
+    require_points,
+    shapes_source,
 )
 
 if TYPE_CHECKING:
@@ -42,19 +36,9 @@ if TYPE_CHECKING:
 _LEFT_OUT = ("box", "cuboid", "points", "polyline", "skeleton")
 
 
-class _Image(NamedTuple):
-    """An image in CVAT's XML."""
-
-    subset: str | None
-    source: Source
-    left_out: Counter[str]
-    """Numbers of shapes without a mask, by their kind."""
-
-
 def cvat_data(root: Path, images: Path | None = None) -> OwnData:
     """An export "CVAT for images 1.1" of a task or a project.
 
-    Polygons, masks and ellipses are instances, joined where they have the same label and group.
     The subsets of a project are its splits where they are named train, val (or validation) and
     test.
 
@@ -72,18 +56,15 @@ def cvat_data(root: Path, images: Path | None = None) -> OwnData:
         raise DatasetError(
             f'{path} has tracks of a video: export the task as "CVAT for images 1.1" instead'
         )
-    names = [
-        name.text or "" for label in tree.iter("label") if (name := label.find("name")) is not None
-    ]
-    names = list(dict.fromkeys(names))
+    labels = [label.find("name") for label in tree.iter("label")]
+    names = list(dict.fromkeys(name.text or "" for name in labels if name is not None))
     entries = tree.findall("image")
     if not entries:
         raise DatasetError(f'{path} has no images: export the task as "CVAT for images 1.1"')
     folders = [images] if images is not None else [path.parent / "images", path.parent]
-    every = try_all(partial(_read_image, path=path, folders=folders, names=names), entries)
-    left_out = sum((image.left_out for image in every), Counter())
-    splits = by_split([(image.subset, image.source) for image in every])
-    return OwnData(names, splits, say_left_out(left_out, "shape"))
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    read = try_all(partial(_read_image, path=path, folders=folders, ids=ids), entries)
+    return subsets_data(names, read, "shape")
 
 
 def _find_xml(root: Path) -> Path:
@@ -111,60 +92,47 @@ def _read_xml(path: Path) -> Element:
 
 
 def _read_image(
-    entry: Element, path: Path, folders: Sequence[Path], names: Sequence[str]
-) -> _Image:
+    entry: Element, path: Path, folders: Sequence[Path], ids: Mapping[str, int]
+) -> tuple[str | None, Source, Counter[str]]:
+    """The subset of an image, the image, and the numbers of shapes without a mask by their kind."""
     name = entry.get("name", "").replace("\\", "/")  # Windows writes backslashes
     subset = entry.get("subset")
     where = f"{path}, image {name}"
-    candidates = [
-        candidate
-        for folder in folders
-        for candidate in (folder / name, *([folder / subset / name] if subset else []))
-    ]
+    below = [Path(name), *([Path(subset, name)] if subset else [])]
+    candidates = [folder / part for folder in folders for part in below]
     image = next((candidate for candidate in candidates if candidate.is_file()), None)
     if image is None:
         raise DatasetError(
             f"{where} is missing, looked for at {' and '.join(map(str, candidates))}: export with "
             f"the images, or give their folder by --images"
         )
-    size = tuple(_whole(where, entry, side) for side in ("height", "width"))
+    height, width = (_whole(where, entry, side) for side in ("height", "width"))
     shapes, left_out = [], Counter()
     for number, element in enumerate(entry, start=1):
         if element.tag in _LEFT_OUT:
             left_out[element.tag] += 1
         elif element.tag != "tag":  # which is of the whole image
-            shapes.append(_read_shape(f"{where}, shape {number}", element, names, size))
-
-    def read(real: Size) -> list[Instance]:
-        check_named_size(where, size, image, real)
-        return paint_shapes(shapes, real)
-
-    return _Image(subset, Source(image, read), left_out)
+            here = f"{where}, shape {number}"
+            shapes.append(_read_shape(here, element, ids, (height, width)))
+    return subset, shapes_source(image, shapes, ids, where, (height, width)), left_out
 
 
-def _read_shape(where: str, element: Element, names: Sequence[str], size: Size) -> Shape:
+def _read_shape(where: str, element: Element, known: Container[str], size: Size) -> Shape:
     label = element.get("label")
-    if label not in names:
+    if label not in known:
         raise DatasetError(f"{where} has the label {label!r}, which is not among the labels")
     if element.tag == "polygon":
         pairs = [pair.split(",") for pair in element.get("points", "").split(";") if pair.strip()]
         points = read_points(where, pairs)
-        if len(points) < 3:
-            raise DatasetError(
-                f"{where} is a polygon of {count(len(points), 'point')}, at least 3 are needed: "
-                f"mend or delete it in CVAT"
-            )
+        require_points(where, "polygon", points, 3, "CVAT")
         paint = partial(polygon_mask, points)
     elif element.tag == "mask":
         left, top = (_whole(where, element, side) for side in ("left", "top"))
         paint = partial(crop_mask, _read_crop(where, element, size), left, top)
     elif element.tag == "ellipse":
-        values = [
-            [element.get(key) for key in ("cx", "cy")],
-            [element.get(k) for k in ("rx", "ry")],
-        ]
-        (centre, radii) = read_points(where, values)
-        degrees, _ = read_points(where, [[element.get("rotation", "0"), 0]])[0]
+        cx, cy, rx, ry = (element.get(key) for key in ("cx", "cy", "rx", "ry"))
+        turned = [element.get("rotation", "0"), 0]
+        centre, radii, (degrees, _) = read_points(where, [[cx, cy], [rx, ry], turned])
         paint = partial(ellipse_mask, tuple(centre), tuple(radii), degrees)
     else:
         raise DatasetError(
@@ -172,7 +140,7 @@ def _read_shape(where: str, element: Element, names: Sequence[str], size: Size) 
             f"and {', '.join(_LEFT_OUT)}, which are left out"
         )
     group = element.get("group_id", "0")
-    return Shape(names.index(label) + 1, None if group == "0" else group, paint)
+    return Shape(label, None if group == "0" else group, paint)
 
 
 def _read_crop(where: str, element: Element, size: Size) -> np.ndarray:

@@ -8,7 +8,7 @@ needed; they are read by `yolo` and `cvat`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DatasetError
-from .mask_files import try_all
-from .own import (
-    OwnData,
-    Shape,
-    Size,
-    Source,
-    by_split,
-    ellipse_mask,
-    paint_shapes,
-    polygon_mask,
-    read_points,
-    say_left_out,
-)
+from ..files import one_line, try_all
+from ..images import Size, require_size
+from .own import OwnData, Source, subsets_data
+from .shapes import Shape, ellipse_mask, polygon_mask, read_points, shapes_source
 
 if TYPE_CHECKING:
     from datumaro.components.annotation import Annotation
@@ -41,7 +32,6 @@ _WHOLE = ("label", "caption")  # of the whole image
 def datumaro_data(root: Path, form: str) -> OwnData:
     """Whatever datumaro reads, by the name that it has there, such as "coco".
 
-    Polygons, masks and ellipses are instances, joined where they have the same category and group.
     Subsets are splits where their names begin with train, val and test.
 
     Raises:
@@ -58,16 +48,12 @@ def datumaro_data(root: Path, form: str) -> OwnData:
         names = [label.name for label in labels]
     except Exception as error:  # plugins of datumaro raise whatever comes up
         raise DatasetError(f"datumaro cannot read {root} as {form}: {_reason(error)}") from error
-    read = try_all(partial(_read_item, names=names), items)
-    left_out = sum((kinds for _, kinds in read), Counter())
-    splits = by_split(
-        [(item.subset, source) for item, (source, _) in zip(items, read, strict=True)]
-    )
-    return OwnData(names, splits, say_left_out(left_out, "annotation"))
+    ids = {label: label + 1 for label in range(len(names))}
+    return subsets_data(names, try_all(partial(_read_item, ids=ids), items), "annotation")
 
 
-def _read_item(item: DatasetItem, names: Sequence[str]) -> tuple[Source, Counter[str]]:
-    """An image of datumaro, and the numbers of annotations without a mask by their kind."""
+def _read_item(item: DatasetItem, ids: Mapping) -> tuple[str | None, Source, Counter[str]]:
+    """The subset of an image, the image, and numbers of what has no mask by their kind."""
     image = getattr(item.media, "path", None)
     if not image:
         raise DatasetError(f"datumaro finds no image file for {item.id} ({item.subset})")
@@ -81,11 +67,11 @@ def _read_item(item: DatasetItem, names: Sequence[str]) -> tuple[Source, Counter
             if annotation.label is None:
                 raise DatasetError(f"{where} has no category")
             paint = partial(_paint_annotation, where, annotation)
-            shapes.append(Shape(annotation.label + 1, annotation.group or None, paint))
+            shapes.append(Shape(annotation.label, annotation.group or None, paint))
         # In COCO, say, an instance is a group of its box and its polygons.
         elif kind not in _WHOLE and annotation.group not in masked - {0}:
             left_out[kind] += 1
-    return Source(Path(image), partial(paint_shapes, shapes)), +left_out
+    return item.subset, shapes_source(Path(image), shapes, ids), +left_out
 
 
 def _paint_annotation(where: str, annotation: Annotation, size: Size) -> np.ndarray:
@@ -94,25 +80,21 @@ def _paint_annotation(where: str, annotation: Annotation, size: Size) -> np.ndar
     Raises:
         DatasetError: it is a mask of another size.
     """
-    if annotation.type.name != "mask":
-        # Coordinates have two decimals there, kept in single precision.
-        points = np.round(np.array(annotation.points, dtype=np.float64), 2)
-        points = read_points(where, points.reshape(-1, 2))
-    if annotation.type.name == "ellipse":
-        (x1, y1), (x2, y2) = points
-        return ellipse_mask(((x1 + x2) / 2, (y1 + y2) / 2), ((x2 - x1) / 2, (y2 - y1) / 2), 0, size)
+    if annotation.type.name == "mask":
+        mask = np.asarray(annotation.image) > 0
+        require_size(f"{where} is a mask of", mask, "its image is", size)
+        return mask
+    # Coordinates have two decimals there, kept in single precision.
+    points = np.round(np.array(annotation.points, dtype=np.float64), 2)
+    points = read_points(where, points.reshape(-1, 2))
     if annotation.type.name == "polygon":
         return polygon_mask(points, size)
-    mask = np.asarray(annotation.image) > 0
-    if mask.shape != size:
-        raise DatasetError(
-            f"{where} is a mask of {mask.shape} pixels (height, width), its image is {size}"
-        )
-    return mask
+    (x1, y1), (x2, y2) = points
+    return ellipse_mask(((x1 + x2) / 2, (y1 + y2) / 2), ((x2 - x1) / 2, (y2 - y1) / 2), 0, size)
 
 
 def _reason(error: BaseException) -> str:
     """The first cause of an error in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {one_line(error)}"

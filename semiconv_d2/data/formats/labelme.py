@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -18,35 +18,21 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder, read_json
-from .mask_files import IMAGE_SUFFIXES, try_all
-from .own import (
-    SPLITS,
-    Instance,
-    OwnData,
+from ..files import describe_folder, read_json, try_all
+from ..images import is_image, require_size
+from .own import SPLITS, OwnData, Source, count
+from .shapes import (
     Shape,
-    Size,
-    Source,
-    check_named_size,
-    count,
     crop_mask,
     ellipse_mask,
-    paint_shapes,
     polygon_mask,
     read_points,
+    require_points,
+    shapes_source,
 )
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
-
-
-class LabelmeShape(NamedTuple):
-    """A shape that encloses something."""
-
-    label: str
-    group: int | None
-    kind: str
-    paint: Callable[[Size], np.ndarray]
-    """Takes height and width of the image, returns the mask (height, width) bool."""
+_NEEDED = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points
 
 
 class LabelmeFile(NamedTuple):
@@ -56,9 +42,10 @@ class LabelmeFile(NamedTuple):
     image: Path
     size: tuple[int | None, int | None]
     """Height and width of the image, None where the file does not say."""
-    shapes: Sequence[LabelmeShape]
-    without_area: int
-    """Number of points and lines."""
+    shapes: Sequence[Shape]
+    """Those that enclose something."""
+    kinds: Counter[str]
+    """Numbers of shapes by their types, also of those that enclose nothing."""
 
 
 def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
@@ -81,8 +68,9 @@ def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
     paths = {split: sorted(folder.glob("*.json")) for split, folder in folders.items()}
     files = {split: try_all(read_labelme, paths[split]) for split in folders}
     every = [file for split in files.values() for file in split]
-    names = list(categories) or sorted({shape.label for file in every for shape in file.shapes})
-    splits = {split: try_all(partial(_source, categories=names), files[split]) for split in folders}
+    names = list(categories) or sorted({shape.category for file in every for shape in file.shapes})
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    splits = {split: try_all(partial(_source, ids=ids), files[split]) for split in folders}
     return OwnData(names, splits, _remarks(every, folders.values()))
 
 
@@ -99,33 +87,34 @@ def read_labelme(path: Path) -> LabelmeFile:
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
         raise DatasetError(f"{path} does not name its image (imagePath)")
+    kinds: Counter[str] = Counter()
     shapes = [
-        _read_shape(f"{path}, shape {number}", shape)
+        _read_shape(f"{path}, shape {number}", shape, kinds)
         for number, shape in enumerate(content["shapes"], start=1)
     ]
-    found = [shape for shape in shapes if shape is not None]
     size = (content.get("imageHeight"), content.get("imageWidth"))
-    return LabelmeFile(path, _find_image(path, name), size, found, len(shapes) - len(found))
+    shapes = [shape for shape in shapes if shape is not None]
+    return LabelmeFile(path, _find_image(path, name), size, shapes, kinds)
 
 
 def _find_image(path: Path, name: str) -> Path:
     """The image that a file names, or that of its name beside it where the name is of a place on
     another computer."""
     image = path.parent / PureWindowsPath(name).as_posix()  # Windows writes backslashes
-    beside = path.parent / image.name
-    for candidate in (image, beside):
+    for candidate in (image, path.parent / image.name):
         if candidate.is_file():
             return Path(candidate.parent.resolve(), candidate.name)
     raise DatasetError(f"the image that {path} names is missing: {image}")
 
 
-def _read_shape(where: str, shape: object) -> LabelmeShape | None:
-    """A shape, or None where it encloses nothing."""
+def _read_shape(where: str, shape: object, kinds: Counter[str]) -> Shape | None:
+    """A shape, or None where it encloses nothing; it is counted with those of its type."""
     if not isinstance(shape, dict):
         raise DatasetError(f"{where} is no shape")
     kind = shape.get("shape_type") or "polygon"  # which old versions do not write
     label, group = shape.get("label"), shape.get("group_id")
     label = label.strip() if isinstance(label, str) else label
+    kinds[kind] += 1
     if kind in _WITHOUT_AREA:
         return None
     if not isinstance(label, str) or not label:
@@ -133,17 +122,12 @@ def _read_shape(where: str, shape: object) -> LabelmeShape | None:
     if group is not None and not isinstance(group, int):
         raise DatasetError(f"{where} has the group_id {group!r}, which is no whole number")
     points = read_points(where, shape.get("points"))
-    needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
-    if kind not in needed:
+    if kind not in _NEEDED:
         raise DatasetError(
-            f"{where} is of the unknown type {kind!r}; known are {', '.join(needed)}, and "
+            f"{where} is of the unknown type {kind!r}; known are {', '.join(_NEEDED)}, and "
             f"{', '.join(_WITHOUT_AREA)}, which are left out"
         )
-    if len(points) < needed[kind]:
-        raise DatasetError(
-            f"{where} is a {kind} of {count(len(points), 'point')}, at least {needed[kind]} are "
-            f"needed: mend or delete it in LabelMe"
-        )
+    require_points(where, kind, points, _NEEDED[kind], "LabelMe")
     if kind == "mask":
         left, top = points[0].astype(int).tolist()
         paint = partial(crop_mask, _read_crop(where, shape.get("mask"), points), left, top)
@@ -155,7 +139,7 @@ def _read_shape(where: str, shape: object) -> LabelmeShape | None:
         paint = partial(polygon_mask, np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]))
     else:
         paint = partial(polygon_mask, points)
-    return LabelmeShape(label, group, kind, paint)
+    return Shape(label, group, paint)
 
 
 def _read_crop(where: str, encoded: object, points: np.ndarray) -> np.ndarray:
@@ -167,48 +151,31 @@ def _read_crop(where: str, encoded: object, points: np.ndarray) -> np.ndarray:
             crop = np.asarray(image) > 0
     except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
         raise DatasetError(f"{where} has a mask that cannot be read: {error}") from error
-    width, height = (points[1] - points[0]).astype(int) + 1
-    if crop.shape != (height, width):
-        raise DatasetError(
-            f"{where} has a mask of {crop.shape} pixels (height, width), its points are the "
-            f"corners of {(int(height), int(width))}"
-        )
+    width, height = ((points[1] - points[0]).astype(int) + 1).tolist()
+    require_size(f"{where} has a mask of", crop, "its points are the corners of", (height, width))
     return crop
 
 
-def _source(file: LabelmeFile, categories: Sequence[str]) -> Source:
+def _source(file: LabelmeFile, ids: Mapping[str, int]) -> Source:
     for shape in file.shapes:
-        if shape.label not in categories:
+        if shape.category not in ids:
             raise DatasetError(
-                f"{file.path} has the label {shape.label!r}, which is not among the categories "
-                f"{', '.join(categories)}"
+                f"{file.path} has the label {shape.category!r}, which is not among the categories "
+                f"{', '.join(ids)}"
             )
-    shapes = [
-        Shape(categories.index(shape.label) + 1, shape.group, shape.paint) for shape in file.shapes
-    ]
-
-    def read(size: Size) -> list[Instance]:
-        check_named_size(str(file.path), file.size, file.image, size)
-        return paint_shapes(shapes, size)
-
-    return Source(file.image, read)
+    return shapes_source(file.image, file.shapes, ids, str(file.path), file.size)
 
 
 def _remarks(files: Sequence[LabelmeFile], folders: Iterable[Path]) -> list[str]:
     remarks = []
-    without_area = sum(file.without_area for file in files)
+    kinds = sum((file.kinds for file in files), Counter())
+    without_area = sum(kinds[kind] for kind in _WITHOUT_AREA)
     if without_area:
         remarks.append(f"left out: {count(without_area, 'point or line', 'points and lines')}")
-    kinds = Counter(shape.kind for file in files for shape in file.shapes)
     if kinds["rectangle"]:
         remarks.append(f"{count(kinds['rectangle'], 'rectangle')} read as filled masks")
-    annotated = {file.image for file in files}
-    unused = [
-        path
-        for folder in folders
-        for path in folder.resolve().iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path not in annotated
-    ]
+    images = {path for folder in folders for path in folder.resolve().iterdir() if is_image(path)}
+    unused = images - {file.image for file in files}
     if unused:
         remarks.append(f"left out: {count(len(unused), 'image')} without a JSON file")
     return remarks

@@ -13,38 +13,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ...errors import DatasetError
 from ..files import describe_folder
-
-if TYPE_CHECKING:
-    from PIL import Image
+from ..images import is_image, open_image, read_image
 
 logger = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-IMAGE_SUFFIXES = (
-    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
-    ".webp",
-)
-"""Extensions, in lower case, of the files that count as images."""
 
 LABEL_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of the modes with one whole number in each pixel."""
 
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-"""Pillow's names of the modes with more than 8 bits in a channel."""
-
-_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
 _LOSSY = (".jpg", ".jpeg", ".webp")
-_PROBLEMS = 10  # problems named in one message
+_LISTED = 10  # files named in one message
 
 
 def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
@@ -84,13 +68,11 @@ def find_labels(
     """
     files = [path for path in _image_files(folder) if path.stem.endswith(suffix)]
     labels = _by_key((path.stem.removesuffix(suffix), path) for path in files)
-    keys = dict.fromkeys(keys)
-    strays = [path for key, path in labels.items() if key not in keys]
-    if not (pass_over and labels.keys() & keys.keys()):
-        _refuse_strays(strays, "labels", "name them after the images")
-    elif strays:
-        logger.warning("%s: passed over %d files of other images", folder, len(strays))
-    return {key: labels[key] for key in keys if key in labels}
+    found = {key: labels[key] for key in dict.fromkeys(keys) if key in labels}
+    strays = [path for key, path in labels.items() if key not in found]
+    mend = "name them after the images"
+    _refuse_strays(folder, strays, pass_over and bool(found), "labels", mend)
+    return found
 
 
 def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> dict[str, list[Path]]:
@@ -127,12 +109,55 @@ def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> di
             found.setdefault(path.name, []).extend(_image_files(path))
         elif not path.name.startswith("."):
             strays.append(path)
-    if not (pass_over and found):
-        mend = "begin their names with that of the image, as in IMAGE_1.png"
-        _refuse_strays(strays, "masks", mend)
-    elif strays:
-        logger.warning("%s: passed over %d files of other images", folder, len(strays))
+    mend = "begin their names with that of the image, as in IMAGE_1.png"
+    _refuse_strays(folder, strays, pass_over and bool(found), "masks", mend)
     return {key: found[key] for key in keys if key in found}
+
+
+def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
+    """What the stems of at least half of some files have after those of their images, such as
+    "_cp_masks"; "" where they have no such thing in common, or mere numbers."""
+    stems = [path.stem for path in files if path.stem not in keys]
+    rests = Counter(
+        stem[len(key) :] for stem in stems if (key := _longest_key(stem, keys)) is not None
+    )
+    [(rest, number)] = rests.most_common(1) or [("", 0)]
+    return rest if 2 * number >= len(stems) and not rest[1:].isdigit() else ""
+
+
+def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}; found: {describe_folder(folder)}")
+    return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
+
+
+def _by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for key, path in files:
+        if found.setdefault(key, path) != path:
+            raise DatasetError(
+                f"{found[key]} and {path} have the same name but for the extension: rename or "
+                f"remove one"
+            )
+    return found
+
+
+def _longest_key(stem: str, keys: Container[str]) -> str | None:
+    ends = (end for end in range(len(stem) - 1, 0, -1) if not stem[end].isalnum())
+    return next((stem[:end] for end in ends if stem[:end] in keys), None)
+
+
+def _refuse_strays(
+    folder: Path, strays: Sequence[Path], pass_over: bool, what: str, mend: str
+) -> None:
+    if strays and pass_over:
+        logger.warning("%s: passed over %d files of other images", folder, len(strays))
+    elif strays:
+        more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
+        raise DatasetError(
+            f"{what} without an image: {', '.join(map(str, strays[:_LISTED]))}{more}; {mend}, or "
+            f"remove them"
+        )
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -143,14 +168,11 @@ def read_labels(path: Path) -> np.ndarray:
             format that changes values.
     """
     _refuse_lossy(path, "labels")
-    mode, pixels = _read_pixels(path)
-    if mode not in LABEL_MODES:
-        raise DatasetError(
-            f"{path} is an image of mode {mode}, expected one whole number in each pixel "
-            f"({', '.join(LABEL_MODES[:4])}): export the labels as a single-channel PNG or TIFF of "
-            f"8 or 16 bits, without colours"
-        )
-    return pixels.astype(np.int32)
+    expected = (
+        f"one whole number in each pixel ({', '.join(LABEL_MODES[:4])}): export the labels as a "
+        f"single-channel PNG or TIFF of 8 or 16 bits, without colours"
+    )
+    return read_image(path, LABEL_MODES, expected).astype(np.int32)
 
 
 def refuse_binary(
@@ -176,17 +198,6 @@ def refuse_binary(
         )
 
 
-def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
-    """What the stems of at least half of some files have after those of their images, such as
-    "_cp_masks"; "" where they have no such thing in common, or mere numbers."""
-    stems = [path.stem for path in files if path.stem not in keys]
-    rests = Counter(
-        stem[len(key) :] for stem in stems if (key := _longest_key(stem, keys)) is not None
-    )
-    [(rest, number)] = rests.most_common(1) or [("", 0)]
-    return rest if 2 * number >= len(stems) and not rest[1:].isdigit() else ""
-
-
 def split_labels(
     labels: np.ndarray, background: int = 0, void: int | None = None
 ) -> Iterator[np.ndarray]:
@@ -202,8 +213,7 @@ def split_labels(
     if void is not None:
         taken &= flat != void
     where = np.flatnonzero(taken)
-    order = np.argsort(flat[where], kind="stable")
-    where = where[order]
+    where = where[np.argsort(flat[where], kind="stable")]
     begins = np.flatnonzero(np.diff(flat[where])) + 1
     for pixels in np.split(where, begins):
         if len(pixels):
@@ -222,9 +232,16 @@ def read_mask(path: Path) -> np.ndarray:
             or no 0, or a format that changes values.
     """
     _refuse_lossy(path, "a mask")
-    mode, pixels = _read_pixels(path)
+    mode, pixels = open_image(path, lambda image: (image.mode, np.asarray(image)))
     if pixels.ndim == 3:
-        pixels = _grey(path, mode, pixels)
+        colours = pixels[..., :-1] if mode in ("LA", "RGBA") else pixels
+        opaque = colours is pixels or bool((pixels[..., -1] == 255).all())
+        if not opaque or mode not in ("LA", "RGB", "RGBA") or np.ptp(colours, axis=2).any():
+            raise DatasetError(
+                f"{path} is an image of mode {mode} with colours or transparency: export the mask "
+                f"as a single-channel PNG or TIFF with 0 outside and 255 inside"
+            )
+        pixels = colours[..., 0]
     values = np.unique(pixels)
     if not np.isfinite(values).all() or len(values) > 2 or (len(values) == 2 and values[0] != 0):
         listed = ", ".join(str(value) for value in values[:4].tolist())
@@ -236,124 +253,9 @@ def read_mask(path: Path) -> np.ndarray:
     return pixels != 0
 
 
-def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
-    """What `read` makes of an opened image file of one page.
-
-    Raises:
-        DatasetError: the file is missing, damaged, too large for Pillow, no image, or has several
-            pages.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            # MPO, a JPEG of some cameras, has a preview as its second page.
-            pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            result = read(image) if pages == 1 else None
-    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
-        message = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"cannot read the image {path}: {message}") from error
-    if result is None:
-        raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
-    return result
-
-
-def read_orientation(image: Image.Image) -> int:
-    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # Detectron2 takes any for no EXIF
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something for every item, and report what is wrong with several of them at once.
-
-    Raises:
-        DatasetError: of one item, or the messages of the first ten in one line.
-    """
-    results, problems = [], []
-    for item in items:
-        try:
-            results.append(action(item))
-        except DatasetError as error:
-            problems.append(str(error))
-            if len(problems) == _PROBLEMS:
-                break
-    refuse(problems)
-    return results
-
-
-def refuse(problems: Sequence[str]) -> None:
-    """Raise the first ten of the problems in one line, if there are any.
-
-    Raises:
-        DatasetError: there is a problem.
-    """
-    if len(problems) == 1:
-        raise DatasetError(problems[0])
-    if problems:
-        number = str(len(problems)) if len(problems) < _PROBLEMS else f"{_PROBLEMS} or more"
-        raise DatasetError(f"{number} problems: " + "; ".join(problems[:_PROBLEMS]))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DatasetError(f"there is no folder {folder}; found: {describe_folder(folder)}")
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and not path.is_dir()
-    )
-
-
-def _by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for key, path in files:
-        if key in found:
-            raise DatasetError(
-                f"{found[key]} and {path} have the same name but for the extension: rename or "
-                f"remove one"
-            )
-        found[key] = path
-    return found
-
-
-def _longest_key(stem: str, keys: Container[str]) -> str | None:
-    ends = (end for end in range(len(stem) - 1, 0, -1) if not stem[end].isalnum())
-    return next((stem[:end] for end in ends if stem[:end] in keys), None)
-
-
-def _refuse_strays(strays: Sequence[Path], what: str, mend: str) -> None:
-    if strays:
-        more = f" and {len(strays) - _PROBLEMS} more" if len(strays) > _PROBLEMS else ""
-        raise DatasetError(
-            f"{what} without an image: {', '.join(map(str, strays[:_PROBLEMS]))}{more}; {mend}, "
-            f"or remove them"
-        )
-
-
 def _refuse_lossy(path: Path, what: str) -> None:
     if path.suffix.lower() in _LOSSY:
         raise DatasetError(
             f"{path} cannot be {what}, since {path.suffix} files change the values of pixels: "
             f"export a PNG or TIFF"
         )
-
-
-def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
-    return open_image(path, lambda image: (image.mode, np.asarray(image)))
-
-
-def _grey(path: Path, mode: str, pixels: np.ndarray) -> np.ndarray:
-    colours = pixels[..., :-1] if mode in ("LA", "RGBA") else pixels
-    opaque = colours is pixels or bool((pixels[..., -1] == 255).all())
-    if not opaque or mode not in ("LA", "RGB", "RGBA") or np.ptp(colours, axis=2).any():
-        raise DatasetError(
-            f"{path} is an image of mode {mode} with colours or transparency: export the mask as a "
-            f"single-channel PNG or TIFF with 0 outside and 255 inside"
-        )
-    return colours[..., 0]

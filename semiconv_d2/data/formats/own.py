@@ -1,11 +1,8 @@
-"""Own images with instance masks in any form, written as a prepared dataset.
+"""Somebody's own images with instance masks in any form, written as a prepared dataset.
 
 A form is read into an `OwnData`: which images there are, and how the instances of each are read.
 `prepare_own` does the rest, the same for all forms. Everything is read once before anything is
 written, so that whatever is wrong with the data leaves no trace.
-
-Coordinates of outlines are (x, y) in pixels from the top left corner of the image; the centre of
-the pixel in row i and column j lies at (j + 0.5, i + 0.5).
 """
 
 from __future__ import annotations
@@ -13,16 +10,15 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage, check_replaceable
-from ..coco.segmentations import FARTHEST
 from ..datasets.prepared import (
     Summary,
     clear_prepared,
@@ -32,30 +28,23 @@ from ..datasets.prepared import (
     link_images,
     write_prepared,
 )
-from ..files import describe_folder, write_image
-from .mask_files import (
+from ..files import describe_folder, try_all
+from ..images import (
     DEEP_MODES,
-    find_images,
-    find_labels,
-    find_masks,
+    STRETCH,
+    Size,
     open_image,
-    read_labels,
-    read_mask,
+    read_8bit,
     read_orientation,
-    refuse_binary,
-    split_labels,
-    try_all,
+    write_image,
 )
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 SPLITS = ("train", "val", "test")
-CATEGORY = "object"
 VAL_FRACTION = 0.2
-STRETCH = (0.1, 99.9)
-"""Percentiles of an image's grey values that become 0 and 255, where it has more than 8 bits."""
 
-_LISTED = 10  # files named in a message
-
-Size = tuple[int, int]
 Instance = tuple[np.ndarray, int]
 
 
@@ -81,17 +70,6 @@ class OwnData(NamedTuple):
     """What the person has to know about the reading, such as what was left out."""
 
 
-class Shape(NamedTuple):
-    """A part of an instance, or all of it."""
-
-    category: int
-    """Category id, counted from 1."""
-    group: object
-    """Shapes of the same category and group are one instance; None belongs to no other."""
-    paint: Callable[[Size], np.ndarray]
-    """Takes height and width of the image, returns the mask (height, width) bool."""
-
-
 @dataclass(frozen=True)
 class OwnSummary(Summary):
     """What was written, what to know about it, and how to train with it."""
@@ -107,107 +85,10 @@ class OwnSummary(Summary):
                 path = shlex.quote(str(json_path(self.folder, split)))
                 keys.append(f"OWN_DATA.{key}_JSON {path} OWN_DATA.{key}_IMAGES {images}")
         commands = [
-            " ".join([f"python tools/train_net.py --config-file configs/{config}.yaml", *keys])
+            " ".join([f"semiconv train --config-file {config}", *keys])
             for config in ("own_mask_rcnn", "own_semiconv")
         ]
         return "\n".join([super().__str__(), *self.remarks, "train with it:", *commands])
-
-
-def labels_data(
-    images: Path,
-    labels: Path,
-    category: str = CATEGORY,
-    background: int = 0,
-    void: int | None = None,
-    suffix: str = "",
-) -> OwnData:
-    """Images with one image of labels each; see `mask_files` for their names.
-
-    Args:
-        category: name of the one category.
-        background: label of pixels without an instance.
-        void: another such label, of pixels that nobody can tell; the JSON has them as void.
-        suffix: what the names of label images have after those of the images. With one, both may
-            lie in the same folder.
-
-    Raises:
-        DatasetError: a folder or file is missing or has no counterpart.
-    """
-    together = images.resolve() == labels.resolve()
-    if together and not suffix:
-        raise DatasetError(
-            f"images and labels are the same folder {images}: give --label-suffix, which the names "
-            f"of the label images end with"
-        )
-    found = find_images(images, without_suffix=suffix if together else "")
-    files = find_labels(labels, found, suffix)
-    _refuse_missing(
-        [found[key] for key in found if key not in files],
-        f"{labels}/<name of the image>{suffix} as .png or .tif, all {background} where there is "
-        f"no instance",
-    )
-
-    def source(key: str) -> Source:
-        def read(size: Size) -> list[Instance]:
-            pixels = read_labels(files[key])
-            _check_size(files[key], pixels, found[key], size)
-            mend = ", or give --void if it marks no instance"
-            refuse_binary(files[key], pixels, background, void, mend)
-            return [(mask, 1) for mask in split_labels(pixels, background, void)]
-
-        def read_void() -> np.ndarray:
-            return read_labels(files[key]) == void
-
-        return Source(found[key], read, None if void is None else read_void)
-
-    return OwnData([category], {"train": [source(key) for key in found]})
-
-
-def masks_data(
-    images: Path, masks: Path, category: str = CATEGORY, category_folders: bool = False
-) -> OwnData:
-    """Images with a file for the mask of each instance; see `mask_files` for their names.
-
-    Args:
-        category: name of the one category.
-        category_folders: the folder of masks has a folder for each category instead, named after
-            it; these are sorted by name.
-
-    Raises:
-        DatasetError: a folder or file is missing or has no counterpart.
-    """
-    found = find_images(images)
-    folders = {category: masks}
-    if category_folders:
-        folders = {path.name: path for path in sorted(masks.glob("[!.]*")) if path.is_dir()}
-        if not folders:
-            raise DatasetError(
-                f"{masks} has no folder for each category; found: {describe_folder(masks)}"
-            )
-    files: dict[str, list[tuple[Path, int]]] = {}
-    for number, folder in enumerate(folders.values(), start=1):
-        for key, paths in find_masks(folder, found).items():
-            files.setdefault(key, []).extend((path, number) for path in paths)
-    _refuse_missing(
-        [found[key] for key in found if key not in files],
-        f"{masks}/<name of the image>_1.png and so on, or an empty folder "
-        f"{masks}/<name of the image> where there is no instance",
-    )
-
-    def source(key: str) -> Source:
-        def read_one(path: Path, size: Size) -> np.ndarray:
-            mask = read_mask(path)
-            _check_size(path, mask, found[key], size)
-            if not mask.any():
-                raise DatasetError(f"{path} is an empty mask, all its pixels are 0: remove it")
-            return mask
-
-        def read(size: Size) -> list[Instance]:
-            return [(read_one(path, size), number) for path, number in files[key]]
-
-        return Source(found[key], read)
-
-    return OwnData(list(folders), {"train": [source(key) for key in found]})
 
 
 def prepare_own(
@@ -230,16 +111,17 @@ def prepare_own(
 
     sources = [source for split in data.splits.values() for source in split]
     _check_output(output, sources)
-    _refuse_doubles(sources)
+    for image, times in Counter(source.image.absolute() for source in sources).items():
+        if times > 1:
+            raise DatasetError(
+                f"the image {image} comes more than once: in two splits or annotation files"
+            )
     splits, remarks = _split(data.splits, val_fraction, seed)
     with tqdm(sources, desc="check", unit="image") as progress:
         looked = dict(zip(sources, try_all(_look, progress), strict=True))
     if not any(looked[source].instances for source in splits["train"]):
-        raise DatasetError(
-            "; ".join(
-                ["no image for training has an instance with a mask", *remarks, *data.remarks]
-            )
-        )
+        what = "no image for training has an instance with a mask"
+        raise DatasetError("; ".join([what, *remarks, *data.remarks]))
 
     home = Path(os.path.commonpath([source.image.absolute().parent for source in sources]))
     deep = {source for source in sources if looked[source].deep}
@@ -263,139 +145,8 @@ def prepare_own(
     summary = write_prepared(output, data.categories, splits, read)
     if len(data.categories) > 1:
         remarks = [f"categories: {', '.join(data.categories)}", *remarks]
-    remarks = [*remarks, *data.remarks, *_remarks(looked.values())]
+    remarks = [*remarks, *data.remarks, *_remarks(list(looked.values()))]
     return OwnSummary(summary.folder, summary.images, summary.instances, remarks=remarks)
-
-
-def read_8bit(path: Path) -> np.ndarray:
-    """A grey image of more than 8 bits as (H, W) uint8, turned as its EXIF orientation says.
-
-    The 0.1 percentile of its finite values becomes 0 and the 99.9 percentile 255; what lies beyond
-    is cut off.
-
-    Raises:
-        DatasetError: the file is missing or damaged.
-    """
-    from PIL import ImageOps
-
-    pixels = open_image(path, lambda image: np.asarray(ImageOps.exif_transpose(image)))
-    pixels = pixels.astype(np.float64)
-    finite = np.isfinite(pixels)
-    low, high = np.percentile(pixels[finite], STRETCH) if finite.any() else (0, 0)
-    if low == high and finite.any():  # all but a few pixels are the same
-        low, high = pixels[finite].min(), pixels[finite].max()
-    scaled = (np.where(finite, pixels, low) - low) / (high - low if high > low else 1)
-    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
-def read_points(where: str, points: object) -> np.ndarray:
-    """Points of an outline, (P, 2) float64, checked to be such.
-
-    Args:
-        where: what messages begin with.
-        points: pairs of numbers, (x, y) in pixels.
-
-    Raises:
-        DatasetError: they are something else, not finite, or too far away to be pixels.
-    """
-    try:
-        array = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(f"{where} has points that are no pairs of numbers: {error}") from error
-    if not array.size:
-        return array.reshape(0, 2)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise DatasetError(f"{where} has points that are no pairs of finite numbers")
-    if np.abs(array).max() > FARTHEST:
-        raise DatasetError(
-            f"{where} has a coordinate of {np.abs(array).max():.6g}, which no image has"
-        )
-    return array
-
-
-def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
-    """Pixels inside a polygon, as COCO's tools draw it; (H, W) bool.
-
-    Args:
-        points: (P, 2) float, (x, y) in pixels, at least three. What lies outside of the image is
-            cut off.
-        size: height and width of the image.
-    """
-    import pycocotools.mask as mask_util
-
-    outline = np.asarray(points, dtype=np.float64).reshape(1, -1).tolist()
-    return mask_util.decode(mask_util.merge(mask_util.frPyObjects(outline, *size))) > 0
-
-
-def ellipse_mask(
-    centre: tuple[float, float], radii: tuple[float, float], degrees: float, size: Size
-) -> np.ndarray:
-    """Pixels whose centres lie in an ellipse, (H, W) bool.
-
-    Args:
-        centre: (x, y) in pixels.
-        radii: in pixels, along x and y before it is turned.
-        degrees: by which it is turned, from x towards y.
-        size: height and width of the image.
-    """
-    y, x = np.ogrid[: size[0], : size[1]]
-    dx, dy = x + 0.5 - centre[0], y + 0.5 - centre[1]
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    along, across = cos * dx + sin * dy, cos * dy - sin * dx
-    if min(radii) <= 0:
-        return np.zeros(size, dtype=bool)
-    return (along / radii[0]) ** 2 + (across / radii[1]) ** 2 <= 1
-
-
-def crop_mask(crop: np.ndarray, left: int, top: int, size: Size) -> np.ndarray:
-    """A mask (H, W) bool with a crop of it (h, w) bool at its place, cut off at the borders.
-
-    Args:
-        left: column of the crop's first column, may be negative.
-        top: row of its first row, may be negative.
-        size: height and width of the image.
-    """
-    rows, columns = np.nonzero(crop)
-    rows, columns = rows + top, columns + left
-    inside = (rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1])
-    mask = np.zeros(size, dtype=bool)
-    mask[rows[inside], columns[inside]] = True
-    return mask
-
-
-def paint_shapes(shapes: Iterable[Shape], size: Size) -> list[Instance]:
-    """Masks and categories of instances, those of several shapes at the place of the first one.
-
-    Args:
-        size: height and width of the image.
-    """
-    masks: dict[object, np.ndarray] = {}
-    for number, shape in enumerate(shapes):
-        key = (shape.category, "alone", number)
-        if shape.group is not None:
-            key = (shape.category, "group", shape.group)
-        mask = shape.paint(size)
-        masks[key] = masks[key] | mask if key in masks else mask
-    return [(mask, key[0]) for key, mask in masks.items()]
-
-
-def check_named_size(where: str, named: tuple[object, object], image: Path, size: Size) -> None:
-    """Check that annotations are for an image of this size.
-
-    Args:
-        where: what the message begins with.
-        named: height and width that the annotations name, None for one that they do not.
-        size: height and width of the image file.
-
-    Raises:
-        DatasetError: they are for another one.
-    """
-    for one, other, what in zip(named, size, ("high", "wide"), strict=True):
-        if one is not None and one != other:
-            raise DatasetError(
-                f"{where} is for an image {one} pixels {what}, {image} is {other}: the image has "
-                f"been replaced or resized since{_turning(image)}"
-            )
 
 
 def by_split(sources: Sequence[tuple[str | None, Source]]) -> dict[str, list[Source]]:
@@ -417,23 +168,30 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def say_left_out(left_out: Counter[str], what: str) -> list[str]:
-    """A remark on annotations without a mask, or none.
+def subsets_data(
+    categories: Sequence[str],
+    images: Sequence[tuple[str | None, Source, Counter[str]]],
+    what: str,
+) -> OwnData:
+    """Images that are sorted into subsets, and whose annotations are not all masks.
 
     Args:
-        left_out: their numbers by their kind.
-        what: one of them is, such as "shape".
+        images: for each the name of its subset, see `by_split`, and the numbers of annotations
+            that are left out, since they have no mask, by their kind.
+        what: one of these is, such as "shape".
     """
-    if not left_out:
-        return []
+    splits = by_split([(subset, source) for subset, source, _ in images])
+    left_out = sum((kinds for *_, kinds in images), Counter())
     kinds = ", ".join(f"{number} of type {kind}" for kind, number in sorted(left_out.items()))
-    return [f"left out: {count(left_out.total(), what)} without a mask ({kinds})"]
+    remark = f"left out: {count(left_out.total(), what)} without a mask ({kinds})"
+    return OwnData(categories, splits, [remark] if left_out else [])
 
 
 class _Looked(NamedTuple):
     """What an image and its instances turned out to be."""
 
     size: Size
+    """As it is shown."""
     deep: bool
     """Has more than 8 bits."""
     turned: bool
@@ -445,27 +203,20 @@ class _Looked(NamedTuple):
 
 
 def _look(source: Source) -> _Looked:
-    size, deep, turned = _read_size(source.image)
-    instances = source.read(size)
-    full = sum(bool(mask.any()) for mask, _ in instances)
-    return _Looked(size, deep, turned, full, len(instances) - full)
-
-
-def _read_size(path: Path) -> tuple[Size, bool, bool]:
-    """Height and width of an image as it is shown, whether it has more than 8 bits, and whether it
-    is turned by its EXIF orientation."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     def look(image: Image.Image) -> tuple[Size, bool, bool]:
         deep, turned = image.mode in DEEP_MODES, read_orientation(image) > 1
         shown = ImageOps.exif_transpose(image)  # reads all pixels, as Detectron2 turns them
         return (shown.height, shown.width), deep, turned
 
-    return open_image(path, look)
+    size, deep, turned = open_image(source.image, look)
+    instances = source.read(size)
+    full = sum(bool(mask.any()) for mask, _ in instances)
+    return _Looked(size, deep, turned, full, len(instances) - full)
 
 
-def _remarks(looked: Iterable[_Looked]) -> list[str]:
-    looked = list(looked)
+def _remarks(looked: Sequence[_Looked]) -> list[str]:
     remarks = []
     empty = sum(image.empty for image in looked)
     if empty:
@@ -494,14 +245,13 @@ def _split(
     splits: Mapping[str, Sequence[Source]], val_fraction: float | None, seed: int
 ) -> tuple[Mapping[str, Sequence[Source]], list[str]]:
     """Splits to write, and a remark on where they come from."""
-    own = set(splits) != {"train"}
     if "train" not in splits:
         raise DatasetError(f"the data have no images for training, only {', '.join(splits)}")
-    if own and val_fraction is not None:
+    if len(splits) > 1 and val_fraction is not None:
         raise DatasetError(
             f"the data have the splits {', '.join(splits)} of their own: leave out --val-fraction"
         )
-    if own:
+    if len(splits) > 1:
         return splits, []
     fraction = VAL_FRACTION if val_fraction is None else val_fraction
     if not 0 <= fraction < 1:
@@ -525,12 +275,9 @@ def _split(
 
 def _check_output(output: Path, sources: Sequence[Source]) -> None:
     """Nothing of anybody else's may be overwritten."""
-    if not output.exists():
-        entries = set()
-    elif output.is_dir():
-        entries = {path.name for path in output.iterdir()}
-    else:
+    if output.exists() and not output.is_dir():
         raise DatasetError(f"{output} is a file: give another --output")
+    entries = {path.name for path in output.iterdir()} if output.exists() else set()
     names = {json_path(output, split).name for split in SPLITS}
     images = images_path(output)
     own_folder = images.is_dir() and not images.is_symlink() and not entries & names
@@ -541,23 +288,13 @@ def _check_output(output: Path, sources: Sequence[Source]) -> None:
         )
     for name in sorted(entries & names):
         check_replaceable(output / name)
+    folders = (output.absolute(), output.resolve())
     for source in sources:
-        for path, folder in (
-            (source.image.absolute(), output.absolute()),
-            (source.image.resolve(), output.resolve()),
-        ):
-            if path.is_relative_to(folder):
-                raise DatasetError(
-                    f"the image {source.image} lies in the output folder {output}, whose images "
-                    f"are replaced: give another --output"
-                )
-
-
-def _refuse_doubles(sources: Sequence[Source]) -> None:
-    for image, times in Counter(source.image.absolute() for source in sources).items():
-        if times > 1:
+        paths = (source.image.absolute(), source.image.resolve())
+        if any(map(Path.is_relative_to, paths, folders)):
             raise DatasetError(
-                f"the image {image} comes more than once: in two splits or annotation files"
+                f"the image {source.image} lies in the output folder {output}, whose images "
+                f"are replaced: give another --output"
             )
 
 
@@ -574,31 +311,3 @@ def _name(sources: Sequence[Source], home: Path, deep: Container[Source]) -> dic
             )
         names[source], images[name] = name, source.image
     return names
-
-
-def _refuse_missing(images: Sequence[Path], expected: str) -> None:
-    if images:
-        names = ", ".join(path.name for path in images[:_LISTED])
-        more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
-        raise DatasetError(
-            f"{count(len(images), 'image')} without instances: {names}{more}; expected {expected}"
-        )
-
-
-def _check_size(path: Path, pixels: np.ndarray, image: Path, size: Size) -> None:
-    if pixels.shape != size:
-        raise DatasetError(
-            f"{path} is {pixels.shape} pixels (height, width), its image {image} is {size}"
-            f"{_turning(image)}"
-        )
-
-
-def _turning(image: Path) -> str:
-    """Of an image that its EXIF orientation turns, that it does, and how to mend that; else ""."""
-    orientation = open_image(image, read_orientation)
-    if orientation == 1:
-        return ""
-    return (
-        f", as its EXIF orientation {orientation} turns it: if the annotations are for the image "
-        f"as it is stored, save it without that orientation"
-    )

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder, read_lines
-from .mask_files import IMAGE_SUFFIXES, try_all
-from .own import SPLITS, OwnData, Shape, Size, Source, count, paint_shapes, polygon_mask
+from ..files import describe_folder, one_line, read_lines, read_text, try_all
+from ..images import Size, is_image
+from .own import SPLITS, OwnData, count
+from .shapes import Shape, polygon_mask, shapes_source
 
 _TOLERANCE = 1e-6  # of relative coordinates beyond the border, by rounding
 
@@ -24,8 +25,7 @@ _TOLERANCE = 1e-6  # of relative coordinates beyond the border, by rounding
 class YoloLabels(NamedTuple):
     """What the label file of an image says."""
 
-    polygons: Sequence[tuple[int, np.ndarray]]
-    """Class and points (P, 2) float64, (x, y) as parts of the image's width and height."""
+    polygons: Sequence[Shape]
     boxes: int
     """Number of boxes, which say nothing of a mask."""
 
@@ -70,9 +70,9 @@ def yolo_data(root: Path) -> OwnData:
     boxes = sum(label.boxes for label in labels.values())
     if boxes:
         remarks.append(f"left out: {count(boxes, 'box', 'boxes')} without a mask")
-    numbers = {key: number for number, key in enumerate(names, start=1)}
+    ids = {number: place for place, number in enumerate(names, start=1)}
     splits = {
-        split: [_source(image, labels[image], numbers) for image in paths]
+        split: [shapes_source(image, labels[image].polygons, ids) for image in paths]
         for split, paths in images.items()
     }
     return OwnData(list(names.values()), splits, remarks)
@@ -88,16 +88,15 @@ def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
         DatasetError: the file cannot be read, or a line is neither; naming the line.
     """
     polygons, boxes = [], 0
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         fields = line.split()
         if not fields:
             continue
         where = f"{path}, line {number}"
-        kind = _read_class(where, fields[0], classes)
+        kind = int(fields[0]) if fields[0].isdecimal() else None
+        if kind not in classes:
+            known = ", ".join(map(str, list(classes)[:20])) + ", ..." * (len(classes) > 20)
+            raise DatasetError(f"{where} has the class {fields[0]}; data.yaml names {known}")
         try:
             values = np.array(fields[1:], dtype=np.float64)
         except ValueError as error:
@@ -111,7 +110,8 @@ def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
         if len(values) == 4:
             boxes += 1
         elif len(values) >= 6 and len(values) % 2 == 0:
-            polygons.append((kind, values.reshape(-1, 2)))
+            paint = partial(_paint, values.reshape(-1, 2))
+            polygons.append(Shape(kind, None, paint))
         else:
             raise DatasetError(
                 f"{where} has {count(len(values), 'number')} after the class: 4 are a box, and an "
@@ -120,24 +120,9 @@ def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
     return YoloLabels(polygons, boxes)
 
 
-def _read_class(where: str, field: str, classes: Mapping[int, str]) -> int:
-    kind = int(field) if field.isdecimal() else None
-    if kind not in classes:
-        raise DatasetError(
-            f"{where} has the class {field}; data.yaml names "
-            f"{', '.join(map(str, list(classes)[:20]))}{', ...' if len(classes) > 20 else ''}"
-        )
-    return kind
-
-
-def _source(image: Path, labels: YoloLabels, numbers: Mapping[int, int]) -> Source:
-    def paint(points: np.ndarray, size: Size) -> np.ndarray:
-        return polygon_mask(points * size[::-1], size)
-
-    shapes = [
-        Shape(numbers[kind], None, partial(paint, points)) for kind, points in labels.polygons
-    ]
-    return Source(image, partial(paint_shapes, shapes))
+def _paint(points: np.ndarray, size: Size) -> np.ndarray:
+    """Mask of a polygon whose points are parts of the image's width and height."""
+    return polygon_mask(points * size[::-1], size)
 
 
 def _read_yaml(path: Path) -> dict:
@@ -151,9 +136,9 @@ def _read_yaml(path: Path) -> dict:
             f"{describe_folder(path.parent)}"
         )
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"cannot read {path} as YAML: {' '.join(str(error).split())}") from error
+        config = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise DatasetError(f"cannot read {path} as YAML: {one_line(error)}") from error
     if not isinstance(config, dict):
         raise DatasetError(f"{path} has no settings such as train: and names:")
     return config
@@ -186,17 +171,13 @@ def _find_images(path: Path, config: Mapping, split: str, remarks: list[str]) ->
         if moved:
             remarks.append(f"{path} names {name} for {split}, read from {found}")
         if found.is_dir():
-            files = [file for file in sorted(found.rglob("*")) if _is_image(file)]
+            files = [file for file in sorted(found.rglob("*")) if is_image(file)]
         else:
             files = _find_listed(path.parent, found, remarks)
         if not files:
             raise DatasetError(f"{found} has no images, {path} names it for {split}")
         images.update(dict.fromkeys(files))
     return list(images)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def _find_listed(root: Path, path: Path, remarks: list[str]) -> list[Path]:
@@ -253,7 +234,7 @@ def _refuse_stray_labels(files: Mapping[Path, Path]) -> None:
         if image.parent != label.parent:
             folders.setdefault(label.parent, set()).add(image.parent)
     for folder, images in folders.items():
-        stems = {path.stem for parent in images for path in parent.iterdir() if _is_image(path)}
+        stems = {path.stem for parent in images for path in parent.iterdir() if is_image(path)}
         for path in sorted(folder.glob("*.txt")):
             if path.stem not in stems and path.name != "classes.txt":  # which tools write
                 raise DatasetError(

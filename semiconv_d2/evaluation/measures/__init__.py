@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ...errors import MeasureError
+from ..matching import THRESHOLDS
 from ..pairs import ImagePairs, pair_images
 from ..ranking import Ranking, average_precision, mean_average_precision, voc_area
 from . import coco, counting, difficulty, errors, region
@@ -26,6 +28,17 @@ class Threshold(NamedTuple):
     origin: str
 
 
+class Part(NamedTuple):
+    """Instances of one kind."""
+
+    property: str
+    """What they are sorted by: "contact" or "elongation"."""
+    label: str
+    """Of their kind, such as "10 to 30 %"."""
+    instances: int
+    """How many they are."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table."""
@@ -37,11 +50,53 @@ class Row:
     title: str
     """Name in the table."""
     values: dict[str, float]
-    """By name; NaN where there is nothing to measure. Names with a "-" are of a single class."""
+    """Over all classes, by name; in percent, or whole numbers (int) where something is counted.
+    NaN where there is nothing to measure."""
     resample: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
     """Values (B,) over images that count as often as each of B rows of weights (B, I) says."""
-    note: str = ""
-    """Stands beside the title."""
+    by_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Values of single classes, by name of the class; empty where there is but one."""
+    threshold: Threshold | None = None
+    """Which detections count, where not all do."""
+    part: Part | None = None
+    """Which instances count, where not all do."""
+
+    @property
+    def note(self) -> str:
+        """Stands beside the title."""
+        if self.threshold is None:
+            return ""
+        return f"score ≥ {self.threshold.score:.3f}, {self.threshold.origin}"
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The values, with the number of instances before them where not all count."""
+        return ({} if self.part is None else {"instances": self.part.instances}) | self.values
+
+    @property
+    def class_means(self) -> dict[str, float]:
+        """One value of each class: its AP over all IoU."""
+        return {name: v["AP" if "AP" in v else "mean"] for name, v in self.by_class.items()}
+
+    def flat(self) -> dict[str, float]:
+        """All numbers, those of classes under the names that Detectron2 has for them: "AP-worm"."""
+        return self.columns | {
+            f"{value}-{name}": number
+            for name, values in self.by_class.items()
+            for value, number in values.items()
+        }
+
+    def to_json(self) -> dict:
+        """Everything, with None where there is nothing to measure."""
+        content = {"section": self.section, "key": self.key, "title": self.title, "note": self.note}
+        if self.threshold is not None:
+            content["threshold"] = self.threshold._asdict()
+        return content | {"values": {k: finite_or_none(v) for k, v in self.flat().items()}}
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 class Detections:
@@ -124,11 +179,11 @@ def _coco_row(detections: Detections, overlap: str) -> Row:
             values[name] = coco.ranked_values(rankings()[name], weights)["AP"]
         return values
 
-    values = coco.coco_values(
+    values, aps = coco.coco_values(
         detections.truth, detections.results, overlap, detections.max_detections
     )
-    key = {"mask": "segm", "box": "bbox"}.get(overlap, overlap)
-    return Row("AP", key, f"{overlap} AP", values, resample)
+    by_class = {name: {"AP": ap} for name, ap in aps.items()}
+    return Row("AP", coco.IOU_TYPES[overlap], f"{overlap} AP", values, resample, by_class)
 
 
 def measure_region(detections: Detections) -> list[Row]:
@@ -137,29 +192,26 @@ def measure_region(detections: Detections) -> list[Row]:
     rankings = region.region_rankings(detections.pairs("region"), names)
 
     def values(weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        areas = mean_average_precision(rankings, weights, voc_area)
-        return _at_thresholds(areas, region.THRESHOLDS)
+        return _at_thresholds(mean_average_precision(rankings, weights, voc_area))
 
     by_class = {}
     for category, ranking in rankings.items() if len(names) > 1 else ():
-        at = _at_thresholds(average_precision(ranking, area=voc_area), region.THRESHOLDS)
-        by_class |= {f"{value}-{names[category]}": number for value, number in at.items()}
-    return [Row("at IoU", "region", "AP^r", _floats(values() | by_class), values)]
+        areas = average_precision(ranking, area=voc_area)
+        by_class[names[category]] = _floats(_at_thresholds(areas))
+    return [Row("at IoU", "region", "AP^r", _floats(values()), values, by_class)]
 
 
 def measure_s(detections: Detections) -> list[Row]:
     """S at IoU 0.5 to 0.9 and their mean, avS."""
     if detections.threshold is None:
         raise MeasureError("the measure 's' needs a score from which on detections count")
-    score, origin = detections.threshold
-    by_image = counting.s_scores(detections.counts, score)
+    by_image = counting.s_scores(detections.counts, detections.threshold.score)
 
     def values(weights: np.ndarray) -> dict[str, np.ndarray]:
-        means = weights @ by_image / weights.sum(axis=-1, keepdims=True)
-        return _at_thresholds(means, counting.THRESHOLDS)
+        return _at_thresholds(weights @ by_image / weights.sum(axis=-1, keepdims=True))
 
-    note = f"score ≥ {score:.3f}, {origin}"
-    return [Row("at IoU", "S", "S", _floats(values(np.ones(len(by_image)))), values, note)]
+    overall = _floats(values(np.ones(len(by_image))))
+    return [Row("at IoU", "S", "S", overall, values, threshold=detections.threshold)]
 
 
 def choose_threshold(detections: Detections, dataset: str) -> Threshold:
@@ -176,9 +228,9 @@ def choose_threshold(detections: Detections, dataset: str) -> Threshold:
     return Threshold(counting.best_score(detections.counts), f"chosen on {dataset}")
 
 
-def _at_thresholds(values: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
-    """Values (..., T) in percent, each (...), and their mean."""
-    named = {f"{t:.1f}": 100 * values[..., i] for i, t in enumerate(thresholds)}
+def _at_thresholds(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Values (..., T) at `THRESHOLDS` in percent, each (...), and their mean."""
+    named = {f"{t:.1f}": 100 * values[..., i] for i, t in enumerate(THRESHOLDS)}
     return named | {"mean": 100 * values.mean(axis=-1)}
 
 
@@ -194,17 +246,13 @@ def measure_difficulty(detections: Detections) -> list[Row]:
     for bins in (difficulty.CONTACT, difficulty.ELONGATION):
         for number, label in enumerate(bins.labels):
             chosen = difficulty.choose_bin(pairs, bins, measured[bins.name], number)
-            rankings = coco.coco_rankings(pairs, categories, chosen=chosen)
-            instances = sum(int(inside.sum()) for inside, _ in chosen)
-            rows.append(
-                Row(
-                    "mask AP by difficulty",
-                    f"{bins.name}_{number}",
-                    f"{bins.name}: {label}",
-                    {"instances": instances} | _floats(coco.ranked_values(rankings)),
-                    lambda weights, rankings=rankings: coco.ranked_values(rankings, weights),
-                )
+            values = partial(
+                coco.ranked_values, coco.coco_rankings(pairs, categories, chosen=chosen)
             )
+            part = Part(bins.name, label, sum(int(inside.sum()) for inside, _ in chosen))
+            key, title = f"{bins.name}_{number}", f"{bins.name}: {label}"
+            section = "mask AP by difficulty"
+            rows.append(Row(section, key, title, _floats(values()), values, part=part))
     return rows
 
 
@@ -212,16 +260,10 @@ def measure_errors(detections: Detections) -> list[Row]:
     """Errors by kind: how many there are, and the AP50 that they cost."""
     images = errors.sort_errors(detections.pairs("mask"))
     rankings = errors.error_rankings(images)
-    counts = errors.count_errors(images)
+    costs = partial(errors.error_costs, rankings)
     return [
-        Row(
-            "errors",
-            "error_cost",
-            "AP50 lost to errors",
-            _floats(errors.error_costs(rankings)),
-            lambda weights: errors.error_costs(rankings, weights),
-        ),
-        Row("errors", "error_count", "number of errors", {k: float(n) for k, n in counts.items()}),
+        Row("errors", "error_cost", "AP50 lost to errors", _floats(costs()), costs),
+        Row("errors", "error_count", "number of errors", errors.count_errors(images)),
     ]
 
 

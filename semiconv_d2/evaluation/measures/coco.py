@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Overlaps that AP is averaged over."""
 
-_IOU_TYPES = {"mask": "segm", "box": "bbox", "boundary": "boundary"}
+IOU_TYPES = {"mask": "segm", "box": "bbox", "boundary": "boundary"}
+"""What COCO calls overlaps."""
+
 AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, 1e10)}
 """Smallest and largest area of small, medium and large instances, in pixels, both inclusive."""
 
@@ -40,8 +42,9 @@ def coco_values(
     overlap: str,
     max_detections: int = 100,
     fast: bool | None = None,
-) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl, and AP-<name> of each class if there are several, in percent.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """AP, AP50, AP75, APs, APm and APl in percent; and AP of each class by its name, if there are
+    several.
 
     NaN where there is nothing to find.
 
@@ -53,15 +56,15 @@ def coco_values(
         fast: whether faster-coco-eval computes; by default where it is installed.
     """
     fast = has_faster_coco_eval() if fast is None else fast
-    precision = _precision(truth, detections, _IOU_TYPES[overlap], max_detections, fast)
-    values = {name: _mean(precision[..., a]) for a, name in enumerate(("AP", *AREAS))}
-    at = {"AP50": 0, "AP75": 5}
-    values |= {name: _mean(precision[t, ..., 0]) for name, t in at.items()}
-    values = {name: values[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
-    if len(truth.cats) > 1:
-        for k, category in enumerate(sorted(truth.cats)):
-            values[f"AP-{truth.cats[category]['name']}"] = _mean(precision[:, :, k, 0])
-    return values
+    precision = _precision(truth, detections, IOU_TYPES[overlap], max_detections, fast)
+    values = {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[0, ..., 0]),
+        "AP75": _mean(precision[5, ..., 0]),
+    } | {name: _mean(precision[..., area]) for area, name in enumerate(AREAS, start=1)}
+    classes = sorted(truth.cats) if len(truth.cats) > 1 else ()
+    aps = {truth.cats[c]["name"]: _mean(precision[:, :, k, 0]) for k, c in enumerate(classes)}
+    return values, aps
 
 
 def coco_rankings(
@@ -151,32 +154,22 @@ def _precision(
     truth: COCO, detections: Sequence[dict], iou_type: str, max_detections: int, fast: bool
 ) -> np.ndarray:
     """Precision at each threshold, recall, class and area (T, R, K, A), -1 where undefined."""
-    annotations = [dict(a) for a in truth.dataset["annotations"]]
-    content = {**truth.dataset, "annotations": annotations}
     if not detections:
         return _precision_of_nothing(truth)
+    if fast:
+        from faster_coco_eval import COCO
+        from faster_coco_eval import COCOeval_faster as COCOeval
+    else:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
     with contextlib.redirect_stdout(io.StringIO()):
-        if fast:
-            import faster_coco_eval
-
-            truth = faster_coco_eval.COCO(content)
-            found = faster_coco_eval.COCO(
-                {**content, "annotations": _with_areas(detections, iou_type)}
-            )
-            evaluation = faster_coco_eval.COCOeval_faster(truth, found, iou_type)
-        else:
-            from pycocotools.coco import COCO
-            from pycocotools.cocoeval import COCOeval
-
-            truth = COCO()
-            truth.dataset = content
-            truth.createIndex()
-            # With a box, the area of an instance would be that of its box.
-            results = [
-                {k: v for k, v in d.items() if iou_type == "bbox" or k != "bbox"}
-                for d in detections
-            ]
-            evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
+        both = []
+        for annotations in (truth.dataset["annotations"], _with_areas(detections, iou_type)):
+            both.append(COCO())
+            copies = [dict(annotation) for annotation in annotations]
+            both[-1].dataset = {**truth.dataset, "annotations": copies}
+            both[-1].createIndex()
+        evaluation = COCOeval(*both, iou_type)
         evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -185,16 +178,16 @@ def _precision(
 
 def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
     """Detections as annotations, with areas of boxes or of masks, which tell small from large."""
-    from faster_coco_eval.core import mask as fast_mask  # pycocotools' area takes up to 255 masks
+    from pycocotools import mask as mask_util
 
-    if iou_type == "bbox":
-        areas = [d["bbox"][2] * d["bbox"][3] for d in detections]
-    else:
-        areas = fast_mask.area([d["segmentation"] for d in detections]).tolist()
-    return [
-        {**detection, "id": number, "area": area, "iscrowd": 0}
-        for number, (detection, area) in enumerate(zip(detections, areas, strict=True), start=1)
-    ]
+    results = []
+    for number, detection in enumerate(detections, start=1):
+        if iou_type == "bbox":
+            area = detection["bbox"][2] * detection["bbox"][3]
+        else:
+            area = float(mask_util.area(detection["segmentation"]))
+        results.append({**detection, "id": number, "area": area, "iscrowd": 0})
+    return results
 
 
 def _precision_of_nothing(truth: COCO) -> np.ndarray:

@@ -12,11 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..matching import match_one_to_one
+from ..matching import THRESHOLDS, match_one_to_one
 from ..pairs import ImagePairs
-
-THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
-"""Overlaps that S is reported at; avS is the mean over them."""
 
 
 class Counts(NamedTuple):
@@ -27,6 +24,13 @@ class Counts(NamedTuple):
     found: np.ndarray
     """(T, D + 1) int: the most instances that the first 0, 1, … D detections find one to one."""
     instances: int
+
+    def s(self, number: int | np.ndarray) -> np.ndarray:
+        """S of the first `number` detections at each threshold, (T,) or (T, ...) in [0, 1]; 1 for
+        nothing found where nothing is."""
+        found = self.found[:, number]
+        union = number + self.instances - found  # TP + FP + FN
+        return np.where(union > 0, found / np.maximum(union, 1), 1.0)
 
 
 def count(pairs: Sequence[ImagePairs], thresholds: np.ndarray = THRESHOLDS) -> list[Counts]:
@@ -47,18 +51,13 @@ def count(pairs: Sequence[ImagePairs], thresholds: np.ndarray = THRESHOLDS) -> l
 
 
 def s_scores(counts: Sequence[Counts], score: float) -> np.ndarray:
-    """S of each image at each threshold, (I, T) in [0, 1]; 1 for nothing found where nothing is.
+    """S of each image at each threshold, (I, T) in [0, 1].
 
     Args:
         counts: of all images.
         score: from which on detections count.
     """
-    values = []
-    for image in counts:
-        number = int((image.scores >= score).sum())
-        found = image.found[:, number]
-        union = number + image.instances - found  # TP + FP + FN
-        values.append(np.where(union > 0, found / np.maximum(union, 1), 1.0))
+    values = [image.s(int((image.scores >= score).sum())) for image in counts]
     return np.array(values).reshape(len(counts), -1)
 
 
@@ -74,7 +73,5 @@ def best_score(counts: Sequence[Counts]) -> float:
     means = np.zeros(len(candidates))
     for image in counts:
         number = len(image.scores) - np.searchsorted(np.sort(image.scores), candidates)
-        found = image.found[:, number]
-        union = number + image.instances - found
-        means += np.where(union > 0, found / np.maximum(union, 1), 1.0).mean(axis=0)
+        means += image.s(number).mean(axis=0)
     return float(candidates[means.argmax()])

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..matching import match_as_voc
+from ..matching import THRESHOLDS, match_as_voc
 from ..pairs import ImagePairs
 from ..ranking import Ranking, rank
-
-THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
-"""Overlaps that AP^r is reported at."""
 
 
 def region_rankings(

@@ -1,81 +1,46 @@
-"""Instance colouring without boxes (sections 3.1 to 3.4): pixels that belong together get the same
-embedding, and a clustering step makes instances of them.
+"""Instance colouring without boxes (sections 3.1 to 3.4): pixels of one instance get the same
+embedding, and a decoder groups them into instances.
 
-Shapes: B images, C classes, D embedding channels, N instances, P pixels; H and W of an image.
+Shapes: B images, C classes, D embedding channels, N instances; H and W of an image, H_l and W_l of
+a feature map.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from detectron2.structures import BitMasks, Boxes, ImageList, Instances, PolygonMasks
+from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...config import complete
-from ...ops import (
-    MIXINGS,
-    log_affinities,
-    log_odds,
-    map_coordinates,
-    margin_loss,
-    mix,
-    pixel_embedding_loss,
-    pixel_kernel_loss,
-    sample_map,
-    segment_means,
-)
+from ...ops import MIXINGS, map_coordinates, mix, sample_map
 from ...ops.checks import at_least_float32, check_choice
-from ...visualization.coloring import draw_coloring
+from ...visualization.embedding import draw_coloring
 from ..embedding_head import EmbeddingHead
 from ..ground_truth import count_masks
 from ..learned_kernel import LearnedKernel
 from ..roi_heads import SCALAR_PERIOD
-from .clustering import DECODER_REGISTRY, Pixels, Segment, decode
-
-FOREGROUNDS = ("learned", "image")
-EMBEDDING_LOSSES = ("loss_embedding", "loss_kernel", "loss_margin")
-
-
-class Coloring(NamedTuple):
-    """What a model sees in an image, at the resolution of its output."""
-
-    embedding: Tensor
-    """Ψ, (D, H, W)."""
-    foreground: Tensor
-    """How surely a pixel belongs to an instance of each class, (C, H, W) in [0, 1]."""
-
-
-class ForegroundHead(nn.Sequential):
-    """1×1 convolution → ReLU → 3×3 convolution: a feature map in, logits of C classes out."""
-
-    def __init__(self, *, in_channels: int, hidden_dim: int, num_classes: int):
-        super().__init__(
-            nn.Conv2d(in_channels, hidden_dim, kernel_size=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden_dim, num_classes, kernel_size=3, padding=1),
-        )
-        for layer in (self[0], self[2]):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+from .decoders import decode, decoder_names
+from .foreground import build_foreground_head, classify_given
+from .inputs import image_name, true_masks
+from .losses import ColoringLosses, foreground_loss
+from .predictions import Coloring, to_instances
+from .segments import Pixels
 
 
 @META_ARCH_REGISTRY.register()
 class InstanceColoring(nn.Module):
-    """A backbone, an embedding head on one of its feature maps, a foreground head where the
-    foreground is not given, and a decoder.
+    """A backbone, an embedding head on one of its feature maps, a foreground head if the
+    foreground is learned, and a decoder.
 
     Φ and the foreground are interpolated to pixels, of the input in training and of the output at
     test, and coordinates are added there: masks are as fine as the image.
 
-    Losses: `loss_embedding`, equation (5); `loss_kernel`, the cross-entropy between K_σ to the mean
-    of an instance and its pixels among those of all instances, which is what σ is learned from;
-    `loss_foreground`; `loss_margin`, the repulsive half of (1). One of weight 0 is left out.
+    Losses: `loss_embedding`, `loss_kernel`, `loss_foreground` and `loss_margin`, see `losses`. One
+    of weight 0 is left out.
     """
 
     @configurable
@@ -106,7 +71,7 @@ class InstanceColoring(nn.Module):
         """
         Args:
             in_feature: name of the backbone's feature map that is used.
-            kernel: its σ is the scale of the decoder; learned where `kernel_loss_weight` is not 0.
+            kernel: its σ is the scale of the decoder; learned if `kernel_loss_weight` is not 0.
             foreground_head: a feature map to logits (B, C, H_l, W_l). None: the foreground is the
                 brightness of the image.
             pixel_mean, pixel_std: of each channel of the image.
@@ -116,8 +81,8 @@ class InstanceColoring(nn.Module):
             margin: M of `ops.margin_loss`, in cells of the feature map.
             max_pixels: drawn from an image for the losses of kernel and margin.
             decoder: name in `DECODER_REGISTRY`.
-            min_pixels: of an instance, in the output.
-            max_instances: of an image; the best are kept.
+            min_pixels: of an instance, in the output; smaller ones are dropped.
+            max_instances: of an image; those of the highest score are kept.
             vis_period: iterations between pictures for TensorBoard; 0 for none.
         """
         super().__init__()
@@ -141,20 +106,14 @@ class InstanceColoring(nn.Module):
         ):
             if number < 1:
                 raise ValueError(f"{name} is {number}; it must be at least 1.")
-        self.weights = {
-            "loss_embedding": embedding_loss_weight,
-            "loss_kernel": kernel_loss_weight,
-            "loss_foreground": foreground_loss_weight if foreground_head is not None else 0.0,
-            "loss_margin": margin_loss_weight,
-        }
-        for name, weight in self.weights.items():
-            if not weight >= 0:
-                raise ValueError(f"The weight of {name} is {weight}; 0, for none, or positive.")
-        if not any(self.weights[name] > 0 for name in EMBEDDING_LOSSES):
-            raise ValueError(
-                "Nothing would teach the embedding: EMBEDDING_LOSS_WEIGHT, KERNEL_LOSS_WEIGHT and "
-                "MARGIN_LOSS_WEIGHT are all 0."
-            )
+        self.losses = ColoringLosses(
+            embedding_weight=embedding_loss_weight,
+            kernel_weight=kernel_loss_weight,
+            foreground_weight=foreground_loss_weight if foreground_head is not None else 0.0,
+            margin_weight=margin_loss_weight,
+            margin=margin,
+            max_pixels=max_pixels,
+        )
         if foreground_head is not None and foreground_loss_weight == 0:
             raise ValueError("FOREGROUND_LOSS_WEIGHT is 0: nothing would teach the foreground.")
         self.backbone = backbone
@@ -166,9 +125,7 @@ class InstanceColoring(nn.Module):
         self.num_classes = num_classes
         self.foreground_threshold = foreground_threshold
         self.mixing = check_choice("MIXING", mixing, MIXINGS)
-        self.margin = margin
-        self.max_pixels = max_pixels
-        self.decoder = check_choice("DECODER", decoder, [name for name, _ in DECODER_REGISTRY])
+        self.decoder = check_choice("DECODER", decoder, decoder_names())
         self.min_pixels = min_pixels
         self.max_instances = max_instances
         self.vis_period = vis_period
@@ -196,13 +153,7 @@ class InstanceColoring(nn.Module):
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; it counts the classes of "
                 "InstanceColoring too. The tools take it from the data where it is 0."
             )
-        foreground_head = None
-        if check_choice("FOREGROUND", own.FOREGROUND, FOREGROUNDS) == "learned":
-            foreground_head = ForegroundHead(
-                in_channels=channels,
-                hidden_dim=node.HIDDEN_DIM or channels,
-                num_classes=num_classes,
-            )
+        foreground_head = build_foreground_head(cfg, channels)
         return {
             "backbone": backbone,
             "in_feature": own.IN_FEATURE,
@@ -241,22 +192,22 @@ class InstanceColoring(nn.Module):
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """
         Args:
-            batched_inputs: Detectron2's dicts of images: "image", (3, h, w); in training
-                "instances" with `gt_masks`; at test "height" and "width" of the output, h and w
-                without. At test also, where they are known: "foreground", (H, W) boolean, which
-                then takes the place of the model's own, and "num_instances", which "kmeans" needs.
+            batched_inputs: Detectron2's dicts of images. All have "image", (3, h, w). In training
+                they have "instances" with `gt_masks`. At test they may have "height" and "width"
+                of the output, otherwise h and w; "foreground", (H, W) boolean, which then takes
+                the place of the model's own; and "num_instances", which "kmeans" needs.
 
         Returns:
-            In training the losses; at test [{"instances": Instances}] with `pred_masks` (N, H, W),
-            `pred_boxes`, `scores` and `pred_classes`, best first.
+            In training the losses. At test [{"instances": Instances}] with `pred_masks` (N, H, W),
+            `pred_boxes`, `scores` and `pred_classes`, the highest score first.
 
         Raises:
-            ValueError: embedding or foreground of an image are not finite, the foreground that is
-                given has another size, or the decoder lacks the number of instances; the message
-                names the image.
+            ValueError: embedding or foreground of an image is not finite, the given foreground
+                has another size, or the decoder lacks the number of instances; the message names
+                the image.
         """
         if self.training:
-            return self._losses(batched_inputs)
+            return self._training_losses(batched_inputs)
         return [
             {"instances": self.decode(x, coloring)}
             for x, coloring in zip(batched_inputs, self.color(batched_inputs), strict=True)
@@ -279,7 +230,8 @@ class InstanceColoring(nn.Module):
             else:
                 foreground = sample_map(logits[i], points, self.stride).sigmoid()
             if "foreground" in x:
-                foreground = _within(x["foreground"].to(points), foreground, _name(x))
+                given = x["foreground"].to(points)
+                foreground = classify_given(given, foreground, image_name(x))
             colorings.append(Coloring(self._embed(phi[i], points), foreground))
         return colorings
 
@@ -290,7 +242,7 @@ class InstanceColoring(nn.Module):
     def decode(self, image: dict, coloring: Coloring) -> Instances:
         """Instances of what `color` gives for an image; see `forward`."""
         if not coloring.foreground.isfinite().all():
-            raise ValueError(f"image {_name(image)}: the foreground is not finite.")
+            raise ValueError(f"image {image_name(image)}: the foreground is not finite.")
         chosen = self.find_foreground(coloring)
         pixels = Pixels(
             coloring.embedding[:, chosen].T.contiguous(),
@@ -307,11 +259,12 @@ class InstanceColoring(nn.Module):
                 count=image.get("num_instances"),
             )
         except ValueError as error:
-            raise ValueError(f"image {_name(image)}: {error}") from error
-        return _to_instances(segments, chosen, coloring.foreground[:, chosen])
+            raise ValueError(f"image {image_name(image)}: {error}") from error
+        return to_instances(segments, chosen, coloring.foreground[:, chosen])
 
     def _maps(self, batched_inputs: list[dict]) -> tuple[ImageList, Tensor, Tensor | None]:
-        """The images of a batch, Φ, and logits of the foreground where they are learned."""
+        """The images of a batch; Φ, (B, D, H_l, W_l); and logits of the foreground,
+        (B, C, H_l, W_l), if it is learned."""
         normalised = [
             (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
         ]
@@ -339,128 +292,45 @@ class InstanceColoring(nn.Module):
         coordinates = points.permute(2, 0, 1) / self.stride
         return mix(sample_map(phi, points, self.stride), coordinates, self.mixing)
 
-    def _losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
+    def _training_losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:
         _, phi, logits = self._maps(batched_inputs)
-        losses: dict[str, list[Tensor]] = {k: [] for k, w in self.weights.items() if w > 0}
+        losses: dict[str, list[Tensor]] = {name: [] for name in self.losses.used}
         for i, x in enumerate(batched_inputs):
-            masks = _gt_masks(x, self.device)
+            masks = true_masks(x, self.device)
             if logits is not None:
-                losses["loss_foreground"].append(
-                    self._foreground_loss(logits[i], masks, x["instances"])
-                )
+                points = self._pixel_centres(*masks.shape[1:])
+                at_pixels = sample_map(logits[i], points, self.stride)
+                loss = foreground_loss(at_pixels, masks, x["instances"].gt_classes)
+                losses["loss_foreground"].append(loss)
             for name, loss in self._embedding_losses(phi[i], masks).items():
                 losses[name].append(loss)
         self._log(batched_inputs, phi)
-        return {k: torch.stack(v).mean() * self.weights[k] for k, v in losses.items()}
-
-    def _foreground_loss(self, logits: Tensor, masks: Tensor, instances: Instances) -> Tensor:
-        height, width = masks.shape[1:]
-        points = self._pixel_centres(height, width)
-        target = torch.zeros(self.num_classes, height, width, device=self.device)
-        for mask, index in zip(masks, instances.gt_classes.tolist(), strict=True):
-            target[index][mask] = 1
-        logits = sample_map(logits, points, self.stride)
-        return F.binary_cross_entropy_with_logits(logits, target)
+        return self.losses.weighted_means(losses)
 
     def _embedding_losses(self, phi: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """The losses of one image that are not of its foreground, those of weight 0 left out."""
-        used = {k for k in EMBEDDING_LOSSES if self.weights[k] > 0}
-        masks = masks & (count_masks(masks) == 1)  # what instances share belongs to none
-        rows, columns = masks.any(dim=0).nonzero().unbind(dim=1)
+        """The losses of one image that learn the embedding, without their weights.
+
+        Args:
+            phi: Φ, (D, H_l, W_l).
+            masks: ground truth, (N, H, W) boolean.
+        """
+        own = masks & (count_masks(masks) == 1)  # pixels that instances share belong to none
+        rows, columns = own.any(dim=0).nonzero().unbind(dim=1)
         if not len(rows):
             zero = (phi.sum() + self.kernel.sigma) * 0
-            return dict.fromkeys(used, zero)
-
-        psi = self._embed(phi, torch.stack([columns, rows], dim=1)[:, None] + 0.5)[..., 0].T
-        members = masks[:, rows, columns]
-        losses = {}
-        if "loss_embedding" in used:
-            segments, pixels = members.nonzero().unbind(dim=1)
-            losses["loss_embedding"] = pixel_embedding_loss(psi[pixels], segments, len(masks))
-        if used & {"loss_kernel", "loss_margin"}:
-            drawn = torch.randperm(len(psi), device=psi.device)[: self.max_pixels]
-            psi, members = psi[drawn], members[:, drawn]
-        if "loss_kernel" in used:
-            odds = log_odds(self._log_kernel(psi, members))
-            losses["loss_kernel"] = pixel_kernel_loss(odds, members)
-        if "loss_margin" in used:
-            losses["loss_margin"] = margin_loss(psi, members, self.margin)
-        return losses
-
-    def _log_kernel(self, psi: Tensor, members: Tensor) -> Tensor:
-        """log K between each of P pixels and the mean of those of each instance, (N, P)."""
-        segments, pixels = members.nonzero().unbind(dim=1)
-        seeds = segment_means(psi[pixels], segments, len(members))
-        return log_affinities(psi, seeds, self.kernel.sigma, self.kernel.kernel)
+            return dict.fromkeys(self.losses.used_for_embedding, zero)
+        points = torch.stack([columns, rows], dim=1) + 0.5
+        psi = self._embed(phi, points[:, None])[..., 0].T
+        return self.losses.of_embedding(psi, own[:, rows, columns], self.kernel)
 
     def _log(self, batched_inputs: list[dict], phi: Tensor) -> None:
         storage = get_event_storage()
-        if self.weights["loss_kernel"] > 0 and (storage.iter + 1) % SCALAR_PERIOD == 0:
+        if "loss_kernel" in self.losses.used and (storage.iter + 1) % SCALAR_PERIOD == 0:
             storage.put_scalar("semiconv/sigma", self.kernel.sigma.detach())
         if self.vis_period > 0 and storage.iter % self.vis_period == 0:
             image = batched_inputs[0]
             height, width = image["image"].shape[1:]
             points = self._pixel_centres(height, width)
-            masks = _gt_masks(image, self.device)
+            masks = true_masks(image, self.device)
             picture = draw_coloring(image["image"], self._embed(phi[0].detach(), points), masks)
             storage.put_image("semiconv: image; embedding; ground truth", picture)
-
-
-def _within(given: Tensor, foreground: Tensor, name: str) -> Tensor:
-    """A foreground that is given, (H, W), with the classes of the one that was found, (C, H, W)."""
-    if given.shape != foreground.shape[1:]:
-        raise ValueError(
-            f"image {name}: the foreground that is given has the size {tuple(given.shape)}, and "
-            f"the output {tuple(foreground.shape[1:])}."
-        )
-    if len(foreground) == 1:
-        return given[None]
-    surest = foreground.amax(dim=0).clamp(min=torch.finfo(foreground.dtype).tiny)
-    return given * foreground / surest
-
-
-def _name(image: dict) -> str:
-    """Of an input, for a message."""
-    return str(image.get("file_name", image.get("image_id", "without a name")))
-
-
-def _gt_masks(image: dict, device: torch.device) -> Tensor:
-    """(N, H, W) boolean. An image without annotations has no `gt_masks` at all."""
-    instances = image["instances"]
-    if not len(instances):
-        return torch.zeros(0, *instances.image_size, dtype=torch.bool, device=device)
-    masks = instances.get("gt_masks") if instances.has("gt_masks") else None
-    if isinstance(masks, PolygonMasks):
-        masks = BitMasks.from_polygon_masks(masks, *instances.image_size)
-    if not isinstance(masks, BitMasks):
-        raise TypeError(
-            f"image {_name(image)}: gt_masks is a {type(masks).__name__}; InstanceColoring needs "
-            "BitMasks or PolygonMasks."
-        )
-    return masks.tensor.to(device)
-
-
-def _to_instances(segments: list[Segment], chosen: Tensor, classes: Tensor) -> Instances:
-    """
-    Args:
-        segments: of the P pixels that are foreground.
-        chosen: those pixels, (H, W) boolean.
-        classes: how surely each of them is of each class, (C, P).
-    """
-    rows, columns = chosen.nonzero().unbind(dim=1)
-    instances = Instances(tuple(chosen.shape))
-    masks = chosen.new_zeros(len(segments), *chosen.shape)
-    boxes = torch.zeros(len(segments), 4, device=chosen.device)
-    for mask, box, segment in zip(masks, boxes, segments, strict=True):
-        y, x = rows[segment.pixels], columns[segment.pixels]
-        mask[y, x] = True
-        box[:] = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
-    instances.pred_masks = masks
-    instances.pred_boxes = Boxes(boxes)
-    instances.scores = torch.tensor([s.score for s in segments], device=chosen.device)
-    instances.pred_classes = torch.tensor(
-        [classes[:, s.pixels].mean(dim=1).argmax() for s in segments],
-        dtype=torch.int64,
-        device=chosen.device,
-    )
-    return instances

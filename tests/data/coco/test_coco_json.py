@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, write_json
+from semiconv_d2.data.coco.checking import check_before_training
+from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, read_coco, write_json
 from semiconv_d2.errors import DatasetError
 
 
@@ -170,3 +172,51 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     write_json({"new": True}, path)
     assert json.loads(path.read_text()) == {"new": True}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read .*x.json: .*No such file"),
+        ("", "x.json is empty"),
+        ("  \n", "x.json is empty"),
+        ('{"images": [],', r"x.json is not JSON: .* \(line 1, column 15\)"),
+        ('{\n "images": 3;\n}', r"x.json is not JSON: .* \(line 2, column 13\)"),
+        ("\x89PNG", "x.json is not JSON"),
+        (
+            '\ufeff{"categories": [], "images": [], "annotations": []}',
+            "save it as UTF-8 without BOM",
+        ),
+        ("[" * 100_000, "x.json cannot be read as JSON"),
+        ("9" * 5000, "x.json cannot be read as JSON"),
+        ("[]", "x.json is a list at its top"),
+        ("{}", "no list 'categories', .*it has: nothing"),
+        ('{"categories": [], "images": []}', "no list 'annotations', .*has: categories, images"),
+        ('{"categories": {}, "images": [], "annotations": []}', "'categories' is a dict, not a"),
+        ('{"categories": [], "images": null, "annotations": []}', "'images' is a NoneType"),
+        ('{"categories": [], "images": [3], "annotations": []}', r"images\[0\] is a int"),
+    ],
+)
+def test_what_is_no_coco_json_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_coco(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DatasetError, match=message):
+        check_before_training(path, tmp_path)
+
+
+def test_a_folder_and_bytes_that_are_no_text_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="cannot read"):
+        read_coco(tmp_path)
+    (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match="cannot read"):
+        read_coco(tmp_path / "x.json")
+
+
+def test_nan_is_read(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"images": [], "annotations": [{"area": NaN}], "categories": []}')
+    assert math.isnan(read_coco(path)["annotations"][0]["area"])

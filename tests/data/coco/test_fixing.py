@@ -13,6 +13,7 @@ from PIL import Image
 from semiconv_d2.data.coco.checking import find_defects
 from semiconv_d2.data.coco.fixing import fix, fixed_path, write_fixed
 from semiconv_d2.data.coco.segmentations import decode_mask
+from semiconv_d2.errors import DatasetError
 
 SIZE = (30, 40)
 
@@ -109,3 +110,14 @@ def test_the_copy_lies_beside_the_original_and_is_written_whole_or_not_at_all(tm
     assert json.loads(path.read_text()) == {"images": [], "info": {"written_by": "semiconv_d2"}}
     assert original.read_text() == "{}"
     assert {p.name for p in tmp_path.iterdir()} == {"train.json", "train_fixed.json"}
+
+
+def test_a_mended_copy_replaces_its_like_alone(dataset, tmp_path):
+    content, _ = dataset
+    original = tmp_path / "train.json"
+    path = write_fixed(original, content)
+    write_fixed(original, content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"train_fixed\.json would be overwritten"):
+        write_fixed(original, content)
+    assert json.loads(path.read_text()) == content

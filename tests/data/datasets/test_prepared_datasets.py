@@ -202,14 +202,14 @@ def _boxes(record: dict):
 
 
 COMMANDS = {
-    "voc_2012": "python datasets/prepare_voc.py PATH/TO/VOCdevkit/VOC2012",
-    "voc_2007": "python datasets/prepare_voc.py PATH/TO/VOCdevkit/VOC2007",
-    "sbd": "python datasets/prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset",
-    "sbd_voc_2012": "python datasets/prepare_sbd.py PATH/TO/benchmark_RELEASE/dataset "
+    "voc_2012": "semiconv prepare voc PATH/TO/VOCdevkit/VOC2012",
+    "voc_2007": "semiconv prepare voc PATH/TO/VOCdevkit/VOC2007",
+    "sbd": "semiconv prepare sbd PATH/TO/benchmark_RELEASE/dataset",
+    "sbd_voc_2012": "semiconv prepare sbd PATH/TO/benchmark_RELEASE/dataset "
     "--voc PATH/TO/VOCdevkit/VOC2012",
-    "bbbc010": "python datasets/prepare_bbbc010.py PATH/TO/BBBC010",
-    "synthetic_worms": "python datasets/prepare_synthetic_worms.py",
-    "dots": "python datasets/prepare_dots.py",
+    "bbbc010": "semiconv prepare bbbc010 PATH/TO/BBBC010",
+    "synthetic_worms": "semiconv prepare synthetic_worms",
+    "dots": "semiconv prepare dots",
 }
 
 

@@ -13,7 +13,6 @@ from semiconv_d2.data.formats.mask_files import (
     read_labels,
     read_mask,
     split_labels,
-    try_all,
 )
 from semiconv_d2.errors import DatasetError
 
@@ -224,19 +223,3 @@ def test_images_that_are_no_masks(tmp_path, name, pixels, message):
     Image.fromarray(pixels).save(tmp_path / name)
     with pytest.raises(DatasetError, match=message):
         read_mask(tmp_path / name)
-
-
-def test_several_problems_make_one_error():
-    def fail(number: int) -> int:
-        if number % 2:
-            raise DatasetError(f"wrong: {number}")
-        return number
-
-    assert try_all(fail, [0, 2]) == [0, 2]
-    for numbers, message in (
-        ([0, 1], "^wrong: 1$"),
-        ([1, 2, 3], "^2 problems: wrong: 1; wrong: 3$"),
-        (range(100), "^10 or more problems: wrong: 1; .*; wrong: 19$"),
-    ):
-        with pytest.raises(DatasetError, match=message):
-            try_all(fail, numbers)

@@ -1,0 +1,340 @@
+"""What is wrong with the masks and boxes of a dataset in COCO's format.
+
+They are checked many at a time, so that a million annotations take seconds. Coordinates are (x, y)
+in pixels from the top left corner of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..images import Size
+from .defects import ERROR, Findings, Repair
+from .json_values import as_integer, is_integer, is_number, shorten, tell_value
+from .segmentations import (
+    FLAT,
+    RUNS_DO_NOT_ADD_UP,
+    SegmentationError,
+    check_encoding,
+    count_pixels,
+    decode_counts,
+    measure_runs,
+    merge_boxes,
+    plain_polygons,
+    read_polygon,
+)
+
+OUTSIDE = 2
+"""Pixels that an outline or box may reach out of the image."""
+FAR = 3
+"""Pixels that the sides of a box may be away from those of its mask."""
+
+_BOX_MESSAGES = {
+    "bbox": "its bbox is {given}, not [left, top, width, height]",
+    "bbox-negative": "its bbox {given} has a negative width or height",
+    "bbox-corners": "its bbox {given} has corners in it, [left, top, right, bottom]; its mask has "
+    "the box {mask}",
+    "bbox-empty": "its bbox {given} is empty; Detectron2 leaves the instance out",
+    "bbox-outside": "its bbox {given} lies outside of the image; its mask has the box {mask}",
+    "bbox-partly-outside": "its bbox {given} reaches out of the image",
+    "bbox-far-from-mask": "its bbox is {given}, its mask has the box {mask}",
+}
+
+
+def has_box(entry: Mapping) -> bool:
+    """Whether an annotation has a box [left, top, width, height] with an area."""
+    box = _read_box(entry.get("bbox"))
+    return box is not None and min(box[2:]) > 0
+
+
+def _read_box(value: object) -> list[float] | None:
+    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
+        return value
+    return None
+
+
+@dataclass
+class MaskBatch:
+    """Annotations to check together: N whose segmentation can be read, with P polygons in all."""
+
+    entries: list[dict]
+    """All annotations, also those of other batches."""
+    found: Findings
+    """Gets what is wrong."""
+    indices: list[int] = field(default_factory=list)
+    """Of the annotations, N."""
+    segmentations: list[list | Mapping] = field(default_factory=list)
+    """Polygons or run-length encodings as they have to be written, N."""
+    sizes: list[Size | None] = field(default_factory=list)
+    """Of their images, N."""
+    outlines: list[np.ndarray] = field(default_factory=list)
+    """The polygons, P of (·, 2)."""
+    owners: list[int] = field(default_factory=list)
+    """To which of the N each of them belongs, P, ascending."""
+    numbers: list[int] = field(default_factory=list)
+    """Which polygon of its segmentation it is, P."""
+    broken: list[tuple[int, int, str, str]] = field(default_factory=list)
+    """What is no polygon: to which of the N it belongs, which polygon it is, and the kind and
+    description of what is wrong."""
+
+    def add(self, index: int, size: Size | None) -> bool:
+        """Add an annotation, or tell why it cannot be.
+
+        Args:
+            size: of its image, None where nobody knows.
+        """
+        mask = self.entries[index].get("segmentation")
+        if mask is None:
+            kind, what = "segmentation-missing", "it has no segmentation"
+        elif mask in ([], {}, ""):
+            kind, what = "segmentation-empty", "its segmentation is empty"
+        elif isinstance(mask, Mapping):
+            return self._add_encoded(mask, index, size)
+        elif isinstance(mask, list):
+            self._add_polygons(mask, index, size)
+            return True
+        else:
+            kind = "segmentation-type"
+            what = f"its segmentation is {shorten(mask)}, neither polygons nor a run-length"
+            what += " encoding"
+        self.found.add(index, kind, what, Repair.DROP)
+        return False
+
+    def _add_encoded(self, mask: Mapping, index: int, size: Size | None) -> bool:
+        own = mask.get("size")
+        sides = [as_integer(side) for side in own] if isinstance(own, list) else []
+        plain = mask if None in sides else {**mask, "size": sides}
+        try:
+            check_encoding(plain, size)
+        except SegmentationError as error:
+            self.found.add(index, error.kind, str(error), Repair.DROP)
+            return False
+        if not all(map(is_integer, own)):
+            what = f"the size of its mask is {shorten(own)}, no whole numbers"
+            self.found.add(index, "rle-keys", what, Repair.SET, {"segmentation": plain})
+        self._append(index, plain, (sides[0], sides[1]))
+        return True
+
+    def _add_polygons(self, mask: list, index: int, size: Size | None) -> None:
+        outlines, broken = _read_polygons(mask)
+        plain = plain_polygons(mask) if broken else None
+        again = ({}, broken) if plain is None else _read_polygons(plain)
+        if len(again[1]) < len(broken):
+            kind, what = "polygon-coordinates", "its segmentation has pairs or text"
+            if isinstance(mask[0], int | float):
+                kind, what = "polygon-flat", "its segmentation is a polygon"
+            what += ", where lists of numbers x, y, x, y, … have to be"
+            self.found.add(index, kind, what, Repair.SET, {"segmentation": plain})
+            mask, (outlines, broken) = plain, again
+        owner = self._append(index, mask, size)
+        self.outlines += outlines.values()
+        self.numbers += outlines
+        self.owners += [owner] * len(outlines)
+        self.broken += [(owner, number, e.kind, str(e)) for number, e in broken.items()]
+
+    def _append(self, index: int, mask: list | Mapping, size: Size | None) -> int:
+        self.indices.append(index)
+        self.segmentations.append(mask)
+        self.sizes.append(size)
+        return len(self.indices) - 1
+
+    def check(self, crossings: bool) -> None:
+        """Tell all that is wrong.
+
+        Args:
+            crossings: look for polygons that cross themselves, which needs Shapely.
+        """
+        # Left, top, right and bottom of all masks, NaN where nothing is left of one; their areas.
+        self.extents = np.full((len(self.indices), 4), np.nan)
+        self.areas = np.zeros(len(self.indices))
+        sound = self._check_outlines()
+        self._check_encoded()
+        self._check_thin()
+        self._check_areas()
+        if crossings:
+            self._check_crossings(sound)
+        self._check_boxes()
+
+    def _check_outlines(self) -> Sequence[int]:
+        """Tell what is wrong with polygons, and measure those that are fine.
+
+        Returns: which of the P these are.
+        """
+        sound: Sequence[int] = ()
+        broken, left = list(self.broken), set()
+        if self.outlines:
+            owners = np.array(self.owners)
+            low, high, areas = _measure(self.outlines)
+            sides = _sides(self.sizes)[owners]
+            flat = _are_flat(self.outlines, areas)
+            outside = ((high <= 0) | (low >= sides)).any(axis=1) & ~flat
+            for chosen, kind, what in (
+                (flat, "polygon-no-area", "has all its corners on one line"),
+                (outside, "polygon-outside", "lies outside of the image"),
+            ):
+                places = np.flatnonzero(chosen)
+                broken += [(self.owners[k], self.numbers[k], kind, what) for k in places]
+            sound = np.flatnonzero(~flat & ~outside)
+            left = set(owners[sound].tolist())
+            total = len(self.indices)
+            self.extents = merge_boxes(owners[sound], low[sound], high[sound], total)
+            self.areas = np.bincount(owners[sound], weights=areas[sound], minlength=total)
+            reach = np.maximum(-low, high - sides).max(axis=1)
+            for k in sound[reach[sound] > OUTSIDE]:
+                what = f"its polygon {self.numbers[k]} reaches {reach[k]:.0f} px out of the image"
+                value = self.numbers[k], self.sizes[owners[k]]
+                index = self.indices[owners[k]]
+                self.found.add(index, "polygon-partly-outside", what, Repair.CLIP_POLYGON, value)
+        for owner, number, kind, what in broken:
+            index, what = self.indices[owner], f"its polygon {number} {what}"
+            if owner in left:
+                self.found.add(index, kind, what, Repair.DROP_POLYGON, number)
+            else:
+                self.found.add(index, kind, what, Repair.DROP, severity=ERROR)
+        return sound
+
+    def _check_encoded(self) -> None:
+        """Tell which run-length encodings are none, and measure the others."""
+        encoded = [k for k, mask in enumerate(self.segmentations) if isinstance(mask, Mapping)]
+        if not encoded:
+            return
+        runs, numbers = decode_counts([self.segmentations[k]["counts"] for k in encoded])
+        measures = measure_runs(runs, numbers, np.array([self.sizes[k] for k in encoded]))
+        empty = measures.valid & (measures.areas == 0)
+        for chosen, kind, what in (
+            (~measures.valid, "rle-counts", RUNS_DO_NOT_ADD_UP),
+            (empty, "mask-empty", "no pixel is in its mask"),
+        ):
+            for k in np.flatnonzero(chosen):
+                self.found.add(self.indices[encoded[k]], kind, what, Repair.DROP)
+        self.extents[encoded] = measures.boxes
+        self.areas[encoded] = measures.areas
+
+    def _count_drawn(self, owner: int) -> int | None:
+        """Pixels that polygons have when they are drawn, None for an encoding or no known size."""
+        mask, size = self.segmentations[owner], self.sizes[owner]
+        return None if isinstance(mask, Mapping) or size is None else count_pixels(mask, size)
+
+    def _check_thin(self) -> None:
+        """Tell which polygons are drawn as nothing; only thin ones can be."""
+        sides = self.extents[:, 2:] - self.extents[:, :2]
+        for owner in np.flatnonzero(self.areas <= sides.sum(axis=1) + 1):
+            if self._count_drawn(owner) == 0:
+                what = "its polygons are so thin that no pixel is in its mask"
+                self.found.add(self.indices[owner], "mask-too-thin", what, Repair.DROP)
+                self.extents[owner] = np.nan
+
+    def _check_areas(self) -> None:
+        sides = (self.extents[:, 2:] - self.extents[:, :2]).sum(axis=1)
+        for owner in np.flatnonzero(~np.isnan(sides)):
+            index, own, far = self.indices[owner], float(self.areas[owner]), FAR * sides[owner]
+            entry, kind = self.entries[index], "area"
+            area = entry.get("area")
+            if not is_number(area) or area < 0:
+                what = tell_value(entry, "area") + "; COCO's evaluation needs it"
+            elif abs(area - own) > far and not entry.get("iscrowd"):  # COCO's are others
+                drawn = self._count_drawn(owner)  # of those that cross themselves, too
+                own = own if drawn is None else float(drawn)
+                if abs(area - own) <= far:
+                    continue
+                kind = "area-far-from-mask"
+                what = f"its area is {area:g}, its mask has {own:g} pixels"
+            else:
+                continue
+            self.found.add(index, kind, what, Repair.SET, {"area": own})
+
+    def _check_crossings(self, sound: Sequence[int]) -> None:
+        """Tell which polygons cross themselves; those that touch themselves in a point are fine."""
+        import shapely
+
+        if not len(sound):
+            return
+        outlines = [self.outlines[k] for k in sound]
+        rings = np.repeat(np.arange(len(outlines)), [len(points) for points in outlines])
+        polygons = shapely.polygons(shapely.linearrings(np.concatenate(outlines), indices=rings))
+        for polygon in np.flatnonzero(~shapely.is_valid(polygons)):
+            reason = shapely.is_valid_reason(polygons[polygon])
+            if reason.startswith("Self-intersection["):
+                x, y = map(float, reason[len("Self-intersection[") : -1].split()[:2])
+                k = sound[polygon]
+                what = f"its polygon {self.numbers[k]} crosses itself at ({x:.1f}, {y:.1f})"
+                self.found.add(self.indices[self.owners[k]], "polygon-crosses-itself", what)
+
+    def _check_boxes(self) -> None:
+        """Tell what is wrong with the boxes of masks of which anything is left."""
+        left = np.flatnonzero(~np.isnan(self.extents[:, 0]))
+        given = [self.entries[self.indices[owner]].get("bbox") for owner in left]
+        read = [_read_box(box) for box in given]
+        masks, sides = self.extents[left], _sides(self.sizes)[left]
+        limits = np.concatenate([sides, sides], axis=1)
+        visible = np.clip(masks, 0, limits)
+        boxes = np.array([box or (np.nan,) * 4 for box in read]).reshape(-1, 4)
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        shortest = boxes[:, 2:].min(axis=1)
+        outside = ((corners[:, 2:] <= 0) | (corners[:, :2] >= sides)).any(axis=1)
+        away = np.abs(np.clip(corners, 0, limits) - visible).max(axis=1)
+        reach = np.maximum(-corners[:, :2], corners[:, 2:] - sides).max(axis=1)
+        mask_reach = np.maximum(-masks[:, :2], masks[:, 2:] - sides).max(axis=1)
+        are_corners = (np.abs(boxes - masks).max(axis=1) <= OUTSIDE) & (away > FAR)
+        # A box has the first of these only; what comes from its polygon is told of that alone.
+        kinds = (
+            ("bbox", np.array([box is None for box in read], dtype=bool)),
+            ("bbox-negative", shortest < 0),
+            ("bbox-corners", are_corners),
+            ("bbox-empty", shortest == 0),
+            ("bbox-outside", outside),
+            ("bbox-partly-outside", (reach > OUTSIDE) & (mask_reach <= OUTSIDE)),
+            ("bbox-far-from-mask", away > FAR),
+        )
+        told = np.zeros(len(left), dtype=bool)
+        for kind, chosen in kinds:
+            for k in np.flatnonzero(chosen & ~told):
+                x0, y0, x1, y1 = visible[k].tolist()
+                box = [x0, y0, x1 - x0, y1 - y0]
+                shown = shorten([round(v, 1) for v in box])
+                what = _BOX_MESSAGES[kind].format(given=shorten(given[k]), mask=shown)
+                self.found.add(self.indices[left[k]], kind, what, Repair.SET, {"bbox": box})
+            told |= chosen
+
+
+def _read_polygons(mask: list) -> tuple[dict[int, np.ndarray], dict[int, SegmentationError]]:
+    """Corners of polygons, see `read_polygon`, and why others are none, by their numbers."""
+    outlines, broken = {}, {}
+    for number, polygon in enumerate(mask):
+        try:
+            outlines[number] = read_polygon(polygon)
+        except SegmentationError as error:
+            broken[number] = error
+    return outlines, broken
+
+
+def _measure(outlines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Smallest and largest coordinates (P, 2) and areas (P,) of polygons."""
+    lengths = np.array([len(points) for points in outlines])
+    starts = np.cumsum(lengths) - lengths
+    points = np.concatenate(outlines)
+    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+    points = points - np.repeat(low, lengths, axis=0)
+    following = np.arange(1, len(points) + 1)
+    following[starts + lengths - 1] = starts
+    cross = points[:, 0] * points[following, 1] - points[following, 0] * points[:, 1]
+    return low, high, np.abs(np.add.reduceat(cross, starts)) / 2
+
+
+def _are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
+    """Which polygons have all corners on one line, (P,) bool. One that crosses itself may have the
+    area 0, too."""
+    flat = areas <= FLAT
+    for k in np.flatnonzero(flat):
+        spread = outlines[k] - outlines[k].mean(axis=0)
+        flat[k] = np.linalg.svd(spread, compute_uv=False)[-1] <= FLAT
+    return flat
+
+
+def _sides(sizes: Sequence[Size | None]) -> np.ndarray:
+    """Width and height of images, (N, 2) float64, infinite where nobody knows."""
+    unknown = (np.inf, np.inf)
+    return np.array([size or unknown for size in sizes], dtype=np.float64).reshape(-1, 2)[:, ::-1]

@@ -1,0 +1,170 @@
+"""Shapes of annotation tools, painted to masks.
+
+Coordinates are (x, y) in pixels from the top left corner of the image; the centre of the pixel in
+row i and column j lies at (j + 0.5, i + 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import DatasetError
+from ..coco.segmentations import FARTHEST
+from ..images import Size, tell_turning
+from .own import Instance, Source, count
+
+
+class Shape(NamedTuple):
+    """A part of an instance, or all of it."""
+
+    category: object
+    """As the form tells it, by a name or a number."""
+    group: object
+    """Shapes of the same category and group are one instance; None belongs to no other."""
+    paint: Callable[[Size], np.ndarray]
+    """Takes height and width of the image, returns the mask (height, width) bool."""
+
+
+def paint_shapes(shapes: Iterable[Shape], size: Size) -> list[tuple[np.ndarray, object]]:
+    """Masks (H, W) bool and categories of instances, those of several shapes at the place of the
+    first one."""
+    masks: dict[object, np.ndarray] = {}
+    for number, shape in enumerate(shapes):
+        key = (shape.category, "alone", number)
+        if shape.group is not None:
+            key = (shape.category, "group", shape.group)
+        mask = shape.paint(size)
+        masks[key] = masks[key] | mask if key in masks else mask
+    return [(mask, key[0]) for key, mask in masks.items()]
+
+
+def shapes_source(
+    image: Path,
+    shapes: Iterable[Shape],
+    ids: Mapping,
+    where: str = "",
+    named: tuple[object, object] = (None, None),
+) -> Source:
+    """An image whose instances are shapes.
+
+    Args:
+        ids: category ids by the categories of the shapes.
+        where, named: of the annotations, see `check_named_size`.
+    """
+
+    def read(size: Size) -> list[Instance]:
+        check_named_size(where, named, image, size)
+        return [(mask, ids[category]) for mask, category in paint_shapes(shapes, size)]
+
+    return Source(image, read)
+
+
+def check_named_size(where: str, named: tuple[object, object], image: Path, size: Size) -> None:
+    """Check that annotations are for an image of this size.
+
+    Args:
+        where: what the message begins with.
+        named: height and width that the annotations name, None for one that they do not.
+        size: of the image file.
+
+    Raises:
+        DatasetError: they are for another one.
+    """
+    for one, other, what in zip(named, size, ("high", "wide"), strict=True):
+        if one is not None and one != other:
+            raise DatasetError(
+                f"{where} is for an image {one} pixels {what}, {image} is {other}: the image has "
+                f"been replaced or resized since{tell_turning(image)}"
+            )
+
+
+def read_points(where: str, points: object) -> np.ndarray:
+    """Points of an outline, (P, 2) float64, checked to be such.
+
+    Args:
+        where: what messages begin with.
+        points: pairs of numbers, as they should be.
+
+    Raises:
+        DatasetError: they are something else, not finite, or too far away to be pixels.
+    """
+    try:
+        array = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(f"{where} has points that are no pairs of numbers: {error}") from error
+    if not array.size:
+        return array.reshape(0, 2)
+    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+        raise DatasetError(f"{where} has points that are no pairs of finite numbers")
+    farthest = np.abs(array).max()
+    if farthest > FARTHEST:
+        raise DatasetError(f"{where} has a coordinate of {farthest:.6g}, which no image has")
+    return array
+
+
+def require_points(where: str, kind: str, points: np.ndarray, needed: int, tool: str) -> None:
+    """Check that a shape has points enough.
+
+    Args:
+        where: what the message begins with.
+        kind: of the shape.
+        tool: in which to mend it.
+
+    Raises:
+        DatasetError: it has fewer than needed.
+    """
+    if len(points) < needed:
+        raise DatasetError(
+            f"{where} is a {kind} of {count(len(points), 'point')}, at least {needed} are needed: "
+            f"mend or delete it in {tool}"
+        )
+
+
+def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
+    """Pixels inside a polygon, as COCO's tools draw it; (H, W) bool.
+
+    Args:
+        points: (P, 2) float, at least three. What lies outside of the image is cut off.
+    """
+    import pycocotools.mask as mask_util
+
+    outline = np.asarray(points, dtype=np.float64).reshape(1, -1).tolist()
+    return mask_util.decode(mask_util.merge(mask_util.frPyObjects(outline, *size))) > 0
+
+
+def ellipse_mask(
+    centre: tuple[float, float], radii: tuple[float, float], degrees: float, size: Size
+) -> np.ndarray:
+    """Pixels whose centres lie in an ellipse, (H, W) bool.
+
+    Args:
+        centre: (x, y) in pixels.
+        radii: in pixels, along x and y before it is turned.
+        degrees: by which it is turned, from x towards y.
+    """
+    if min(radii) <= 0:
+        return np.zeros(size, dtype=bool)
+    y, x = np.ogrid[: size[0], : size[1]]
+    dx, dy = x + 0.5 - centre[0], y + 0.5 - centre[1]
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    along, across = cos * dx + sin * dy, cos * dy - sin * dx
+    return (along / radii[0]) ** 2 + (across / radii[1]) ** 2 <= 1
+
+
+def crop_mask(crop: np.ndarray, left: int, top: int, size: Size) -> np.ndarray:
+    """A mask (H, W) bool with a crop of it (h, w) bool at its place, cut off at the borders.
+
+    Args:
+        left: column of the crop's first column, may be negative.
+        top: row of its first row, may be negative.
+    """
+    rows, columns = np.nonzero(crop)
+    rows, columns = rows + top, columns + left
+    inside = (rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1])
+    mask = np.zeros(size, dtype=bool)
+    mask[rows[inside], columns[inside]] = True
+    return mask

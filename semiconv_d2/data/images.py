@@ -1,0 +1,149 @@
+"""Image files: sizes, orientations and pixels, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ..errors import DatasetError
+from .files import one_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Result = TypeVar("Result")
+
+Size = tuple[int, int]
+"""Height and width of an image in pixels."""
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's names of the modes with more than 8 bits in a channel."""
+
+STRETCH = (0.1, 99.9)
+"""Percentiles of an image's grey values that become 0 and 255, where it has more than 8 bits."""
+
+_SUFFIXES = (
+    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
+_ORIENTATION = 274  # EXIF's tag; from 5 on height and width are exchanged
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file counts as an image, by its name."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
+    """What `read` makes of an opened image file of one page.
+
+    Raises:
+        DatasetError: the file is missing, damaged, too large for Pillow, no image, or has several
+            pages.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            # MPO, a JPEG of some cameras, has a preview as its second page.
+            pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            result = read(image) if pages == 1 else None
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        message = one_line(error) or type(error).__name__
+        raise DatasetError(f"cannot read the image {path}: {message}") from error
+    if result is None:
+        raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
+    return result
+
+
+def read_image(path: Path, modes: Iterable[str], expected: str = "") -> np.ndarray:
+    """Pixels of an image file, as its mode stores them: (H, W) or (H, W, C).
+
+    Args:
+        modes: Pillow's names of the modes that make sense, such as "L" or "P".
+        expected: what a message says in the place of these names.
+
+    Raises:
+        DatasetError: see `open_image`, or the image is of another mode.
+    """
+    mode, pixels = open_image(path, lambda image: (image.mode, np.asarray(image)))
+    if mode not in modes:
+        expected = expected or " or ".join(modes)
+        raise DatasetError(f"{path} is an image of mode {mode}, expected {expected}")
+    return pixels
+
+
+def read_image_size(path: Path) -> Size:
+    """Height and width of an image file as it is stored, from its header; see `open_image`."""
+    return open_image(path, lambda image: (image.height, image.width))
+
+
+def read_orientation(image: Image.Image) -> int:
+    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # Detectron2 takes any for no EXIF
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def tell_turning(path: Path) -> str:
+    """For the end of a message about an image of another size than its annotations: that its EXIF
+    orientation turns it, where it does, and how to mend that."""
+    orientation = open_image(path, read_orientation)
+    if orientation == 1:
+        return ""
+    return (
+        f", as its EXIF orientation {orientation} turns it: if the annotations are for the image "
+        f"as it is stored, save it without that orientation"
+    )
+
+
+def require_size(
+    what: str, pixels: np.ndarray, other: str, size: Size, image: Path | None = None
+) -> None:
+    """Check the size of what belongs to an image.
+
+    Args:
+        what: begins the message, as in "a.png is".
+        pixels: (H, W), or of a wrong shape.
+        other: what has the right size, as in "its image is".
+        image: its file, where its orientation may be what is wrong.
+
+    Raises:
+        DatasetError: naming both sizes.
+    """
+    if pixels.shape != size:
+        turning = "" if image is None else tell_turning(image)
+        raise DatasetError(f"{what} {pixels.shape} pixels (height, width), {other} {size}{turning}")
+
+
+def read_8bit(path: Path) -> np.ndarray:
+    """A grey image of more than 8 bits as (H, W) uint8, turned as its EXIF orientation says.
+
+    The 0.1 percentile of its finite values becomes 0 and the 99.9 percentile 255; what lies beyond
+    is cut off.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    from PIL import ImageOps
+
+    pixels = open_image(path, lambda image: np.asarray(ImageOps.exif_transpose(image)))
+    pixels = pixels.astype(np.float64)
+    finite = np.isfinite(pixels)
+    low, high = np.percentile(pixels[finite], STRETCH) if finite.any() else (0, 0)
+    if low == high and finite.any():  # all but a few pixels are the same
+        low, high = pixels[finite].min(), pixels[finite].max()
+    scaled = (np.where(finite, pixels, low) - low) / (high - low if high > low else 1)
+    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write (H, W) uint8 as a grey image."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path)

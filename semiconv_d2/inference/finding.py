@@ -1,0 +1,84 @@
+"""Where a model is: its config, its checkpoint and the names of its classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.data import MetadataCatalog
+
+from .. import get_config_file
+from ..errors import ConfigError
+from ..training.run_folder import noted_checkpoint
+
+_CHECKPOINTS = (".pth", ".pkl")
+_CONFIGS = (".yaml", ".yml", ".py")
+
+
+def find_config(model: str | Path) -> tuple[Path, Path | None]:
+    """The config that a model is named by, and its checkpoint where that is not the config's.
+
+    Args:
+        model: see `Predictor.load`.
+
+    Raises:
+        ConfigError: it cannot be found.
+    """
+    path = Path(model)
+    if path.is_dir():
+        config = path / "config.yaml"
+        if not config.is_file():
+            raise ConfigError(f"{path} has no config.yaml, which the folder of a run has.")
+        checkpoint = _last_checkpoint(path)
+        if checkpoint is None:
+            raise ConfigError(f"{path} has no checkpoint yet: neither last_checkpoint nor one.")
+        return config, checkpoint
+    if path.suffix in _CHECKPOINTS:
+        config = path.parent / "config.yaml"
+        if not path.is_file() or not config.is_file():
+            raise ConfigError(
+                f"There is no {path}."
+                if not path.is_file()
+                else f"There is no config.yaml beside {path}: name the config, and the checkpoint "
+                "as its weights."
+            )
+        return config, path
+    if path.suffix in _CONFIGS and path.is_file():
+        # A run writes down its config with the weights that it started from.
+        return path, _last_checkpoint(path.parent) if path.name == "config.yaml" else None
+    try:
+        return Path(get_config_file(str(model))), None
+    except ValueError as error:
+        raise ConfigError(
+            f"{model} is neither a run's folder, nor a checkpoint, nor a config. {error}"
+        ) from error
+
+
+def recorded_classes(folder: Path) -> list[str]:
+    """As a run has noted them."""
+    try:
+        return list(json.loads((folder / "run.json").read_text(encoding="utf-8"))["classes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def dataset_classes(datasets: Sequence[str]) -> list[str]:
+    """Of the first dataset that tells."""
+    for name in datasets:
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("thing_classes"):
+            return list(metadata.thing_classes)
+        try:  # data of one's own are named by their JSON
+            path = Path(metadata.get("json_file", name))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that is there."""
+    path = noted_checkpoint(folder) or folder / "model_final.pth"
+    return path if path.is_file() else None

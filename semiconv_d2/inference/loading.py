@@ -1,0 +1,167 @@
+"""Models with trained weights, from their configs, YAML or LazyConfig."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from detectron2.config import LazyConfig, instantiate
+from detectron2.data import transforms
+from detectron2.modeling import build_model
+from torch import nn
+
+from ..errors import ConfigError
+from ..training.checks import EVALUATION, check_weights
+from ..training.configs import load_config
+from ..training.data_fit import COUNTED_BY_ROI_HEADS
+from ..training.loading import build_checked, load_trained
+from .finding import dataset_classes, find_config, recorded_classes
+
+logger = logging.getLogger(__name__)
+
+
+class LoadedModel(NamedTuple):
+    """A trained model, and how images come to it."""
+
+    model: nn.Module
+    """In evaluation mode."""
+    classes: list[str]
+    """Names, in the order of the model's classes."""
+    augmentations: list
+    """Detectron2's, of test images."""
+    image_format: str
+    """Order of the channels: "RGB", "BGR", …"""
+    complete: bool
+    """Whether the weights had all that is attached to a stock model."""
+
+
+def load_model(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    classes: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+) -> LoadedModel:
+    """Finds and loads a trained model.
+
+    Args:
+        model, weights, device, classes, overrides: see `Predictor.load`.
+
+    Raises:
+        ConfigError: the config or the weights are missing or do not fit.
+    """
+    if isinstance(classes, str):
+        raise ConfigError(f"classes is {classes!r}; give a list: [{classes!r}].")
+    config, found = find_config(model)
+    read = _load_lazy if config.suffix == ".py" else _load_yaml
+    asked = None if device is None else str(device)
+    said = read(config, str(weights or found or ""), asked, list(overrides))
+    names = _class_names(classes, config.parent, said)
+    return LoadedModel(
+        said.model.eval(), names, said.augmentations, said.image_format, said.complete
+    )
+
+
+class _Loaded(NamedTuple):
+    """What a config says, whatever its kind."""
+
+    model: nn.Module
+    augmentations: list
+    image_format: str
+    datasets: Sequence[str]
+    num_classes: int
+    """0: not known."""
+    complete: bool
+    """Whether the weights had all that is attached."""
+
+
+def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+    if weights:
+        overrides = [*overrides, "MODEL.WEIGHTS", weights]
+    if device:
+        overrides = [*overrides, "MODEL.DEVICE", device]
+    cfg = load_config(str(config), overrides)
+    counted = cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
+    if counted and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
+        raise ConfigError(
+            f"{config}: MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data in "
+            "training. Name the folder of the run, whose config has the number, or set it: "
+            "MODEL.ROI_HEADS.NUM_CLASSES N."
+        )
+    check_weights(cfg, EVALUATION)
+    _check_device(cfg.MODEL.DEVICE, device)
+    model = build_checked(lambda: build_model(cfg), str(config))
+    complete = load_trained(model, cfg.MODEL.WEIGHTS)
+    low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+    return _Loaded(
+        model,
+        [transforms.ResizeShortestEdge([low, low], high)] if low else [],
+        cfg.INPUT.FORMAT,
+        [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,
+        complete,
+    )
+
+
+def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+    try:
+        cfg = LazyConfig.apply_overrides(LazyConfig.load(str(config)), overrides)
+        loader = cfg.dataloader.test
+        weights = weights or cfg.train.init_checkpoint
+        augmentations = [instantiate(a) for a in loader.mapper.augmentations]
+        image_format = cfg.model.get("input_format") or loader.mapper.image_format
+        names = loader.dataset.names
+        used = device or cfg.train.get("device", "cuda")
+    except Exception as error:  # a LazyConfig is a program: it may fail in any way
+        raise ConfigError(f"{config}: {type(error).__name__}: {error}") from error
+    if not weights or ("://" not in weights and not Path(weights).is_file()):
+        raise ConfigError(
+            f"{config}: train.init_checkpoint is {weights!r}, which is not there: name the "
+            "trained checkpoint."
+        )
+    if used.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("There is no CUDA device: running on the CPU.")
+        used = "cpu"
+    _check_device(used, device)
+    model = build_checked(lambda: instantiate(cfg.model).to(used), str(config))
+    complete = load_trained(model, weights)
+    return _Loaded(
+        model,
+        augmentations,
+        image_format,
+        [names] if isinstance(names, str) else list(names),
+        getattr(getattr(model, "roi_heads", model), "num_classes", 0),
+        complete,
+    )
+
+
+def _check_device(used: str, asked: str | None) -> None:
+    """Raises `ConfigError` where a device is not there; says so where a better one was not asked
+    for, since the config of a run on a CPU has the CPU in it."""
+    try:
+        torch.empty(0, device=used)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"There is no device {used!r} (--device, MODEL.DEVICE): take cpu, cuda, or cuda:1 for "
+            "the second of several."
+        ) from error
+    if used == "cpu" and not asked and torch.cuda.is_available():
+        logger.warning("Running on the CPU, as the config has it; --device cuda takes the GPU.")
+
+
+def _class_names(given: Sequence[str] | None, folder: Path, loaded: _Loaded) -> list[str]:
+    """A name for each class of the model, made up where it is unknown."""
+    count = loaded.num_classes
+    if given and count and len(given) != count:
+        raise ConfigError(
+            f"classes has {len(given)} names; the model has {count} classes: give a name for each, "
+            "or none."
+        )
+    found = given or recorded_classes(folder) or dataset_classes(loaded.datasets)
+    # The config's datasets may be others than the model was trained with.
+    known = found and len(found) == (count or len(found))
+    return list(found) if known else [f"class {i}" for i in range(count)]

@@ -1,0 +1,133 @@
+"""What to look at: images, videos, cameras and streams, found by their names and read."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, DatasetError
+from .images import read_rgb
+
+IMAGES = (
+    *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tga", ".tif", ".tiff", ".webp"),
+)
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+
+class Source(NamedTuple):
+    """Something to look at."""
+
+    name: str
+    """Path, address, or number of a camera."""
+    moving: bool
+    """Opened by OpenCV, frame by frame."""
+
+
+class UnreadableError(Exception):
+    """A source that cannot be read, or not to its end."""
+
+
+def find_sources(inputs: Sequence[str]) -> list[Source]:
+    """Files, folders, glob patterns, videos, numbers of cameras and addresses of streams; each
+    once, however often it is named.
+
+    Raises:
+        DatasetError: there is nothing under one of the names.
+    """
+    sources: list[Source] = []
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
+            if not files:
+                raise DatasetError(
+                    f"{path} has no image and no video in it. Folders in it are not looked into: "
+                    f"name them, or a pattern such as '{path}/**/*.png'."
+                )
+            sources += map(_source, files)
+        elif "://" in name or (name.isdecimal() and not path.exists()):
+            sources.append(Source(name, True))
+        elif path.exists():
+            sources.append(_source(path))
+        else:
+            files = [p for p in map(Path, sorted(glob.glob(name, recursive=True))) if p.is_file()]
+            if not files:
+                raise DatasetError(
+                    f"There is no {name}: no file and no folder has this name, and no file matches."
+                )
+            sources += map(_source, files)
+    once: dict[str, Source] = {}
+    for source in sources:
+        once.setdefault(_identity(source), source)
+    return list(once.values())
+
+
+def read_source(source: Source) -> np.ndarray:
+    try:
+        return read_rgb(source.name)
+    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
+        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+
+
+def open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]:
+    """Frames in RGB, how many there are where that is known, and frames in a second."""
+    import cv2
+
+    video = cv2.VideoCapture(int(source.name) if source.name.isdecimal() else source.name)
+    ok, first = video.read()
+    if not ok:
+        video.release()
+        raise UnreadableError("OpenCV cannot open it or finds no frame in it")
+    total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    rate = video.get(cv2.CAP_PROP_FPS)
+
+    def frames() -> Iterator[np.ndarray]:
+        frame, more = first, True
+        try:
+            while more:
+                yield np.ascontiguousarray(frame[..., ::-1])
+                more, frame = video.read()
+        finally:
+            video.release()
+
+    return frames(), total if total > 0 else None, rate if 0 < rate < 1000 else 25.0
+
+
+class VideoWriters:
+    """One video for each kind of picture, opened by its first frame."""
+
+    def __init__(self, output: Path | None, stem: str, rate: float):
+        self._output, self._stem, self._rate = output, stem, rate
+        self._writers: dict = {}
+
+    def write(self, show: str, picture: np.ndarray) -> None:
+        import cv2
+
+        height, width = (2 * (n // 2) for n in picture.shape[:2])  # codecs want even sizes
+        if show not in self._writers:
+            self._output.mkdir(parents=True, exist_ok=True)
+            path = self._output / f"{self._stem}_{show}.mp4"
+            code = cv2.VideoWriter_fourcc(*"mp4v")
+            self._writers[show] = cv2.VideoWriter(str(path), code, self._rate, (width, height))
+            if not self._writers[show].isOpened():
+                raise ConfigError(f"OpenCV cannot write {path}.")
+        self._writers[show].write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.release()
+
+
+def _source(path: Path) -> Source:
+    return Source(str(path), path.suffix.lower() in VIDEOS)
+
+
+def _identity(source: Source) -> str:
+    """What is the same for two names of one file."""
+    path = Path(source.name)
+    return str(path.resolve()) if path.exists() else source.name

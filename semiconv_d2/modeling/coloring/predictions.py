@@ -1,0 +1,54 @@
+"""What `InstanceColoring` predicts for an image: its coloring, and the instances decoded from it.
+
+Shapes: C classes, D embedding channels, N instances, P foreground pixels, H and W of the output.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from .segments import Segment
+
+
+class Coloring(NamedTuple):
+    """What a model sees in an image, at the resolution of its output."""
+
+    embedding: Tensor
+    """Ψ, (D, H, W)."""
+    foreground: Tensor
+    """The probability that a pixel belongs to an instance of each class, (C, H, W) in [0, 1]."""
+
+
+def to_instances(segments: list[Segment], foreground: Tensor, classes: Tensor) -> Instances:
+    """Detectron2's `Instances` of N segments, in their order.
+
+    Args:
+        segments: of the P foreground pixels.
+        foreground: where these are, (H, W) boolean.
+        classes: the probability that each of them is of each class, (C, P).
+
+    Returns:
+        With `pred_masks` (N, H, W), `pred_boxes`, `scores`, and `pred_classes`, the class with the
+        highest mean probability.
+    """
+    rows, columns = foreground.nonzero().unbind(dim=1)
+    instances = Instances(tuple(foreground.shape))
+    masks = foreground.new_zeros(len(segments), *foreground.shape)
+    boxes = torch.zeros(len(segments), 4, device=foreground.device)
+    for mask, box, segment in zip(masks, boxes, segments, strict=True):
+        y, x = rows[segment.pixels], columns[segment.pixels]
+        mask[y, x] = True
+        box[:] = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    instances.pred_masks = masks
+    instances.pred_boxes = Boxes(boxes)
+    instances.scores = torch.tensor([s.score for s in segments], device=foreground.device)
+    instances.pred_classes = torch.tensor(
+        [classes[:, s.pixels].mean(dim=1).argmax() for s in segments],
+        dtype=torch.int64,
+        device=foreground.device,
+    )
+    return instances

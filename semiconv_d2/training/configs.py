@@ -1,0 +1,155 @@
+"""From the command line to a config that can run on this machine, and to its datasets."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from yaml import YAMLError
+
+from .. import get_config_file
+from ..config import add_semiconv_config, explain_unknown
+from ..data.datasets.catalog import register
+from ..errors import ConfigError
+from .checks import TRAINING, Start, check_config
+from .data_fit import adapt_to_data, needs_training_data
+
+logger = logging.getLogger(__name__)
+
+
+class OwnDataset(NamedTuple):
+    """Files of OWN_DATA."""
+
+    split: str
+    """Key of DATASETS: "TRAIN" or "TEST"."""
+    name: str
+    """In Detectron2's catalogs: that of the JSON."""
+    images: str
+    """Folder of the images."""
+
+
+def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
+    """A frozen config: Detectron2's and the plugin's defaults, a YAML file, overrides, and a
+    device that exists. The files of OWN_DATA become its datasets, which `register_own_data` makes
+    known to Detectron2.
+
+    Args:
+        config_file: path of a YAML file, or the name of a config of this package, such as
+            "voc_semiconv"; "" for none.
+        overrides: KEY VALUE KEY VALUE …
+
+    Raises:
+        ConfigError: the file is missing, a key is unknown, a value has the wrong type, or a JSON of
+            OWN_DATA is named without its folder of images.
+    """
+    options = [word for word in overrides or [] if str(word).startswith("--")]
+    if options:
+        raise ConfigError(f"{options[0]} stands behind the keys: options come before KEY VALUE.")
+    cfg = get_cfg()
+    add_semiconv_config(cfg)
+    config_file = _find(config_file) if config_file else ""
+    if config_file.endswith(".py"):
+        raise ConfigError(
+            f"{config_file} is a LazyConfig, which Detectron2's own tools/lazyconfig_train_net.py "
+            "trains; the tools here take YAML."
+        )
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(overrides or [])
+    except (
+        *(KeyError, TypeError, ValueError, AssertionError, AttributeError),
+        *(OSError, YAMLError),
+    ) as error:
+        where = f"{config_file} {' '.join(overrides or [])}".strip()
+        unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
+        reason = (unknown and explain_unknown(unknown[1])) or error
+        raise ConfigError(f"{where}: {reason}") from error
+    adapt_to_machine(cfg)
+    for dataset in own_datasets(cfg):
+        cfg.DATASETS[dataset.split] = (dataset.name,)
+    cfg.freeze()
+    return cfg
+
+
+def _find(config_file: str) -> str:
+    """Its path."""
+    if Path(config_file).is_file():
+        return config_file
+    try:
+        return get_config_file(config_file)
+    except ValueError as error:
+        raise ConfigError(f"There is no config file {config_file}. {error}") from error
+
+
+def adapt_to_machine(cfg: CfgNode) -> None:
+    """MODEL.DEVICE becomes "cpu" without CUDA, and SOLVER.AMP.ENABLED is ignored on the CPU; both
+    are said."""
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("There is no CUDA device: running on the CPU.")
+        cfg.MODEL.DEVICE = "cpu"
+    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
+        logger.warning("SOLVER.AMP.ENABLED needs CUDA and is ignored.")
+        cfg.SOLVER.AMP.ENABLED = False
+
+
+def own_datasets(cfg: CfgNode) -> list[OwnDataset]:
+    """The datasets that OWN_DATA names.
+
+    Raises:
+        ConfigError: a JSON is named without its folder of images.
+    """
+    own, found = cfg.OWN_DATA, []
+    for split, json_file, images in (
+        ("TRAIN", own.TRAIN_JSON, own.TRAIN_IMAGES),
+        ("TEST", own.TEST_JSON, own.TEST_IMAGES or own.TRAIN_IMAGES),
+    ):
+        if json_file and not images:
+            raise ConfigError(
+                f"OWN_DATA.{split}_JSON is {json_file}, but OWN_DATA.{split}_IMAGES, the folder of "
+                "its images, is not set."
+            )
+        if json_file:
+            found.append(OwnDataset(split, json_file, images))
+    return found
+
+
+def register_own_data(cfg: CfgNode) -> None:
+    """Makes the datasets of OWN_DATA known to Detectron2, in this process. Those of an earlier
+    config, which may have had other images, make room."""
+    for dataset in own_datasets(cfg):
+        if dataset.name in DatasetCatalog:
+            DatasetCatalog.remove(dataset.name)
+            MetadataCatalog.remove(dataset.name)
+        register(dataset.name, dataset.name, dataset.images)
+
+
+def load_checked_config(
+    config_file: str, overrides: Sequence[str] = (), start: Start = TRAINING
+) -> CfgNode:
+    """A config that is fitted to its data and checked, as far as that takes no time worth speaking
+    of. Its datasets are registered.
+
+    Args:
+        config_file, overrides: as of `load_config`.
+        start: how the command was started.
+
+    Raises:
+        ConfigError: see `load_config` and `checks.CHECKS`.
+        DatasetError: a dataset is missing or broken.
+    """
+    if not config_file:
+        raise ConfigError("Name a config: --config-file own_semiconv, say.")
+    cfg = load_config(config_file, list(overrides))
+    register_own_data(cfg)
+    check_config(cfg, start)
+    cfg.defrost()
+    adapt_to_data(cfg, needs_training_data(cfg, start.eval_only))
+    cfg.freeze()
+    return cfg

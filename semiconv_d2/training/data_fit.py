@@ -1,0 +1,113 @@
+"""What a config takes from its data: the number of classes, and the format of the masks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+
+from ..data.coco.checking import check_before_training
+from ..data.coco.coco_json import read_coco
+from ..errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+COUNTED_BY_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN", "InstanceColoring")
+"""Meta-architectures whose classes MODEL.ROI_HEADS.NUM_CLASSES counts."""
+
+
+def needs_training_data(cfg: CfgNode, eval_only: bool) -> bool:
+    """Whether the datasets to train with are looked at: also for a model that is only evaluated,
+    where they alone tell its number of classes."""
+    return not eval_only or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0
+
+
+def all_datasets(cfg: CfgNode, train: bool) -> list[str]:
+    """Names of the datasets of a config, each once.
+
+    Args:
+        train: whether those to train with count.
+    """
+    names = [*(cfg.DATASETS.TRAIN if train else ()), *cfg.DATASETS.TEST]
+    if cfg.EVALUATION.THRESHOLD_DATASET:
+        names.append(cfg.EVALUATION.THRESHOLD_DATASET)
+    return list(dict.fromkeys(names))
+
+
+def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
+    """Fits a config to the annotations of its datasets, in place, and says what it sets.
+
+    MODEL.ROI_HEADS.NUM_CLASSES becomes the number of categories where it is 0, and
+    INPUT.MASK_FORMAT "bitmask" where masks to train with are run-length encoded.
+
+    Args:
+        train: whether the datasets to train with are looked at too.
+
+    Raises:
+        ConfigError: the datasets have other numbers of classes than the model, or than each other.
+        DatasetError: a dataset has defects that training or evaluation would trip over.
+    """
+    classes: dict[str, list[str]] = {}
+    for name in all_datasets(cfg, train):
+        metadata = MetadataCatalog.get(name)
+        json_file, images = metadata.get("json_file"), metadata.get("image_root")
+        if not json_file:
+            continue
+        content = (
+            check_before_training(Path(json_file), Path(images))
+            if images
+            else read_coco(Path(json_file))
+        )
+        classes[name] = [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]
+        if name in cfg.DATASETS.TRAIN and cfg.MODEL.MASK_ON and _has_run_lengths(content):
+            if cfg.INPUT.MASK_FORMAT != "bitmask":
+                logger.warning(
+                    'Masks of %s are run-length encoded: INPUT.MASK_FORMAT is set to "bitmask".',
+                    name,
+                )
+            cfg.INPUT.MASK_FORMAT = "bitmask"
+    _fit_classes(cfg, classes)
+
+
+def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
+    """
+    Args:
+        classes: names by dataset, in the order of their ids, which is that of the model's classes.
+    """
+    if cfg.MODEL.META_ARCHITECTURE not in COUNTED_BY_ROI_HEADS:
+        return
+    heads = cfg.MODEL.ROI_HEADS
+    for name, own in classes.items():
+        first, expected = next(iter(classes.items()))
+        if heads.NUM_CLASSES == 0:
+            logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", len(own), name)
+            heads.NUM_CLASSES = len(own)
+        if len(own) != heads.NUM_CLASSES:
+            raise ConfigError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}; the number of categories of "
+                f"{name} is {len(own)}. 0 takes the number from the data."
+            )
+        if own != expected:
+            number = next(
+                i for i, pair in enumerate(zip(own, expected, strict=True)) if len({*pair}) > 1
+            )
+            raise ConfigError(
+                f"The categories of {name} are not those of {first}: class {number}, in the order "
+                f"of their ids, is {own[number]} in the one and {expected[number]} in the other."
+            )
+    if heads.NUM_CLASSES == 0:
+        raise ConfigError(
+            "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
+            "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
+            "OWN_DATA.TRAIN_IMAGES, or the number."
+        )
+
+
+def _has_run_lengths(content: dict) -> bool:
+    """Whether a mask that is trained with is run-length encoded; those of crowds are not."""
+    return any(
+        isinstance(a.get("segmentation"), dict) and not a.get("iscrowd", 0)
+        for a in content["annotations"]
+    )

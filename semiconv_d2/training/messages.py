@@ -1,0 +1,25 @@
+"""What is said while a command runs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+
+def show_messages(output_dir: str | None = None) -> None:
+    """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own."""
+    hush_pytorch()
+    name = __name__.partition(".")[0]
+    fresh = not logging.getLogger(name).handlers
+    if fresh or output_dir:
+        setup_logger(output_dir, comm.get_rank(), name=name, configure_stdout=fresh)
+
+
+def hush_pytorch() -> None:
+    """Leaves out what PyTorch says of Detectron2's code: whoever runs a tool cannot mend it."""
+    for start in ("torch.meshgrid", "The given NumPy array is not writable"):
+        warnings.filterwarnings("ignore", start, UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

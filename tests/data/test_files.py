@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from semiconv_d2.data.files import check_file, check_folder, try_all
+from semiconv_d2.errors import ConfigError, DatasetError
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    (tmp_path / "file").touch()
+    return tmp_path / "file"
+
+
+def test_nothing_is_made_by_asking(tmp_path, monkeypatch):
+    check_folder(tmp_path / "a" / "b", "--output")
+    check_file(tmp_path / "a" / "b.json", "--json")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.chdir(tmp_path)
+    check_folder(Path("a"), "--output")
+    check_file(Path("b.json"), "--json")
+
+
+def test_files_are_no_folders_and_folders_no_files(tmp_path, file):
+    for folder in (file, file / "a"):
+        with pytest.raises(ConfigError, match=r"^--output .*file is a file; name a folder"):
+            check_folder(folder, "--output")
+    check_file(file, "--json")
+    with pytest.raises(ConfigError, match=r"^--json .*that is a folder"):
+        check_file(tmp_path, "--json")
+    with pytest.raises(ConfigError, match=r"^--json .*file is a file"):
+        check_file(file / "a.json", "--json")
+
+
+def test_write_protection_is_found(tmp_path, file, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ConfigError, match="nothing can be written into"):
+        check_folder(tmp_path / "a", "--output")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != file)
+    with pytest.raises(ConfigError, match="write-protected"):
+        check_file(file, "--json")
+
+
+def test_several_problems_make_one_error():
+    def fail(number: int) -> int:
+        if number % 2:
+            raise DatasetError(f"wrong: {number}")
+        return number
+
+    assert try_all(fail, [0, 2]) == [0, 2]
+    for numbers, message in (
+        ([0, 1], "^wrong: 1$"),
+        ([1, 2, 3], "^2 problems: wrong: 1; wrong: 3$"),
+        (range(100), "^10 or more problems: wrong: 1; .*; wrong: 19$"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            try_all(fail, numbers)
