@@ -68,8 +68,8 @@ def _read_file(name: str) -> np.ndarray:
         log_first_n(
             logging.WARNING,
             f"{name} has more than 8 bits. Such images are stretched to 8, each between its "
-            f"{STRETCH[0]} and {STRETCH[1]} percentile, as `semiconv convert` does. If the model has "
-            "learned from images that were converted in another way, convert them so too.",
+            f"{STRETCH[0]} and {STRETCH[1]} percentile, as `semiconv convert` does. If the model "
+            "has learned from images that were converted in another way, convert them so too.",
             name=__name__,
         )
         return np.repeat(read_8bit(Path(path))[..., None], 3, axis=2)

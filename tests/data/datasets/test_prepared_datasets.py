@@ -283,5 +283,7 @@ def test_the_readme_has_every_name_file_and_command(scripts):
     for dataset in PREPARED_DATASETS:
         assert f"| `{dataset.name}` | `{NAMES[dataset.name]}`, " in readme
         assert f"`{dataset.command}`" in readme
-        script = dataset.command.split()[1]
-        assert (scripts.parent / script).is_file()
+        semiconv, prepare, name = dataset.command.split()[:3]
+        assert (semiconv, prepare) == ("semiconv", "prepare")
+        assert name in COMMANDS_OF_PREPARE
+        assert (scripts / f"prepare_{name}.py").is_file()
