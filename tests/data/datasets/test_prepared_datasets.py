@@ -16,6 +16,7 @@ from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import BoxMode, Instances
 
+from semiconv_d2.cli.prepare import COMMANDS as COMMANDS_OF_PREPARE
 from semiconv_d2.data.datasets.bbbc010 import prepare_bbbc010
 from semiconv_d2.data.datasets.catalog import PREPARED_DATASETS, register_prepared_datasets
 from semiconv_d2.data.datasets.dots import DotSettings, prepare_dots
