@@ -10,7 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from semiconv_d2 import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDS_DETECTRON2 = ("SemiConvROIHeads", "SemiConvMixin", "add_semiconv_config", "Predictor")
@@ -163,6 +167,49 @@ def test_the_wheel_builds_its_model_beside_detectron2(distributions, tmp_path):
     file, heads = out.splitlines()
     assert Path(file).is_relative_to(tmp_path)
     assert heads == "SemiConvROIHeads"
+
+
+QUICK = (
+    "INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MIN_SIZE_TEST", "96", "MODEL.WEIGHTS", "",
+    "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "1", "OUTPUT_DIR", "run",
+)  # fmt: skip
+COMMANDS = (
+    (("prepare", "synthetic_worms", "--train-images", 3, "--val-images", 2), "wrote 5 images"),
+    (("check", "datasets/synthetic_worms/val.json", "datasets/synthetic_worms/images"), "errors: 0"),
+    (("convert", "labels", "images", "labels", "--output", "own"), "wrote 2 images"),
+    (("train", "--config-file", "demo_semiconv", *QUICK), "mask AP"),
+    (("predict", "--model", "run", "--input", "images", "--json", "found.json", "--labels", "out",
+      "--score-threshold", 0), "2 of 2 inputs"),
+    (("evaluate", "synthetic_worms_val", "run/inference/coco_instances_results.json"), "mask AP"),
+    (("report", "run", "--resamples", 0), "wrote report.html"),
+    (("benchmark", "--config-file", "demo_semiconv", "--sizes", 96, "--masks", 2, "--crowded",
+      "--resolutions", 28, "--repeats", 1), "training step"),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_command_of_the_wheel_works_without_a_clone(distributions, tmp_path):
+    """One after the other, in an empty folder, with this environment's packages."""
+    wheel, _ = distributions
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            pixels = np.zeros((40, 50), dtype=np.uint8)
+            pixels[5:20, 5:20], pixels[22:35, 22:45] = 1, 2
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    assert {command[0] for command, _ in COMMANDS} == set(cli.COMMANDS)
+    for command, said in COMMANDS:
+        result = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "semiconv_d2", *map(str, command)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, (command, result.stderr)
+        assert said in result.stdout, (command, result.stdout)
 
 
 def test_the_source_distribution_builds_the_same_wheel(distributions, tmp_path):

@@ -26,6 +26,7 @@ from ..training import (
     register_own_data,
     show_messages,
 )
+from ..training.configs import find_config_file
 from ..training.loading import load_trained
 from ..training.run_folder import checkpoint_of, config_kept
 from .commands import finish, parser_of
@@ -86,6 +87,7 @@ def start(arguments):
             writes_run=True,
         ),
     )
+    arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down
     launch(
         run,
         arguments.num_gpus,

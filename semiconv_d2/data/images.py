@@ -84,7 +84,7 @@ def read_image_size(path: Path) -> Size:
 def read_orientation(image: Image.Image) -> int:
     """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # Detectron2 takes any for no EXIF
         return 1
     return orientation if orientation in range(1, 9) else 1

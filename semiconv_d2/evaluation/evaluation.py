@@ -56,7 +56,9 @@ class Difference:
     @property
     def is_clear(self) -> bool:
         """Whether the interval, if there is one, is clear of 0."""
-        return self.low is not None and (self.low > 0 or self.high < 0)
+        if self.low is None or self.high is None:
+            return False
+        return self.low > 0 or self.high < 0
 
     def to_json(self) -> dict:
         texts = {"key": self.key, "title": self.title, "value": self.value}

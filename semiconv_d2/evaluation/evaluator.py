@@ -102,7 +102,7 @@ class InstanceEvaluator(DatasetEvaluator):
     def _category(self, prediction: dict, category: dict[int, int]) -> int:
         index = prediction["category_id"]
         found = category.get(index, None if category else index)
-        if found not in self.truth.cats:
+        if found is None or found not in self.truth.cats:
             raise ValueError(
                 f"the model predicts class {index}, but {self.dataset_name} has "
                 f"{len(self.truth.cats)} classes: MODEL.ROI_HEADS.NUM_CLASSES has to be that"
@@ -113,7 +113,7 @@ class InstanceEvaluator(DatasetEvaluator):
 class ThresholdChooser(InstanceEvaluator):
     """Chooses the score from which on detections count in S, for the largest avS on its dataset."""
 
-    def evaluate(self) -> Threshold | None:
+    def evaluate(self) -> Threshold | None:  # type: ignore[override]
         """The score, in the main process; None in the others."""
         detections = self.gather()
         return None if detections is None else choose_threshold(detections, self.dataset_name)

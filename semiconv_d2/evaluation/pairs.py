@@ -5,7 +5,7 @@ Everything that is measured beyond COCO's own numbers starts from here.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +14,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
+
+Overlap = Literal["mask", "box", "boundary", "region"]
+"""What is measured, see `pair_images`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ImagePairs:
 def pair_images(
     truth: COCO,
     detections: Sequence[dict],
-    overlap: Literal["mask", "box", "boundary", "region"],
+    overlap: Overlap,
     max_detections: int | None = None,
 ) -> list[ImagePairs]:
     """The detections and instances of each image, in the order of image ids.
@@ -84,21 +87,23 @@ def pair_images(
         crowd = np.array([a.get("iscrowd", 0) for a in instances], dtype=bool)
         kept_detections, kept_instances = np.ones(len(found), dtype=bool), np.ones_like(crowd)
         if overlap == "box":
-            shapes = np.array([d["bbox"] for d in found], dtype=float).reshape(-1, 4)
-            truths = np.array([a["bbox"] for a in instances], dtype=float).reshape(-1, 4)
-            areas = shapes[:, 2] * shapes[:, 3]
+            boxes = np.array([d["bbox"] for d in found], dtype=float).reshape(-1, 4)
+            true_boxes = np.array([a["bbox"] for a in instances], dtype=float).reshape(-1, 4)
+            areas = boxes[:, 2] * boxes[:, 3]
+            iou = _measure_overlap(boxes, true_boxes, crowd)
         else:
-            shapes = [d["segmentation"] for d in found]
+            masks = [d["segmentation"] for d in found]
             truths = [truth.annToRLE(a) for a in instances]
-            areas = _areas(shapes)
-        if overlap == "region":
-            shapes = _without_void(shapes, truths, crowd, truth.imgs[image_id].get("void"))
-            kept_detections = (_areas(shapes) > 0) | (areas == 0)
-            kept_instances = ~crowd
-        iou = _measure_overlap(shapes, truths, crowd)
-        if overlap == "boundary":
-            borders = ([boundary(mask) for mask in masks] for masks in (shapes, truths))
-            iou = np.where(crowd, iou, np.minimum(iou, _measure_overlap(*borders, crowd)))
+            areas = _areas(masks)
+            if overlap == "region":
+                masks = _without_void(masks, truths, crowd, truth.imgs[image_id].get("void"))
+                kept_detections = (_areas(masks) > 0) | (areas == 0)
+                kept_instances = ~crowd
+            iou = _measure_overlap(masks, truths, crowd)
+            if overlap == "boundary":
+                borders, true_borders = (list(map(boundary, each)) for each in (masks, truths))
+                iou_of_borders = _measure_overlap(borders, true_borders, crowd)
+                iou = np.where(crowd, iou, np.minimum(iou, iou_of_borders))
         every = ImagePairs(
             np.array([d["score"] for d in found], dtype=float),
             np.array([d["category_id"] for d in found], dtype=int),
@@ -115,7 +120,7 @@ def pair_images(
 
 def _best(found: list[dict], max_detections: int | None) -> list[dict]:
     """By falling score, at most so many of each class."""
-    number = defaultdict(int)
+    number: Counter[int] = Counter()
     best = []
     for detection in sorted(found, key=lambda d: -d["score"]):
         number[detection["category_id"]] += 1
@@ -131,7 +136,9 @@ def _areas(masks: Sequence[dict]) -> np.ndarray:
     return np.array([mask_util.area(mask) for mask in masks], dtype=float)
 
 
-def _measure_overlap(found: Sequence, truths: Sequence, crowd: np.ndarray) -> np.ndarray:
+def _measure_overlap(
+    found: Sequence[dict] | np.ndarray, truths: Sequence[dict] | np.ndarray, crowd: np.ndarray
+) -> np.ndarray:
     """pycocotools' intersection over union of RLEs or boxes, (D, G)."""
     from pycocotools import mask as mask_util
 

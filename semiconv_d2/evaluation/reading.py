@@ -297,7 +297,7 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
     return results
 
 
-def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Iterable[np.ndarray]]:
+def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Iterator[np.ndarray]]:
     """Masks by the stem of their image, for images that have a file."""
     files = [path for path in folder.iterdir() if path.is_file()]
     own = [path for path in files if path.stem in images]

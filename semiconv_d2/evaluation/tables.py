@@ -53,9 +53,9 @@ def format_number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
 
 
-def format_change(value: float) -> str:
-    """A difference of two values, with its sign; a dash for NaN."""
-    if math.isnan(value):
+def format_change(value: float | None) -> str:
+    """A difference of two values, with its sign; a dash where there is none."""
+    if value is None or math.isnan(value):
         return "–"
     return f"{value:+,}" if isinstance(value, int) else f"{round(value, 1) + 0:+.1f}"  # no -0.0
 

@@ -216,7 +216,7 @@ def share_odds(
     if torch.jit.is_tracing() or (rows := _regions_at_once(embedding, seeds)) >= len(embedding):
         return _share_odds(embedding, seeds, weights, background, sigma, kernel)
     blocks = zip(*(x.split(rows) for x in (embedding, seeds, weights)), strict=True)
-    return torch.cat([_share_odds(*block, background, sigma, kernel) for block in blocks])
+    return torch.cat([_share_odds(e, s, w, background, sigma, kernel) for e, s, w in blocks])
 
 
 def _share_odds(embedding, seeds, weights, background, sigma, kernel) -> Tensor:

@@ -53,7 +53,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         raise ConfigError(f"{options[0]} stands behind the keys: options come before KEY VALUE.")
     cfg = get_cfg()
     add_semiconv_config(cfg)
-    config_file = _find(config_file) if config_file else ""
+    config_file = find_config_file(config_file) if config_file else ""
     if config_file.endswith(".py"):
         raise ConfigError(
             f"{config_file} is a LazyConfig, which Detectron2's own tools/lazyconfig_train_net.py "
@@ -78,8 +78,12 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
     return cfg
 
 
-def _find(config_file: str) -> str:
-    """Its path."""
+def find_config_file(config_file: str) -> str:
+    """The path of a YAML file, or of a config of this package by its name.
+
+    Raises:
+        ConfigError: there is neither; the message lists the package's configs.
+    """
     if Path(config_file).is_file():
         return config_file
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-CONFIG = "configs/demo_semiconv.yaml"
+CONFIG = "demo_semiconv"
 
 
 def lines_of(path: Path) -> list[dict]:

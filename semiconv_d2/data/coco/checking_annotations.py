@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from ..images import Size
 from .checking_masks import MaskBatch
@@ -78,7 +78,7 @@ def can_find_crossings() -> bool:
         return False
 
 
-def _is_known(value: object, known: Mapping) -> bool:
+def _is_known(value: object, known: Mapping) -> TypeGuard[Id]:
     """Whether a value is an id of those known; true, false and what has no hash are none."""
     return isinstance(value, int | float | str) and not isinstance(value, bool) and value in known
 

@@ -112,17 +112,17 @@ class MaskBatch:
         except SegmentationError as error:
             self.found.add(index, error.kind, str(error), Repair.DROP)
             return False
-        if not all(map(is_integer, own)):
+        if not all(map(is_integer, mask["size"])):
             what = f"the size of its mask is {shorten(own)}, no whole numbers"
             self.found.add(index, "rle-keys", what, Repair.SET, {"segmentation": plain})
-        self._append(index, plain, (sides[0], sides[1]))
+        self._append(index, plain, tuple(plain["size"]))
         return True
 
     def _add_polygons(self, mask: list, index: int, size: Size | None) -> None:
         outlines, broken = _read_polygons(mask)
         plain = plain_polygons(mask) if broken else None
         again = ({}, broken) if plain is None else _read_polygons(plain)
-        if len(again[1]) < len(broken):
+        if plain is not None and len(again[1]) < len(broken):
             kind, what = "polygon-coordinates", "its segmentation has pairs or text"
             if isinstance(mask[0], int | float):
                 kind, what = "polygon-flat", "its segmentation is a polygon"
@@ -148,8 +148,8 @@ class MaskBatch:
             crossings: look for polygons that cross themselves, which needs Shapely.
         """
         # Left, top, right and bottom of all masks, NaN where nothing is left of one; their areas.
-        self.extents = np.full((len(self.indices), 4), np.nan)
-        self.areas = np.zeros(len(self.indices))
+        self.extents: np.ndarray = np.full((len(self.indices), 4), np.nan)
+        self.areas: np.ndarray = np.zeros(len(self.indices))
         sound = self._check_outlines()
         self._check_encoded()
         self._check_thin()
@@ -158,12 +158,12 @@ class MaskBatch:
             self._check_crossings(sound)
         self._check_boxes()
 
-    def _check_outlines(self) -> Sequence[int]:
+    def _check_outlines(self) -> np.ndarray:
         """Tell what is wrong with polygons, and measure those that are fine.
 
         Returns: which of the P these are.
         """
-        sound: Sequence[int] = ()
+        sound = np.array([], dtype=int)
         broken, left = list(self.broken), set()
         if self.outlines:
             owners = np.array(self.owners)
@@ -198,10 +198,11 @@ class MaskBatch:
 
     def _check_encoded(self) -> None:
         """Tell which run-length encodings are none, and measure the others."""
-        encoded = [k for k, mask in enumerate(self.segmentations) if isinstance(mask, Mapping)]
-        if not encoded:
+        masks = {k: m for k, m in enumerate(self.segmentations) if isinstance(m, Mapping)}
+        if not masks:
             return
-        runs, numbers = decode_counts([self.segmentations[k]["counts"] for k in encoded])
+        encoded = list(masks)
+        runs, numbers = decode_counts([mask["counts"] for mask in masks.values()])
         measures = measure_runs(runs, numbers, np.array([self.sizes[k] for k in encoded]))
         empty = measures.valid & (measures.areas == 0)
         for chosen, kind, what in (
@@ -221,7 +222,7 @@ class MaskBatch:
     def _check_thin(self) -> None:
         """Tell which polygons are drawn as nothing; only thin ones can be."""
         sides = self.extents[:, 2:] - self.extents[:, :2]
-        for owner in np.flatnonzero(self.areas <= sides.sum(axis=1) + 1):
+        for owner in np.flatnonzero(self.areas <= sides.sum(axis=1) + 1).tolist():
             if self._count_drawn(owner) == 0:
                 what = "its polygons are so thin that no pixel is in its mask"
                 self.found.add(self.indices[owner], "mask-too-thin", what, Repair.DROP)
@@ -229,7 +230,7 @@ class MaskBatch:
 
     def _check_areas(self) -> None:
         sides = (self.extents[:, 2:] - self.extents[:, :2]).sum(axis=1)
-        for owner in np.flatnonzero(~np.isnan(sides)):
+        for owner in np.flatnonzero(~np.isnan(sides)).tolist():
             index, own, far = self.indices[owner], float(self.areas[owner]), FAR * sides[owner]
             entry, kind = self.entries[index], "area"
             area = entry.get("area")
@@ -246,7 +247,7 @@ class MaskBatch:
                 continue
             self.found.add(index, kind, what, Repair.SET, {"area": own})
 
-    def _check_crossings(self, sound: Sequence[int]) -> None:
+    def _check_crossings(self, sound: np.ndarray) -> None:
         """Tell which polygons cross themselves; those that touch themselves in a point are fine."""
         import shapely
 
@@ -328,7 +329,7 @@ def _are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
     """Which polygons have all corners on one line, (P,) bool. One that crosses itself may have the
     area 0, too."""
     flat = areas <= FLAT
-    for k in np.flatnonzero(flat):
+    for k in np.flatnonzero(flat).tolist():
         spread = outlines[k] - outlines[k].mean(axis=0)
         flat[k] = np.linalg.svd(spread, compute_uv=False)[-1] <= FLAT
     return flat

@@ -167,7 +167,7 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def write_json(content: dict, path: Path) -> None:
+def write_json(content: dict | list, path: Path) -> None:
     """Write a JSON file whole or not at all: a file of that name is replaced at the very end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..files import one_line
 
@@ -92,7 +92,8 @@ class Repair(Enum):
     """`Defect.value` is its index in the segmentation, and height and width of the image."""
 
 
-class Defect(NamedTuple):
+@dataclass(frozen=True)
+class Defect:
     """One thing that is wrong in one place."""
 
     kind: str

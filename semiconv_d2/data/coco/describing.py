@@ -128,7 +128,7 @@ class Statistics:
 
     def as_dict(self) -> dict:
         """All of it for a JSON, with None for NaN."""
-        return _without_nan(asdict(self))
+        return {key: _without_nan(value) for key, value in asdict(self).items()}
 
 
 def describe(
@@ -206,7 +206,7 @@ class _Masks(Sequence):
     def __len__(self) -> int:
         return len(self._annotations)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # no slices
         return decode_mask(self._annotations[index]["segmentation"], self._size)
 
 

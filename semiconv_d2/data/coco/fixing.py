@@ -37,8 +37,8 @@ def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
     mended = {}
     for part in LISTS:
         of_part = repairs.get(part, {})
-        entries = (_mend(entry, of_part.get(i, ())) for i, entry in enumerate(content[part]))
-        mended[part] = [entry for entry in entries if entry is not None]
+        copies = (_mend(entry, of_part.get(i, ())) for i, entry in enumerate(content[part]))
+        mended[part] = [entry for entry in copies if entry is not None]
     merges = [d for d in defects if d.repair is Repair.MERGE and d.part == "images"]
     merged = dict(d.value for d in merges)
     known = {part: {entry["id"] for entry in mended[part]} for part in ("categories", "images")}
@@ -85,7 +85,7 @@ def _mend(entry: dict, defects: Sequence[Defect]) -> dict | None:
         return entry
     if any(defect.repair in (Repair.DROP, Repair.MERGE) for defect in defects):
         return None
-    values = {}
+    values: dict = {}
     for defect in defects:
         if defect.repair is Repair.SET:
             values |= defect.value

@@ -142,20 +142,21 @@ def decode_counts(counts: Sequence[str | list[int]]) -> tuple[np.ndarray, np.nda
         runs: (R,) int64, those of one encoding after the other.
         numbers: (N,) int64, how many runs each encoding has.
     """
-    if any(isinstance(each, list) for each in counts):
+    compressed = [each for each in counts if isinstance(each, str)]
+    if len(compressed) < len(counts):
         parts = [
             decode_counts([each])[0] if isinstance(each, str) else np.array(each, dtype=np.int64)
             for each in counts
         ]
         return np.concatenate(parts), np.array([len(part) for part in parts])
-    codes = np.frombuffer("".join(counts).encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer("".join(compressed).encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(codes < 32)
     lengths = np.diff(ends, prepend=-1)
     starts = ends - lengths + 1
     place = np.arange(len(codes)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((codes & 31) << (5 * place), starts)
     runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * lengths), 0)
-    texts = np.cumsum([len(each) for each in counts])
+    texts = np.cumsum([len(each) for each in compressed])
     numbers = np.diff(np.searchsorted(ends, texts), prepend=0)
     place = _places(numbers)
     for first in (1, 2):  # runs of 1, and those of 0 but the very first

@@ -54,8 +54,9 @@ def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
     def read(well: str) -> CocoImage:
         foreground = _read_foreground(root, well)
         write_image(images / f"{well}.png", foreground)
-        masks = (_read_worm(path, foreground.shape) for path in worms[well])
-        return CocoImage(f"{well}.png", *foreground.shape, [(mask, 1) for mask in masks])
+        height, width = foreground.shape
+        masks = (_read_worm(path, (height, width)) for path in worms[well])
+        return CocoImage(f"{well}.png", height, width, [(mask, 1) for mask in masks])
 
     return write_prepared(output, CATEGORIES, splits, read)
 
@@ -120,9 +121,9 @@ def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
 def _read_foreground(root: Path, well: str) -> np.ndarray:
     """Foreground of a well moved up one row, (H, W) uint8 in {0, 255}; the last row is 0."""
     pixels = read_image(_foreground_path(root, well), modes=("RGBA", "RGB", "L"))
-    lit = pixels[..., :3].any(axis=2) if pixels.ndim == 3 else pixels > 0
-    image = np.zeros(lit.shape, dtype=np.uint8)
-    image[:-1][lit[1:]] = 255
+    grey = pixels[..., :3].max(axis=2) if pixels.ndim == 3 else pixels
+    image = np.zeros(grey.shape, dtype=np.uint8)
+    image[:-1][grey[1:] > 0] = 255
     return image
 
 

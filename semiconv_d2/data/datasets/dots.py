@@ -93,7 +93,7 @@ class DotSettings:
         """Pixels from one dot to the next, down a column and along a row, (2,)."""
         return np.array([self.spacing, self.spacing + self.length])
 
-    def drawn_size(self, grid: tuple[int, int]) -> np.ndarray:
+    def drawn_size(self, grid: tuple[int, int] | np.ndarray) -> np.ndarray:
         """Height and width, (2,), of rows and columns of dots with the rings around them."""
         gap = self.spacing - 2 * self.radius
         return np.add(grid, 2 * self.rings) * self.pitch - gap

@@ -180,7 +180,8 @@ def prepare_drawn(
         image, masks = draw(np.random.default_rng((seed, index, number)))
         file_name = f"{split}_{number:05d}.png"
         write_image(images / file_name, image)
-        return CocoImage(file_name, *image.shape, [(mask, 1) for mask in masks])
+        height, width = image.shape
+        return CocoImage(file_name, height, width, [(mask, 1) for mask in masks])
 
     splits = {
         split: [(index, split, number) for number in range(count)]

@@ -147,8 +147,8 @@ def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
         DatasetError: the file is missing, damaged or without `GTinst` or what that has to hold, or
             SciPy is not installed.
     """
-    struct = _read_mat(path).get("GTinst")
-    names = getattr(getattr(struct, "dtype", None), "names", None) or ()
+    struct = np.asarray(_read_mat(path).get("GTinst"))
+    names = struct.dtype.names or ()
     missing = [field for field in _FIELDS if field not in names]
     if missing or struct.size != 1:
         raise DatasetError(
@@ -174,10 +174,10 @@ def _read_mat(path: Path) -> dict:
 
 def _whole_numbers(path: Path, field: str, values: object) -> np.ndarray:
     """A matrix of whole numbers, of whatever type MATLAB wrote them in, as int64."""
-    kind = values.dtype.kind if isinstance(values, np.ndarray) and values.ndim == 2 else None
-    if not (
-        kind in ("b", "u", "i")
-        or (kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all())
-    ):
-        raise DatasetError(f"{field} of GTinst in {path} is not a matrix of whole numbers")
-    return values.astype(np.int64)
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        kind = values.dtype.kind
+        if kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
+            return values.astype(np.int64)
+        if kind in ("b", "u", "i"):
+            return values.astype(np.int64)
+    raise DatasetError(f"{field} of GTinst in {path} is not a matrix of whole numbers")

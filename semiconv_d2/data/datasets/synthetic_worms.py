@@ -91,7 +91,7 @@ def draw_worms(settings: WormSettings, rng: np.random.Generator) -> tuple[np.nda
     for _ in range(_RESTARTS):
         masks = _lay_worms(number, settings, rng)
         if masks is not None:
-            return masks.any(axis=0).astype(np.uint8) * 255, masks
+            return np.any(masks, axis=0).astype(np.uint8) * 255, masks
     raise DatasetError(
         f"{number} worms find no place in the image; ask for fewer, smaller or more crowded worms "
         f"or for a larger image: {settings}"

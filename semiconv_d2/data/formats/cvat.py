@@ -107,7 +107,8 @@ def _read_image(
             f"the images, or give their folder by --images"
         )
     height, width = (_whole(where, entry, side) for side in ("height", "width"))
-    shapes, left_out = [], Counter()
+    shapes = []
+    left_out: Counter[str] = Counter()
     for number, element in enumerate(entry, start=1):
         if element.tag in _LEFT_OUT:
             left_out[element.tag] += 1

@@ -58,7 +58,8 @@ def _read_item(item: DatasetItem, ids: Mapping) -> tuple[str | None, Source, Cou
     if not image:
         raise DatasetError(f"datumaro finds no image file for {item.id} ({item.subset})")
     masked = {one.group for one in item.annotations if one.type.name in _MASKS}
-    shapes, left_out = [], Counter()
+    shapes = []
+    left_out: Counter[str] = Counter()
     for annotation in item.annotations:
         kind, where = annotation.type.name, f"{image}, annotation {annotation.id}"
         if annotation.attributes.get("is_crowd"):

@@ -68,7 +68,8 @@ def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
     paths = {split: sorted(folder.glob("*.json")) for split, folder in folders.items()}
     files = {split: try_all(read_labelme, paths[split]) for split in folders}
     every = [file for split in files.values() for file in split]
-    names = list(categories) or sorted({shape.category for file in every for shape in file.shapes})
+    labels = {str(shape.category) for file in every for shape in file.shapes}
+    names = list(categories) or sorted(labels)
     ids = {name: number for number, name in enumerate(names, start=1)}
     splits = {split: try_all(partial(_source, ids=ids), files[split]) for split in folders}
     return OwnData(names, splits, _remarks(every, folders.values()))
@@ -88,12 +89,12 @@ def read_labelme(path: Path) -> LabelmeFile:
     if not isinstance(name, str) or not name:
         raise DatasetError(f"{path} does not name its image (imagePath)")
     kinds: Counter[str] = Counter()
-    shapes = [
+    read = [
         _read_shape(f"{path}, shape {number}", shape, kinds)
         for number, shape in enumerate(content["shapes"], start=1)
     ]
     size = (content.get("imageHeight"), content.get("imageWidth"))
-    shapes = [shape for shape in shapes if shape is not None]
+    shapes = [shape for shape in read if shape is not None]
     return LabelmeFile(path, _find_image(path, name), size, shapes, kinds)
 
 
@@ -147,7 +148,8 @@ def _read_crop(where: str, encoded: object, points: np.ndarray) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))) as image:
+        data = base64.b64decode(encoded, validate=True)  # type: ignore[arg-type]
+        with Image.open(io.BytesIO(data)) as image:
             crop = np.asarray(image) > 0
     except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
         raise DatasetError(f"{where} has a mask that cannot be read: {error}") from error

@@ -32,11 +32,10 @@ class Shape(NamedTuple):
 def paint_shapes(shapes: Iterable[Shape], size: Size) -> list[tuple[np.ndarray, object]]:
     """Masks (H, W) bool and categories of instances, those of several shapes at the place of the
     first one."""
-    masks: dict[object, np.ndarray] = {}
+    masks: dict[tuple, np.ndarray] = {}
     for number, shape in enumerate(shapes):
-        key = (shape.category, "alone", number)
-        if shape.group is not None:
-            key = (shape.category, "group", shape.group)
+        alone = shape.group is None
+        key = (shape.category, alone, number if alone else shape.group)
         mask = shape.paint(size)
         masks[key] = masks[key] | mask if key in masks else mask
     return [(mask, key[0]) for key, mask in masks.items()]

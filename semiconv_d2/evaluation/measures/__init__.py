@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import MeasureError
 from ..matching import THRESHOLDS
-from ..pairs import ImagePairs, pair_images
+from ..pairs import ImagePairs, Overlap, pair_images
 from ..ranking import Ranking, average_precision, mean_average_precision, voc_area
 from . import coco, counting, difficulty, errors, region
 
@@ -49,7 +49,7 @@ class Row:
     """Name in results; unique."""
     title: str
     """Name in the table."""
-    values: dict[str, float]
+    values: Mapping[str, float]
     """Over all classes, by name; in percent, or whole numbers (int) where something is counted.
     NaN where there is nothing to measure."""
     resample: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
@@ -71,7 +71,8 @@ class Row:
     @property
     def columns(self) -> dict[str, float]:
         """The values, with the number of instances before them where not all count."""
-        return ({} if self.part is None else {"instances": self.part.instances}) | self.values
+        number = {} if self.part is None else {"instances": self.part.instances}
+        return {**number, **self.values}
 
     @property
     def class_means(self) -> dict[str, float]:
@@ -88,7 +89,8 @@ class Row:
 
     def to_json(self) -> dict:
         """Everything, with None where there is nothing to measure."""
-        content = {"section": self.section, "key": self.key, "title": self.title, "note": self.note}
+        texts = ("section", "key", "title", "note")
+        content = {name: getattr(self, name) for name in texts}
         if self.threshold is not None:
             content["threshold"] = self.threshold._asdict()
         return content | {"values": {k: finite_or_none(v) for k, v in self.flat().items()}}
@@ -123,7 +125,7 @@ class Detections:
         self.max_detections = max_detections
         self.pairs = lru_cache(maxsize=None)(self._pairs)
 
-    def _pairs(self, overlap: str) -> list[ImagePairs]:
+    def _pairs(self, overlap: Overlap) -> list[ImagePairs]:
         limit = None if overlap == "region" else self.max_detections
         return pair_images(self.truth, self.results, overlap, limit)
 

@@ -112,7 +112,8 @@ def coco_rankings(
     rankings = {}
     for category, entries in found.items():
         parts = (np.concatenate(part, axis=-1) for part in zip(*entries, strict=True))
-        rankings[category] = rank(*parts, positives[category])
+        scores, hit, counted, of_image = parts
+        rankings[category] = rank(scores, hit, counted, of_image, positives[category])
     return rankings
 
 
@@ -120,10 +121,11 @@ def choose_area(
     pairs: Sequence[ImagePairs], low: float, high: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The instances (G,) and detections (D,) of areas from `low` to `high`, for each image."""
-    return [
-        tuple((low <= areas) & (areas <= high) for areas in (image.truth_areas, image.areas))
-        for image in pairs
-    ]
+
+    def inside(areas: np.ndarray) -> np.ndarray:
+        return (low <= areas) & (areas <= high)
+
+    return [(inside(image.truth_areas), inside(image.areas)) for image in pairs]
 
 
 def ranked_values(

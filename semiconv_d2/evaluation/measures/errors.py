@@ -84,7 +84,8 @@ def error_costs(
     Returns: (...) for each of `KINDS`, "FP" and "FN".
     """
     if not rankings[""]:
-        return dict.fromkeys((*KINDS, "FP", "FN"), np.full(np.shape(weights)[:-1], np.nan))
+        shape = () if weights is None else weights.shape[:-1]
+        return dict.fromkeys((*KINDS, "FP", "FN"), np.full(shape, np.nan))
     if weights is None:
         weights = np.ones(len(next(iter(rankings[""].values())).positives))
     areas = {
@@ -162,28 +163,26 @@ def _sort_image(image: ImagePairs) -> SortedImage:
 
 def _mended(images: Sequence[SortedImage], fix: str) -> dict[int, Ranking]:
     """A ranking of each class at one threshold, with the errors of the kind `fix` mended."""
-    classes, scores, hits, index = [], [], [], []
+    parts: list[tuple[np.ndarray, ...]] = []
     positives: dict[int, np.ndarray] = {}
     for number, image in enumerate(images):
         right = image.kind == _RIGHT
         mended = (image.kind == fix) | ((fix == "FP") & ~right)
         new_class = np.where(mended, image.mended_class if fix in KINDS else -1, image.classes)
         kept = (new_class >= 0) & (image.kind != _IGNORED)
-        classes.append(new_class[kept])
-        scores.append(image.scores[kept])
-        hits.append((right | mended)[kept])
-        index.append(np.full(kept.sum(), number))
+        hit, index = right | mended, np.full(len(kept), number)
+        parts.append((new_class[kept], image.scores[kept], hit[kept], index[kept]))
         out = {"Miss": image.missed, "FN": ~image.found}.get(fix, np.zeros_like(image.found))
         for category, taken_out in zip(image.truth_classes.tolist(), out, strict=True):
             instances = positives.setdefault(category, np.zeros(len(images), dtype=int))
             instances[number] += not taken_out
-    classes, scores, hits, index = map(np.concatenate, (classes, scores, hits, index))
+    classes, scores, hits, indices = map(np.concatenate, zip(*parts, strict=True))
     return {
         category: rank(
             scores[classes == category],
             hits[None, classes == category],
             np.ones((1, (classes == category).sum()), dtype=bool),
-            index[classes == category],
+            indices[classes == category],
             positives[category],
         )
         for category in sorted(positives)
