@@ -17,6 +17,8 @@ class EmbeddingHead(nn.Module):
     in the image.
     """
 
+    level_scales: Tensor | None
+
     def __init__(
         self,
         *,

@@ -25,6 +25,8 @@ class _InUnits(nn.Module):
     """Parameters that count in units. State dictionaries hold the unit beside them, so that they
     can be read with any other factor; without one they are taken as they are computed with."""
 
+    unit: Tensor
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.register_buffer("unit", torch.ones(()))
@@ -35,8 +37,8 @@ class _InUnits(nn.Module):
         """From now on `lr_factor` times as fast as others, and with Adam `by_adam` times that. What
         is computed with stays."""
         unit = check_positive("LR_FACTOR", lr_factor) * by_adam
-        for parameter in self._parameters.values():
-            parameter *= self.unit / unit
+        for parameter in self.parameters(recurse=False):
+            parameter.mul_(self.unit / unit)
         self.unit.fill_(unit)
         self.gradient_scale = lr_factor / unit**2
 
@@ -57,6 +59,8 @@ class FastConv2d(_InUnits, nn.Conv2d):
 
     `weight` and `bias` are in units; `kernel` gives them as they are computed with.
     """
+
+    bias: Tensor
 
     def kernel(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, as they are computed with."""

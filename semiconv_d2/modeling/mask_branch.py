@@ -216,17 +216,17 @@ class SemiConvMaskBranch(nn.Module):
             targets: the true instances of each image, in training.
         """
         scene = Scene(self.embedding_head(features))
-        if targets is None:
-            return scene
         needs_instances = self.embedding_loss_weight > 0 or self.competes
-        if needs_instances or self.kernel_loss_weight > 0:
-            scene = scene._replace(shared=shared_pixels(targets))
+        if targets is None or not (needs_instances or self.kernel_loss_weight > 0):
+            return scene
+        shared = shared_pixels(targets)
+        scene = scene._replace(shared=shared)
         if needs_instances:
             boxes = [x.gt_boxes for x in targets]
             embedding = self.region_embedding(scene.maps, boxes)
             side = embedding.shape[-1]
             own = cat(crop_masks(targets, boxes, side))
-            own = leave_out_shared(own, crop_shared(scene.shared, boxes, side))
+            own = leave_out_shared(own, crop_shared(shared, boxes, side))
             scene = scene._replace(embedding=embedding, own=own)
         if self.competes:
             seeds = InstanceSeeds.of(embedding, own, index_boxes(boxes))
@@ -246,6 +246,7 @@ class SemiConvMaskBranch(nn.Module):
             boxes: the regions of each image, in its pixels.
             competitors: of the regions' seeds; None for none.
         """
+        assert self.seed_kernel is not None
         embedding = self.region_embedding(scene.maps, boxes)
         return self.seed_kernel(logits, embedding, competitors)
 
@@ -260,6 +261,7 @@ class SemiConvMaskBranch(nn.Module):
         """
         if not self.kernel_loss_weight > 0:
             return {}
+        assert scene.shared is not None
         shared = crop_shared(scene.shared, boxes, own.shape[-1])
         pixels = ~own | leave_out_shared(own, shared)
         loss = kernel_cross_entropy(masks.odds, own, pixels)
@@ -269,5 +271,6 @@ class SemiConvMaskBranch(nn.Module):
         """Equation (5), of the true instances."""
         if not self.embedding_loss_weight > 0:
             return {}
+        assert scene.embedding is not None and scene.own is not None
         loss = segment_embedding_loss(scene.embedding, scene.own)
         return {"loss_embedding": loss * self.embedding_loss_weight}
