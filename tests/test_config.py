@@ -268,7 +268,8 @@ def test_a_partial_config_takes_the_defaults_of_what_it_lacks(keys):
     before = cfg.dump()
     model = build_model(cfg)
     assert cfg.dump() == before
-    whole = load_config(semiconv_d2.get_config_file("demo_semiconv"), ["MODEL.WEIGHTS", ""])
+    overrides = ["MODEL.WEIGHTS", "", "MODEL.SEMICONV.HIDDEN_DIM", "256"]
+    whole = load_config(semiconv_d2.get_config_file("demo_semiconv"), overrides)
     expected = build_model(whole)
     assert str(model) == str(expected)
     branch = model.roi_heads.mask_branch
