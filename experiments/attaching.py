@@ -27,7 +27,7 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments.comparison import draw_comparison, view_crowded_region
-from experiments.records import record_masks
+from experiments.dataset_dicts import record_masks
 from semiconv_d2.config import read_preset
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.errors import ConfigError

@@ -15,7 +15,7 @@ from experiments.plan import Plan
 from experiments.runner import OWNERSHIP, ROOT, is_complete, run_folder
 from semiconv_d2.data.geometry import CONTACT
 from semiconv_d2.errors import ConfigError
-from semiconv_d2.report.runs import EVALUATION, Run, read_run
+from semiconv_d2.report.finished_runs import EVALUATION, Run, read_run
 
 # Columns of the tables: the row of evaluation.json, and the value in it.
 _OVERALL = {
@@ -60,7 +60,7 @@ def collect(plan: Plan, output: Path) -> dict:
 
 
 def format_experiments(content: dict) -> str:
-    """The tables that people read: means over seeds, with deviations where there are several."""
+    """The tables that people read: means over random seeds, with deviations of several."""
     by_variant: dict[str, list[dict]] = {}
     for run in content["runs"]:
         by_variant.setdefault(run["variant"], []).append(run)
@@ -95,7 +95,7 @@ def format_experiments(content: dict) -> str:
         )
     over, where = f"AP over {content['against']}", ["trained on"] if len(devices) > 1 else []
     tables = (
-        (measures, ["variant", "seeds", *overall, over, *where]),
+        (measures, ["variant", "random seeds", *overall, over, *where]),
         *([(details, ["variant", *in_detail])] if in_detail else []),
         (insights, ["variant", "σ", "gain", *(LABELS[k].replace(": ", ":\n") for k in owned)]),
     )

@@ -21,7 +21,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from experiments.records import record_masks
+from experiments.dataset_dicts import record_masks
 from semiconv_d2.data.geometry import CONTACT, contact
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain

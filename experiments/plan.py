@@ -16,7 +16,7 @@ _KEYS = {
     "about": (str, "text"),
     "config": (str, "text"),
     "against": (str, "text"),
-    "seeds": (list, "a list"),
+    "random_seeds": (list, "a list"),
     "repeated": (list, "a list"),
     "keys": (dict, "a mapping"),
     "variants": (dict, "a mapping"),
@@ -32,10 +32,10 @@ class Plan:
     config: str
     """Path of the config that the variants change."""
     against: str
-    """Name of the variant that the others are compared with, seed by seed."""
-    seeds: Sequence[int]
+    """Name of the variant that the others are compared with, by random seed."""
+    random_seeds: Sequence[int]
     repeated: Sequence[str]
-    """Names of the variants that are trained with all seeds; the others with the first one."""
+    """Names of the variants that are trained with all random seeds, not just with the first."""
     keys: Mapping[str, object]
     """Of the config, for all variants."""
     variants: Mapping[str, Mapping[str, object]]
@@ -43,8 +43,8 @@ class Plan:
 
     @property
     def runs(self) -> list[tuple[str, int]]:
-        """Variant and seed of everything that is to be trained, in this order."""
-        first, *others = self.seeds
+        """Variant and random seed of everything that is to be trained, in this order."""
+        first, *others = self.random_seeds
         return [(name, first) for name in self.variants] + [
             (name, seed) for seed in others for name in self.repeated
         ]
@@ -75,11 +75,11 @@ def read_plan(path: Path) -> Plan:
     try:
         _check_variants(variants)
         variants = {name: _with_preset(keys) for name, keys in variants.items()}
-        _check_seeds(content["seeds"])
+        _check_random_seeds(content["random_seeds"])
         for name in (content["against"], *content["repeated"]):
             if name not in list(variants):
                 raise ConfigError(f"{name!r} is no variant")
-        for key in ("seeds", "repeated"):
+        for key in ("random_seeds", "repeated"):
             if len(set(content[key])) < len(content[key]):
                 raise ConfigError(f"{key} is {content[key]}: name each once")
     except ConfigError as error:
@@ -117,12 +117,12 @@ def _with_preset(keys: Mapping[str, object]) -> dict[str, object]:
         raise ConfigError(f"preset {name!r}: {error}") from error
 
 
-def _check_seeds(seeds: Sequence[object]) -> None:
+def _check_random_seeds(seeds: Sequence[object]) -> None:
     if not seeds:
-        raise ConfigError("seeds is empty")
+        raise ConfigError("random_seeds is empty")
     for seed in seeds:
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ConfigError(f"seeds has {seed!r}; seeds are whole numbers from 0 on")
+            raise ConfigError(f"random_seeds has {seed!r}; they are whole numbers from 0 on")
 
 
 def folder_name(variant: str) -> str:

@@ -1,5 +1,5 @@
 """Trains and measures the variants of a plan beside each other, from the same checkpoint and over
-several seeds."""
+several random seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from experiments.plan import Plan, folder_name
 from semiconv_d2.errors import ConfigError, DatasetError
-from semiconv_d2.report.runs import EVALUATION
+from semiconv_d2.report.finished_runs import EVALUATION
 from semiconv_d2.training.checks import Start
 from semiconv_d2.training.configs import load_checked_config, load_config
 from semiconv_d2.training.loading import build_checked
@@ -39,7 +39,7 @@ _NOT_COMPARED = {
 def run_plan(
     plan: Plan, output: Path, processes: int = 1, overrides: Sequence[str] = ()
 ) -> list[str]:
-    """Trains and measures what has not been; a variant and seed that is complete is left alone.
+    """Trains and measures what has not been; runs that are complete are left alone.
     Every variant is checked before anything is trained.
 
     Args:
@@ -67,7 +67,9 @@ def run_plan(
         tqdm(total=len(runs), desc=plan.name, unit="run", file=sys.stderr) as bar,
     ):
         waiting = {
-            pool.submit(_run, plan, output, name, seed, overrides, threads): f"{name}, seed {seed}"
+            pool.submit(
+                _run, plan, output, name, seed, overrides, threads
+            ): f"{name}, random seed {seed}"
             for name, seed in runs
         }
         try:
@@ -83,7 +85,7 @@ def run_plan(
 
 
 def run_folder(output: Path, name: str, seed: int) -> Path:
-    """Of a variant and a seed."""
+    """Of a variant and a random seed."""
     return output / folder_name(name) / f"seed_{seed}"
 
 

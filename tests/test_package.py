@@ -175,7 +175,8 @@ QUICK = (
 )  # fmt: skip
 COMMANDS = (
     (("prepare", "synthetic_worms", "--train-images", 3, "--val-images", 2), "wrote 5 images"),
-    (("check", "datasets/synthetic_worms/val.json", "datasets/synthetic_worms/images"), "errors: 0"),
+    (("check", "datasets/synthetic_worms/val.json", "datasets/synthetic_worms/images"),
+     "errors: 0"),
     (("convert", "labels", "images", "labels", "--output", "own"), "wrote 2 images"),
     (("train", "--config-file", "demo_semiconv", *QUICK), "mask AP"),
     (("predict", "--model", "run", "--input", "images", "--json", "found.json", "--labels", "out",

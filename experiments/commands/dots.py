@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         default=(0, 1, 2),
         metavar="N",
-        help="of the models (default: 0 1 2)",
+        help="random seeds of the models (default: 0 1 2)",
     )
     parser.add_argument(
         "--processes",
@@ -67,6 +67,8 @@ def compare(args):
     check_weights(cfg, TRAINING)
     content = compare_operators(cfg, args.output, args.sizes, args.seeds, args.processes)
     print(f"\n{format_results(content)}\n")
-    print(f"k-means with the true number of copies; {len(args.seeds)} seeds, mean ± deviation.")
+    print(
+        f"k-means with the true number of copies; {len(args.seeds)} random seeds, mean ± deviation."
+    )
     print(f"The backbone started from {content['weights']} weights. {content['seconds']:.0f} s.")
     print(f"Picture: {args.output / 'dots.png'}")

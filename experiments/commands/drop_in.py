@@ -40,7 +40,9 @@ def compare(args):
     cfg = load_checked_config(args.config_file, args.opts)
     rows = compare_drop_in(cfg, args.output, args.sigmas)
     print(f"\n{format_rows(rows)}\n")
-    print(f"Mask AP on {cfg.DATASETS.TEST[0]}. A single seed: differences of a point mean nothing.")
+    print(
+        f"Mask AP on {cfg.DATASETS.TEST[0]}. One random seed: differences of a point mean nothing."
+    )
     if cfg.MODEL.SEMICONV.MASK_SCORE:
         print("Scores are those of MASK_SCORE in all rows.")
     print("Seconds are medians, both models by turns on the same images.")

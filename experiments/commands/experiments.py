@@ -3,9 +3,9 @@
     python tools/experiments.py experiments/plans/bbbc010_ablation.yaml
     python tools/experiments.py experiments/plans/bbbc010_ablation.yaml --json results.json
 
-Each variant starts from the same checkpoint, for each seed. All are checked before the first is
-trained. What is complete is not trained again, and what has begun goes on from its last checkpoint,
-so that the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
+Each variant starts from the same checkpoint, for each random seed. All are checked before the first
+is trained. What is complete is not trained again, and what has begun goes on from its last
+checkpoint: the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
 
 How a plan is written, and what is written where, is in docs/experiments.md.
 """

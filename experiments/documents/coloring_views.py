@@ -15,13 +15,13 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
+from experiments.dataset_dicts import record_masks
 from experiments.documents.coloring_pictures import (
     ColoringView,
     Meeting,
     draw_centres,
     draw_colorings,
 )
-from experiments.records import record_masks
 from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.geometry import bounding_window
 from semiconv_d2.errors import ConfigError

@@ -22,7 +22,7 @@ from semiconv_d2.data.geometry import CONTACT
 from semiconv_d2.evaluation import Detections, Threshold, find_truth, read_results
 from semiconv_d2.inference.cost import PHASES, setting_of
 from semiconv_d2.report.differences import save_differences
-from semiconv_d2.report.runs import RESULTS
+from semiconv_d2.report.finished_runs import RESULTS
 from semiconv_d2.training.configs import load_config
 from semiconv_d2.visualization.figures import save
 

@@ -59,7 +59,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             help="share of the images for val.json, 0 for none (default: the split of the data, "
             f"or {VAL_FRACTION} where they have none)",
         )
-        sub.add_argument("--seed", type=int, default=0, help="another seed, other images in val")
+        sub.add_argument(
+            "--seed",
+            type=int,
+            default=0,
+            help="random seed: another one puts other images into val",
+        )
         return sub
 
     labels = add("labels", "images, and for each an image with the number of the instance")

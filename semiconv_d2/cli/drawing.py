@@ -15,7 +15,7 @@ _RANGE = {"nargs": 2, "metavar": ("MIN", "MAX")}
 _SIZE = {"nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
 
 _COMMON = {
-    "seed": (int, _ONE, "another seed, other images"),
+    "seed": (int, _ONE, "random seed: another one, other images"),
     "train_images": (int, _ONE, "number of images"),
     "val_images": (int, _ONE, "number of images"),
 }

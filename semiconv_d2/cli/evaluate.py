@@ -209,7 +209,7 @@ def find_images(arguments, truth):
 def draw(arguments, detections, root):
     """Pictures of the differences; models are named by where their paths begin to differ."""
     from ..report.differences import save_differences
-    from ..report.runs import short_names
+    from ..report.finished_runs import short_names
 
     names = [name.partition("/")[0] for name in short_names(arguments.compare)]
     by_model = dict(zip(names, detections, strict=True))

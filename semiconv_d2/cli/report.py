@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write_report(arguments):
     from ..data.files import check_file
     from ..report.content import build_page
+    from ..report.finished_runs import read_runs
     from ..report.page import render
-    from ..report.runs import read_runs
 
     check_file(arguments.output, "--output")
     runs = read_runs(arguments.runs, arguments.names)

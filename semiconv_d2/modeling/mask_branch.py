@@ -271,6 +271,7 @@ class SemiConvMaskBranch(nn.Module):
         """Equation (5), of the true instances."""
         if not self.embedding_loss_weight > 0:
             return {}
-        assert scene.embedding is not None and scene.own is not None
+        assert scene.embedding is not None
+        assert scene.own is not None
         loss = segment_embedding_loss(scene.embedding, scene.own)
         return {"loss_embedding": loss * self.embedding_loss_weight}

@@ -9,10 +9,10 @@ from pathlib import Path
 from detectron2.data import MetadataCatalog
 
 from . import measure_sections, run_sections
+from .finished_runs import METRICS, Run
 from .gallery import build_gallery
 from .measured import Comparison, choose_dataset, compare_runs, disagreements
 from .page import Page
-from .runs import METRICS, Run
 
 
 def build_page(

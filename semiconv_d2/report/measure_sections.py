@@ -13,10 +13,10 @@ from ..evaluation.measures.errors import KINDS
 from ..evaluation.ranking import RECALLS, mean_known, precision_at_recalls
 from ..evaluation.tables import format_change, format_number
 from .charts import BarChart, LineChart, Series
+from .finished_runs import Run
 from .gallery import common_overlap
 from .measured import Comparison
 from .page import Section, Table, Tile
-from .runs import Run
 
 _TILES = (  # titles, keys of rows and names of values
     ("mask AP", "segm", "AP"),

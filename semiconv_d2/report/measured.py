@@ -24,7 +24,7 @@ from ..evaluation import (
     read_results,
 )
 from ..training.configs import register_own_data
-from .runs import EVALUATION, RESULTS, Run, read_json
+from .finished_runs import EVALUATION, RESULTS, Run, read_json
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

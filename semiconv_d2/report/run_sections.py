@@ -14,10 +14,10 @@ from detectron2.config import get_cfg
 
 from ..config import add_semiconv_config
 from ..training.run_folder import flatten
-from ..training.run_record import FILE as RECORD
+from ..training.run_json import FILE as RECORD
 from .charts import LineChart, Series, compact
+from .finished_runs import Run
 from .page import Section, Table
-from .runs import Run
 
 _MOST_POINTS = 300  # of a curve
 

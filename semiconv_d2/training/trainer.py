@@ -20,7 +20,7 @@ from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
 from .loading import build_checked, reading_weights
 from .run_folder import checkpoint_of
-from .run_record import TimedEvaluator, record_run
+from .run_json import TimedEvaluator, record_run
 from .wandb_run import wandb_run
 
 

@@ -20,7 +20,7 @@ PLAN = {
     "about": "A test.",
     "config": "configs/demo_semiconv.yaml",
     "against": "stock",
-    "seeds": [1],
+    "random_seeds": [1],
     "repeated": [],
     "keys": {"SOLVER.MAX_ITER": 1},
     "variants": {"stock": {"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}, "plain": None},
@@ -86,20 +86,20 @@ def test_a_plan_is_read(tmp_path):
     ("change", "message"),
     [
         ({"against": "nobody"}, "'nobody' is no variant"),
-        ({"seeds": []}, "seeds is empty"),
+        ({"random_seeds": []}, "seeds is empty"),
         ({"repeated": ["stock", "someone"]}, "'someone' is no variant"),
-        ({"seeds": 1}, "seeds is 1; it must be a list"),
+        ({"random_seeds": 1}, "seeds is 1; it must be a list"),
         ({"variants": None}, "variants is None; it must be a mapping"),
-        ({"more": 1}, "about, against, config, keys, repeated, seeds, variants; it has"),
-        ({1: 1}, "about, against, config, keys, repeated, seeds, variants; it has"),
+        ({"more": 1}, "about, against, config, keys, random_seeds, repeated, variants; it has"),
+        ({1: 1}, "about, against, config, keys, random_seeds, repeated, variants; it has"),
         ({"against": ["stock"]}, r"against is \['stock'\]; it must be text"),
         ({"config": None}, "config is None; it must be text"),
         ({"repeated": [["stock"]]}, r"\['stock'\] is no variant"),
         ({"repeated": ["stock", "stock"]}, r"repeated is \['stock', 'stock'\]: name each once"),
-        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]: name each once"),
-        ({"seeds": ["one"]}, "seeds has 'one'; seeds are whole numbers from 0 on"),
-        ({"seeds": [True]}, "seeds has True"),
-        ({"seeds": [-1]}, "seeds has -1"),  # which Detectron2 takes for any seed
+        ({"random_seeds": [1, 1]}, r"seeds is \[1, 1\]: name each once"),
+        ({"random_seeds": ["one"]}, "random_seeds has 'one'; they are whole numbers from 0 on"),
+        ({"random_seeds": [True]}, "seeds has True"),
+        ({"random_seeds": [-1]}, "seeds has -1"),  # which Detectron2 takes for any seed
         ({"variants": {False: {}}}, "the name of a variant is False; .* put it in quotes"),
         ({"variants": {16: {}}}, "the name of a variant is 16; .* put it in quotes"),
         ({"variants": {"": {}}}, "the name of a variant is ''"),
@@ -119,7 +119,7 @@ def test_broken_plans_are_said(tmp_path, change, message):
 
 
 def test_some_variants_are_repeated_with_more_seeds(tmp_path):
-    plan = read_plan(write_plan(tmp_path, {"seeds": [3, 1, 2], "repeated": ["plain"]}))
+    plan = read_plan(write_plan(tmp_path, {"random_seeds": [3, 1, 2], "repeated": ["plain"]}))
     assert plan.runs == [("stock", 3), ("plain", 3), ("plain", 1), ("plain", 2)]
 
 
@@ -129,7 +129,7 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
     command = ("tools/experiments.py", path, "--output", output, "--json", tmp_path / "r.json")
     status, out, err = run_tool(*command, "--opts", *quick)
     assert status == 1
-    assert "broken, seed 1: " in err
+    assert "broken, random seed 1: " in err
     assert "Wrong" in err.splitlines()[-1]
     content = json.loads((tmp_path / "r.json").read_text())
     assert [run["variant"] for run in content["runs"]] == ["stock", "plain"]
@@ -244,10 +244,10 @@ def call_tool(monkeypatch, tmp_path, capsys):
 
 
 def test_reasons_come_last_where_nothing_is_complete(call_tool):
-    failures = [f"{name}, seed 1: no luck" for name in PLAN["variants"]]
+    failures = [f"{name}, random seed 1: no luck" for name in PLAN["variants"]]
     said = call_tool(lambda *_: failures)
     assert said.splitlines()[0].startswith("error: these runs failed")
-    assert said.splitlines()[-1] == "  plain, seed 1: no luck"
+    assert said.splitlines()[-1] == "  plain, random seed 1: no luck"
 
 
 def test_an_interruption_is_one_line(call_tool):

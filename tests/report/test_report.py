@@ -20,11 +20,11 @@ from semiconv_d2.evaluation import Detections, Threshold, evaluate, load_truth, 
 from semiconv_d2.evaluation.evaluation import Evaluation
 from semiconv_d2.evaluation.measures import Row
 from semiconv_d2.report.content import build_page
+from semiconv_d2.report.finished_runs import Run, read_run, read_runs, short_names
 from semiconv_d2.report.gallery import build_gallery, choose_pictures, show_detections
 from semiconv_d2.report.measure_sections import class_tables
 from semiconv_d2.report.measured import Comparison, Measured, recorded_threshold
 from semiconv_d2.report.run_sections import thin_out
-from semiconv_d2.report.runs import Run, read_run, read_runs, short_names
 
 IMAGES, SIZE = 5, (60, 80)
 

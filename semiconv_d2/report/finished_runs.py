@@ -15,8 +15,8 @@ from ..data.files import describe_folder
 from ..errors import ReportError
 from ..evaluation import Threshold
 from ..training.run_folder import flatten
-from ..training.run_record import FILE as RECORD
-from ..training.run_record import find_wrong
+from ..training.run_json import FILE as RECORD
+from ..training.run_json import find_wrong
 from ..visualization.masks import PALETTE
 
 RESULTS, EVALUATION = "coco_instances_results.json", "evaluation.json"

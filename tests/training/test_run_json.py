@@ -14,8 +14,8 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from torch import nn
 
 from semiconv_d2.config import add_semiconv_config
-from semiconv_d2.training import run_record
-from semiconv_d2.training.run_record import TimedEvaluator, record_run
+from semiconv_d2.training import run_json
+from semiconv_d2.training.run_json import TimedEvaluator, record_run
 
 
 class Model(nn.Module):
@@ -110,7 +110,7 @@ def test_resuming_adds_a_command_and_keeps_the_rest(cfg, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_net.py"])
     record_run(cfg, Model(), {"a": {"seconds_per_image": 1.0, "images": 1}})
     for _ in range(2):  # at the start of a run and at its end
-        monkeypatch.setattr(run_record, "_STARTED", "2026-01-31T12:00:00+00:00")
+        monkeypatch.setattr(run_json, "_STARTED", "2026-01-31T12:00:00+00:00")
         monkeypatch.setattr(sys, "argv", ["train_net.py", "--resume"])
         record_run(cfg, Model(), {"b": {"seconds_per_image": 2.0, "images": 1}})
     record = read(cfg)
@@ -123,10 +123,10 @@ def test_resuming_adds_a_command_and_keeps_the_rest(cfg, monkeypatch):
 def run_on(monkeypatch, device: str, peak: float, started: str = "2026-01-31") -> None:
     """Pretends to be a process on another machine."""
     machine = {"cpus": 4, "device": device, "processes": 1}
-    monkeypatch.setattr(run_record, "_STARTED", started)
-    monkeypatch.setattr(run_record, "_machine", lambda cfg: machine)
-    monkeypatch.setattr(run_record, "_peak_memory", lambda cfg: peak)
-    monkeypatch.setattr(run_record, "_versions", lambda: {"torch": f"for {device}"})
+    monkeypatch.setattr(run_json, "_STARTED", started)
+    monkeypatch.setattr(run_json, "_machine", lambda cfg: machine)
+    monkeypatch.setattr(run_json, "_peak_memory", lambda cfg: peak)
+    monkeypatch.setattr(run_json, "_versions", lambda: {"torch": f"for {device}"})
 
 
 def test_another_machine_does_not_take_the_place_of_the_first(cfg, monkeypatch):
@@ -168,6 +168,6 @@ def test_a_broken_record_is_written_anew(cfg, caplog, content):
 
 
 def test_only_the_main_process_writes(cfg, monkeypatch):
-    monkeypatch.setattr(run_record.comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(run_json.comm, "is_main_process", lambda: False)
     record_run(cfg, Model())
     assert not Path(cfg.OUTPUT_DIR).exists()
