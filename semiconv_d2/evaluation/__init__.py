@@ -3,12 +3,22 @@
 from ..errors import MeasureError
 from .equal_terms import cut_to_foreground, rank_by_size
 from .evaluation import Difference, Evaluation, compare, evaluate
-from .measures import MEASURES, Detections, Row, Threshold, check_measures, choose_threshold, lacks
+from .measures import (
+    MEASURES,
+    NEED_THRESHOLD,
+    Detections,
+    Row,
+    Threshold,
+    check_measures,
+    choose_threshold,
+    lacks,
+)
 from .reading import find_truth, load_truth, read_results
 from .tables import format_differences, format_evaluation
 
 __all__ = [
     "MEASURES",
+    "NEED_THRESHOLD",
     "Detections",
     "Difference",
     "Evaluation",

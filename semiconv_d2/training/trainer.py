@@ -15,7 +15,7 @@ from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from torch import nn
 
-from ..evaluation import Threshold
+from ..evaluation import NEED_THRESHOLD, Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
 from .augmentation import QuarterTurn
 from .loading import build_checked, reading_weights
@@ -114,7 +114,7 @@ class Trainer(DefaultTrainer):
     ) -> list[InstanceEvaluator]:
         threshold = None
         name = cfg.EVALUATION.THRESHOLD_DATASET
-        if name and cfg.DATASETS.TEST and "s" in cfg.EVALUATION.MEASURES:
+        if name and cfg.DATASETS.TEST and {*NEED_THRESHOLD} & {*cfg.EVALUATION.MEASURES}:
             loader = cls.build_test_loader(cfg, name)
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None

@@ -277,7 +277,10 @@ MEASURES: dict[str, Callable[[Detections], list[Row]]] = {
     "difficulty": measure_difficulty,
     "errors": measure_errors,
 }
-"""What EVALUATION.MEASURES and `tools/evaluate.py --measures` may name."""
+"""What EVALUATION.MEASURES and `semiconv evaluate --measures` may name."""
+
+NEED_THRESHOLD = ("s",)
+"""Those that need a score from which on detections count."""
 
 
 def check_measures(names: Sequence[str]) -> None:
