@@ -36,13 +36,13 @@ def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> li
             raise DatasetError("there are boxes alone: no masks that could be cut to a foreground")
         number = result["image_id"]
         if number not in foregrounds:
-            foregrounds[number] = _read_foreground(truth.imgs[number], root)
+            foregrounds[number] = read_foreground(truth.imgs[number], root)
         mask = mask_util.merge([result["segmentation"], foregrounds[number]], intersect=True)
         cut.append({**result, "segmentation": {**mask, "counts": mask["counts"].decode()}})
     return cut
 
 
-def _read_foreground(image: Mapping, root: Path) -> dict:
+def read_foreground(image: Mapping, root: Path) -> dict:
     """Run-length encoded."""
     from pycocotools import mask as mask_util
 

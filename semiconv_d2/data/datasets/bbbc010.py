@@ -52,10 +52,10 @@ def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
     images.mkdir(exist_ok=True)
 
     def read(well: str) -> CocoImage:
-        foreground = _read_foreground(root, well)
+        foreground = read_foreground(root, well)
         write_image(images / f"{well}.png", foreground)
         height, width = foreground.shape
-        masks = (_read_worm(path, (height, width)) for path in worms[well])
+        masks = (read_worm(path, (height, width)) for path in worms[well])
         return CocoImage(f"{well}.png", height, width, [(mask, 1) for mask in masks])
 
     return write_prepared(output, CATEGORIES, splits, read)
@@ -118,7 +118,7 @@ def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
     return splits
 
 
-def _read_foreground(root: Path, well: str) -> np.ndarray:
+def read_foreground(root: Path, well: str) -> np.ndarray:
     """Foreground of a well moved up one row, (H, W) uint8 in {0, 255}; the last row is 0."""
     pixels = read_image(_foreground_path(root, well), modes=("RGBA", "RGB", "L"))
     grey = pixels[..., :3].max(axis=2) if pixels.ndim == 3 else pixels
@@ -127,7 +127,7 @@ def _read_foreground(root: Path, well: str) -> np.ndarray:
     return image
 
 
-def _read_worm(path: Path, size: Size) -> np.ndarray:
+def read_worm(path: Path, size: Size) -> np.ndarray:
     """Mask of one worm, (H, W) bool."""
     mask = read_image(path, modes=("L", "1")) > 0
     require_size(f"{path} is", mask, "its foreground is", size)
