@@ -44,7 +44,7 @@ def build_page(
     if dataset is None:
         notes.append(
             "No run has been evaluated: this page shows training alone. To evaluate one: "
-            "tools/train_net.py --eval-only."
+            "semiconv train --eval-only."
         )
     else:
         notes += [

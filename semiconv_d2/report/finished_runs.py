@@ -33,7 +33,7 @@ _SETTINGS = {  # of a config that a report reads
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder of `tools/train_net.py` holds."""
+    """What a folder of `semiconv train` holds."""
 
     name: str
     folder: Path
@@ -104,7 +104,7 @@ def read_run(folder: Path, name: str) -> Run:
     if not evaluations and not metrics:
         raise ReportError(
             f"{folder} has neither {METRICS} nor inference/{EVALUATION}: train, or evaluate by "
-            f"tools/train_net.py --eval-only with OUTPUT_DIR {folder}"
+            f"semiconv train --eval-only with OUTPUT_DIR {folder}"
         )
     record = _read_record(folder / RECORD)
     log = folder / "log.txt"

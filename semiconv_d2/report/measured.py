@@ -85,7 +85,7 @@ def choose_dataset(runs: Sequence[Run], wanted: str | None) -> str | None:
     if not common:
         raise ReportError(
             f"the runs were evaluated on different datasets: {known}; evaluate them on the same "
-            "one: tools/train_net.py --eval-only … DATASETS.TEST \"('NAME',)\""
+            "one: semiconv train --eval-only … DATASETS.TEST \"('NAME',)\""
         )
     return wanted or common[0]
 
