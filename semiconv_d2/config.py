@@ -119,8 +119,8 @@ def _add_model(node: CfgNode) -> None:
     # σ at the start, in cells of the finest level, or of a region's with EMBEDDING_LEVELS
     # "assigned"; learned. Weights that have a kernel bring their own.
     node.SIGMA_INIT = 10.0
-    # The segment embedding loss, equation (5). It counts cells: about ten for a long worm, where the
-    # kernel's cross-entropy is 0.3. A loss of weight 0 is left out.
+    # The segment embedding loss, equation (5). It counts cells: about ten for a long worm, where
+    # the kernel's cross-entropy is 0.3. A loss of weight 0 is left out.
     node.EMBEDDING_LOSS_WEIGHT = 0.003
     # Cross-entropy between K, or P, and the ground-truth mask of the region.
     node.KERNEL_LOSS_WEIGHT = 1.0
