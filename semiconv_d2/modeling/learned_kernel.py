@@ -1,11 +1,14 @@
 """The kernel K_σ with its learned scale."""
 
 import torch
+from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from ..ops import KERNELS
 from ..ops.checks import check_choice, check_positive
 from .learning_rate import LearnedScalar
+
+_SCALAR_PERIOD = 20  # iterations, as of Detectron2's writers. Reading σ waits for the GPU.
 
 
 class LearnedKernel(nn.Module):
@@ -34,3 +37,13 @@ class LearnedKernel(nn.Module):
     def sigma(self) -> Tensor:
         """σ, a scalar in coordinate units."""
         return self.sigma_init * self.log_sigma_ratio().exp()
+
+    def scalars(self) -> dict[str, Tensor]:
+        """What the log of a training shows, by name."""
+        return {"sigma": self.sigma}
+
+    def log(self, storage: EventStorage) -> None:
+        """Write the scalars into the log of a training, in some of its iterations."""
+        if (storage.iter + 1) % _SCALAR_PERIOD == 0:
+            for name, value in self.scalars().items():
+                storage.put_scalar(f"semiconv/{name}", value.detach())

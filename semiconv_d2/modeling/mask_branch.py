@@ -98,6 +98,10 @@ class SeedKernel(LearnedKernel):
         self.competition = competition
         self.rescore = rescore
 
+    def scalars(self) -> dict[str, Tensor]:
+        gain = {} if self.gain is None else {"gain": self.gain()}
+        return super().scalars() | gain
+
     def forward(
         self, logits: Tensor, embedding: Tensor, competitors: Competitors | None = None
     ) -> RescoredMasks:

@@ -49,7 +49,6 @@ EMBEDDING_LEVELS = ("summed", "assigned")
 
 _CLASS_SCORES = "class_scores"  # field of detections whose `scores` include those of masks
 
-SCALAR_PERIOD = 20  # iterations; Detectron2's writers write as often. Reading σ waits for the GPU.
 
 _RENAMED = (  # parameters of version 0.1
     ("embedding_head.", "mask_branch.embedding_head."),
@@ -319,11 +318,8 @@ class SemiConvMixin:
         instances: list[Instances],
     ) -> None:
         storage = get_event_storage()
-        kernel, vis_period = self.mask_branch.seed_kernel, self.mask_head.vis_period
-        if (storage.iter + 1) % SCALAR_PERIOD == 0:
-            storage.put_scalar("semiconv/sigma", kernel.sigma.detach())
-            if kernel.gain is not None:
-                storage.put_scalar("semiconv/gain", kernel.gain().detach())
+        self.mask_branch.seed_kernel.log(storage)
+        vis_period = self.mask_head.vis_period
         if vis_period > 0 and storage.iter % vis_period == 0 and len(own):
             tiles = draw_regions(
                 masks.logits.detach().sigmoid(),

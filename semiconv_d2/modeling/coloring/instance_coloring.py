@@ -22,7 +22,6 @@ from ...visualization.embedding import draw_coloring
 from ..embedding_head import EmbeddingHead
 from ..ground_truth import count_masks
 from ..learned_kernel import LearnedKernel
-from ..roi_heads import SCALAR_PERIOD
 from .decoders import decode, decoder_names
 from .foreground import build_foreground_head, classify_given
 from .inputs import image_name, true_masks
@@ -325,8 +324,8 @@ class InstanceColoring(nn.Module):
 
     def _log(self, batched_inputs: list[dict], phi: Tensor) -> None:
         storage = get_event_storage()
-        if "loss_kernel" in self.losses.used and (storage.iter + 1) % SCALAR_PERIOD == 0:
-            storage.put_scalar("semiconv/sigma", self.kernel.sigma.detach())
+        if "loss_kernel" in self.losses.used:
+            self.kernel.log(storage)
         if self.vis_period > 0 and storage.iter % self.vis_period == 0:
             image = batched_inputs[0]
             height, width = image["image"].shape[1:]
