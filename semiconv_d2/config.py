@@ -1,6 +1,6 @@
 """The plugin's config keys: the model's under MODEL.SEMICONV, under MODEL.COLORING what
-InstanceColoring has beside them, and under MODEL.TIMM a backbone; INPUT.QUARTER_TURNS, OWN_DATA,
-EVALUATION and WANDB, which the tools read. Everything else is Detectron2's own: classes, mask
+InstanceColoring has beside them, and under MODEL.TIMM a backbone; some under INPUT, and OWN_DATA,
+EVALUATION and WANDB, which the commands read. Everything else is Detectron2's own: classes, mask
 resolution, pooling and FPN levels come from the keys that it has for them."""
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def add_semiconv_config(cfg: CfgNode) -> None:
         (cfg.MODEL, "SEMICONV", _add_model),
         (cfg.MODEL, "COLORING", _add_coloring),
         (cfg.MODEL, "TIMM", _add_timm),
+        (cfg, "INPUT", _add_input),
         (cfg, "OWN_DATA", _add_own_data),
         (cfg, "EVALUATION", _add_evaluation),
         (cfg, "WANDB", _add_wandb),
@@ -31,10 +32,6 @@ def add_semiconv_config(cfg: CfgNode) -> None:
         node = parent.setdefault(name, CfgNode())
         for key, value in defaults.items():
             node.setdefault(key, value)
-    if "QUARTER_TURNS" not in cfg.INPUT:
-        # Whether images are turned by 0, 90, 180 or 270 degrees at random, in training: for data
-        # without an up and down, such as microscopy and aerial images.
-        cfg.INPUT.QUARTER_TURNS = False
 
 
 def complete(cfg: CfgNode) -> CfgNode:
@@ -192,6 +189,24 @@ def _add_timm(node: CfgNode) -> None:
     node.WEIGHTS = ""
     # Whether its batch normalisation keeps the statistics of these weights.
     node.FREEZE_NORM = True
+
+
+def _add_input(node: CfgNode) -> None:
+    # Whether images are turned by 0, 90, 180 or 270 degrees at random, in training: for data
+    # without an up and down, such as microscopy and aerial images.
+    node.QUARTER_TURNS = False
+    # Which values become 0 and 255 in images of more than 8 bits in a channel: "percentiles 0.1
+    # 99.9" of each image, "bounds 100 3500" for the same values in all of them, or "full" for the
+    # least and the greatest number of the file's type. Images of 8 bits are taken as they are.
+    node.INTENSITY_RANGE = "percentiles 0.1 99.9"
+    # The page that counts in files of several pages, such as TIFF stacks, from 0 on: (2,). Three
+    # pages become red, green and blue: (0, 1, 2). With none, such files are refused.
+    node.PAGES = ()
+    # The channel that counts, or three of them, likewise. With none, all channels of grey and RGB
+    # images count, alpha is left out, and images with other channels are refused.
+    node.CHANNELS = ()
+    # Images with more pixels are refused: a file of 20 kB can decode to gigabytes.
+    node.MAX_PIXELS = 100_000_000
 
 
 def _add_own_data(node: CfgNode) -> None:

@@ -125,7 +125,7 @@ def test_installing_never_touches_torch_or_detectron2(distributions):
         [name] = [n for n in archive.namelist() if n.endswith("/METADATA")]
         metadata = message_from_string(archive.read(name).decode())
     required = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
-    assert required == ["numpy"]
+    assert required == ["numpy", "tifffile"]
     everything = " ".join(metadata.get_all("Requires-Dist"))
     assert not any(name in everything for name in ("torch", "detectron2"))
     assert metadata["License-Expression"] == "Apache-2.0"

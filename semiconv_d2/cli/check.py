@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
@@ -29,7 +30,7 @@ from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
-from ..data.images import open_image
+from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
@@ -85,7 +86,9 @@ def check_all(arguments):
     cfg = read_config(arguments)
     datasets = find_datasets(arguments, cfg)
     scale = None if cfg is None else read_scale(cfg)
-    sound = [check(dataset, scale, arguments, len(datasets) > 1) for dataset in datasets]
+    reading = Reading() if cfg is None else Reading.of(cfg.INPUT)
+    several = len(datasets) > 1
+    sound = [check(dataset, scale, reading, arguments, several) for dataset in datasets]
     return 0 if all(sound) else 1
 
 
@@ -154,14 +157,15 @@ def read_scale(cfg):
     )
 
 
-def check(dataset, scale, arguments, several):
+def check(dataset, scale, reading, arguments, several):
     """Prints the numbers and defects of a dataset. Returns whether it has no errors, or its mended
     copy with --fix."""
     if arguments.fix:
         check_replaceable(fixed_path(dataset.json_file))
     print(f"{dataset.json_file}, images in {dataset.image_root}\n")
     content = read_coco(dataset.json_file)
-    defects = find_defects(content, dataset.image_root, read_images=not arguments.no_images)
+    look = partial(find_defects, image_root=dataset.image_root, reading=reading)
+    defects = look(content, read_images=not arguments.no_images)
     try:
         mended, changes = fix(content, defects)
     except DatasetError as error:
@@ -179,12 +183,12 @@ def check(dataset, scale, arguments, several):
         (folder / "defects.txt").write_text(f"{format_defects(defects, None)}\n", encoding="utf-8")
         write_json(statistics.as_dict(), folder / "statistics.json")
         pictures = ", sample_*.png" if arguments.pictures else ""
-        draw_pictures(mended, dataset.image_root, arguments.pictures, folder)
+        draw_pictures(mended, dataset.image_root, arguments.pictures, folder, reading)
         print(f"wrote to {folder}: table.txt, statistics.json, defects.txt{pictures}\n")
     if not arguments.fix or not changes:
         return not errors_of(defects)
     path = write_fixed(dataset.json_file, mended)
-    left = errors_of(find_defects(mended, dataset.image_root))
+    left = errors_of(look(mended))
     print(f"wrote {path}: {len(changes):,} changes, {len(left):,} errors left\n")
     return not left
 
@@ -195,7 +199,7 @@ def left_out():
     return "left out: polygons that cross themselves; to find them: pip install 'shapely>=2'\n"
 
 
-def draw_pictures(content, image_root, wanted, folder):
+def draw_pictures(content, image_root, wanted, folder, reading):
     """Random images that have instances, each beside itself with its masks."""
     names = {category["id"]: category["name"] for category in content["categories"]}
     instances = {}
@@ -204,10 +208,7 @@ def draw_pictures(content, image_root, wanted, folder):
     images = [image for image in content["images"] if image["id"] in instances]
     chosen = np.random.default_rng(0).permutation(len(images))[:wanted]
     for number, image in enumerate((images[index] for index in sorted(chosen)), start=1):
-        pixels = open_image(
-            image_root / image["file_name"],
-            lambda file: np.asarray(ImageOps.exif_transpose(file).convert("RGB")),
-        )
+        pixels = read_rgb(image_root / image["file_name"], reading)
         annotations = instances[image["id"]]
         masks = np.stack([decode_mask(a["segmentation"], pixels.shape[:2]) for a in annotations])
         colours = instance_colours(len(annotations))

@@ -38,11 +38,19 @@ def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> i
     except ModuleNotFoundError as error:
         message = f"{error}; install it by: pip install {error.name}"
     except (UserError, OSError) as error:
-        message = str(error)
+        message = _tell(error)
     except KeyboardInterrupt:
         message = interrupted
     print(f"error: {message}", file=sys.stderr)
     return 1
+
+
+def _tell(error: Exception) -> str:
+    """The message of an error; of one in a process that loads data, without its traceback."""
+    text = str(error)
+    if not text.startswith("Caught "):
+        return text
+    return text.rstrip().rpartition("\n")[2].partition(": ")[2]
 
 
 def dispatch(

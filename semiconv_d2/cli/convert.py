@@ -17,6 +17,7 @@ from ..data.formats.labelme import labelme_data
 from ..data.formats.mask_folders import CATEGORY, labels_data, masks_data
 from ..data.formats.own import VAL_FRACTION, OwnData, prepare_own
 from ..data.formats.yolo import yolo_data
+from ..data.pixels import IntensityRange, Reading
 from .commands import finish, parser_of
 
 
@@ -24,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
 
     def prepare() -> None:
-        print(prepare_own(read(args), args.output, args.val_fraction, args.seed))
+        reading = Reading(
+            IntensityRange.parse(args.intensity_range), tuple(args.pages), tuple(args.channels)
+        )
+        print(prepare_own(read(args), args.output, args.val_fraction, args.seed, reading))
 
     return finish(prepare, interrupted="interrupted; nothing is prepared")
 
@@ -65,6 +69,23 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             default=0,
             help="random seed: another one puts other images into val",
         )
+        sub.add_argument(
+            "--intensity-range",
+            default=str(IntensityRange()),
+            metavar="RANGE",
+            help="which values of images of more than 8 bits become 0 and 255: 'percentiles LOW "
+            "HIGH', 'bounds LOW HIGH' or 'full' (default: %(default)s)",
+        )
+        for what in ("pages", "channels"):
+            sub.add_argument(
+                f"--{what}",
+                type=int,
+                nargs="+",
+                default=(),
+                metavar="N",
+                help=f"of images with several {what} the one that counts, from 0 on, or three for "
+                "red, green and blue",
+            )
         return sub
 
     labels = add("labels", "images, and for each an image with the number of the instance")

@@ -19,12 +19,6 @@ Result = TypeVar("Result")
 Size = tuple[int, int]
 """Height and width of an image in pixels."""
 
-DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-"""Pillow's names of the modes with more than 8 bits in a channel."""
-
-STRETCH = (0.1, 99.9)
-"""Percentiles of an image's grey values that become 0 and 255, where it has more than 8 bits."""
-
 _SUFFIXES = (
     *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
     ".webp",
@@ -121,29 +115,10 @@ def require_size(
         raise DatasetError(f"{what} {pixels.shape} pixels (height, width), {other} {size}{turning}")
 
 
-def read_8bit(path: Path) -> np.ndarray:
-    """A grey image of more than 8 bits as (H, W) uint8, turned as its EXIF orientation says.
-
-    The 0.1 percentile of its finite values becomes 0 and the 99.9 percentile 255; what lies beyond
-    is cut off.
-
-    Raises:
-        DatasetError: the file is missing or damaged.
-    """
-    from PIL import ImageOps
-
-    pixels = open_image(path, lambda image: np.asarray(ImageOps.exif_transpose(image)))
-    pixels = pixels.astype(np.float64)
-    finite = np.isfinite(pixels)
-    low, high = np.percentile(pixels[finite], STRETCH) if finite.any() else (0, 0)
-    if low == high and finite.any():  # all but a few pixels are the same
-        low, high = pixels[finite].min(), pixels[finite].max()
-    scaled = (np.where(finite, pixels, low) - low) / (high - low if high > low else 1)
-    return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
 def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W) uint8 as a grey image."""
+    """Write (H, W) or (H, W, 3) uint8, grey where all channels are the same."""
     from PIL import Image
 
-    Image.fromarray(pixels).save(path)
+    grey = pixels.ndim == 3 and not np.ptp(pixels, axis=2).any()
+    keys = {"compression": "tiff_deflate"} if path.suffix.lower() in (".tif", ".tiff") else {}
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(path, **keys)

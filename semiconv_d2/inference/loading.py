@@ -13,6 +13,7 @@ from detectron2.data import transforms
 from detectron2.modeling import build_model
 from torch import nn
 
+from ..data.pixels import Reading
 from ..errors import ConfigError
 from ..training.checks import EVALUATION, check_weights
 from ..training.configs import load_config
@@ -34,6 +35,8 @@ class LoadedModel(NamedTuple):
     """Detectron2's, of test images."""
     image_format: str
     """Order of the channels: "RGB", "BGR", …"""
+    reading: Reading
+    """How image files are read."""
     complete: bool
     """Whether the weights had all that is attached to a stock model."""
 
@@ -59,27 +62,22 @@ def load_model(
     config, found = find_config(model)
     read = _load_lazy if config.suffix == ".py" else _load_yaml
     asked = None if device is None else str(device)
-    said = read(config, str(weights or found or ""), asked, list(overrides))
-    names = _class_names(classes, config.parent, said)
-    return LoadedModel(
-        said.model.eval(), names, said.augmentations, said.image_format, said.complete
-    )
+    loaded, told = read(config, str(weights or found or ""), asked, list(overrides))
+    loaded.model.eval()
+    return loaded._replace(classes=_class_names(classes, config.parent, told))
 
 
-class _Loaded(NamedTuple):
-    """What a config says, whatever its kind."""
+class _Classes(NamedTuple):
+    """What a config tells of its classes."""
 
-    model: nn.Module
-    augmentations: list
-    image_format: str
     datasets: Sequence[str]
-    num_classes: int
+    number: int
     """0: not known."""
-    complete: bool
-    """Whether the weights had all that is attached."""
 
 
-def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+def _load_yaml(
+    config: Path, weights: str, device: str | None, overrides: list[str]
+) -> tuple[LoadedModel, _Classes]:
     if weights:
         overrides = [*overrides, "MODEL.WEIGHTS", weights]
     if device:
@@ -97,17 +95,20 @@ def _load_yaml(config: Path, weights: str, device: str | None, overrides: list[s
     model = build_checked(lambda: build_model(cfg), str(config))
     complete = load_trained(model, cfg.MODEL.WEIGHTS)
     low, high = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
-    return _Loaded(
-        model,
-        [transforms.ResizeShortestEdge([low, low], high)] if low else [],
-        cfg.INPUT.FORMAT,
-        [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,
-        complete,
+    resize = [transforms.ResizeShortestEdge([low, low], high)] if low else []
+    reading = Reading.of(cfg.INPUT)
+    return (
+        LoadedModel(model, [], resize, cfg.INPUT.FORMAT, reading, complete),
+        _Classes(
+            [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
+            cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,
+        ),
     )
 
 
-def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[str]) -> _Loaded:
+def _load_lazy(
+    config: Path, weights: str, device: str | None, overrides: list[str]
+) -> tuple[LoadedModel, _Classes]:
     try:
         cfg = LazyConfig.apply_overrides(LazyConfig.load(str(config)), overrides)
         loader = cfg.dataloader.test
@@ -129,13 +130,12 @@ def _load_lazy(config: Path, weights: str, device: str | None, overrides: list[s
     _check_device(used, device)
     model = build_checked(lambda: instantiate(cfg.model).to(used), str(config))
     complete = load_trained(model, weights)
-    return _Loaded(
-        model,
-        augmentations,
-        image_format,
-        [names] if isinstance(names, str) else list(names),
-        getattr(getattr(model, "roi_heads", model), "num_classes", 0),
-        complete,
+    return (
+        LoadedModel(model, [], augmentations, image_format, Reading(), complete),
+        _Classes(
+            [names] if isinstance(names, str) else list(names),
+            getattr(getattr(model, "roi_heads", model), "num_classes", 0),
+        ),
     )
 
 
@@ -153,15 +153,15 @@ def _check_device(used: str, asked: str | None) -> None:
         logger.warning("Running on the CPU, as the config has it; --device cuda takes the GPU.")
 
 
-def _class_names(given: Sequence[str] | None, folder: Path, loaded: _Loaded) -> list[str]:
+def _class_names(given: Sequence[str] | None, folder: Path, told: _Classes) -> list[str]:
     """A name for each class of the model, made up where it is unknown."""
-    count = loaded.num_classes
+    count = told.number
     if given and count and len(given) != count:
         raise ConfigError(
             f"classes has {len(given)} names; the model has {count} classes: give a name for each, "
             "or none."
         )
-    found = given or recorded_classes(folder) or dataset_classes(loaded.datasets)
+    found = given or recorded_classes(folder) or dataset_classes(told.datasets)
     # The config's datasets may be others than the model was trained with.
     known = found and len(found) == (count or len(found))
     return list(found) if known else [f"class {i}" for i in range(count)]

@@ -13,6 +13,7 @@ from detectron2.data import transforms
 from detectron2.structures import Instances
 from torch import nn
 
+from ..data.pixels import Reading
 from ..errors import ConfigError
 from .explanation import Explanation, can_explain, explain
 from .images import read_rgb
@@ -48,6 +49,7 @@ class Predictor:
         score_threshold: float = SCORE_THRESHOLD,
         augmentations: Sequence[transforms.Augmentation] = (),
         image_format: str = "BGR",
+        reading: Reading = Reading(),  # noqa: B008, it is immutable
         trained_embedding: bool = True,
     ):
         """
@@ -58,6 +60,8 @@ class Predictor:
             augmentations: what images go through before the model sees them, such as
                 `ResizeShortestEdge(800, 1333)`; none by default.
             image_format: order of the channels that the model takes, "BGR" or "RGB".
+            reading: how image files are read, as under INPUT in a config: which page and channel
+                count, and how more than 8 bits are scaled.
             trained_embedding: False where the weights had no embedding.
 
         Raises:
@@ -76,6 +80,7 @@ class Predictor:
         self.trained_embedding = trained_embedding and can_explain(model)
         self._resize = transforms.AugmentationList(list(augmentations))
         self._format = image_format
+        self._reading = reading
 
     @classmethod
     def load(
@@ -112,6 +117,7 @@ class Predictor:
             score_threshold=score_threshold,
             augmentations=loaded.augmentations,
             image_format=loaded.image_format,
+            reading=loaded.reading,
             trained_embedding=loaded.complete,
         )
 
@@ -125,8 +131,7 @@ class Predictor:
 
         Raises:
             ValueError: the array has another shape or type, or the image too many bits or too
-                unlike sides.
-            OSError: the file is missing or no image.
+                unlike sides. `DatasetError`, which is one: the file is missing or cannot be read.
         """
         with torch.no_grad():
             [output] = self.model([self._input(image)])
@@ -152,7 +157,7 @@ class Predictor:
         return self.classes[index] if index < len(self.classes) else f"class {index}"
 
     def _input(self, image: ImageLike) -> dict:
-        pixels = read_rgb(image)
+        pixels = read_rgb(image, self._reading)
         height, width = pixels.shape[:2]
         name = str(image) if isinstance(image, (str, Path)) else ""
         if self._format == "BGR":

@@ -70,8 +70,8 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
 def read_source(source: Source) -> np.ndarray:
     try:
         return read_rgb(source.name)
-    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
-        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+    except (DatasetError, OSError) as error:
+        raise UnreadableError(str(error)) from error
 
 
 def open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]:

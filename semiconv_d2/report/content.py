@@ -66,7 +66,7 @@ def build_page(
         if pictures:
             root = image_root or MetadataCatalog.get(dataset).get("image_root")
             by_run = {m.run.name: m.detections for m in comparison.measured}
-            gallery, missing = build_gallery(by_run, root, pictures)
+            gallery, missing = build_gallery(by_run, root, pictures, runs[0].reading)
             notes += missing
     names = [run.name for run in runs]
     return Page(

@@ -12,6 +12,7 @@ import yaml
 
 from ..data.coco.json_values import is_number
 from ..data.files import describe_folder
+from ..data.pixels import Reading
 from ..errors import ReportError
 from ..evaluation import Threshold
 from ..training.run_folder import flatten
@@ -46,6 +47,12 @@ class Run:
     log: str
     evaluations: dict[str, Path] = field(default_factory=dict)
     """Folders of predictions by dataset."""
+
+    @property
+    def reading(self) -> Reading:
+        """How its image files are read."""
+        keys = self.config.items()
+        return Reading.of({k[len("INPUT.") :]: v for k, v in keys if k.startswith("INPUT.")})
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Iterations and values of a number of metrics.json that is finite."""

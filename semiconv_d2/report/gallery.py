@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from detectron2.data import detection_utils
 from tqdm import tqdm
 
 from ..data.geometry import CONTACT
+from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..evaluation import Detections, lacks
 from ..evaluation.measures.coco import AREAS
@@ -41,7 +41,10 @@ class Shown(NamedTuple):
 
 
 def build_gallery(
-    by_run: Mapping[str, Detections], root: str | Path | None, most: int
+    by_run: Mapping[str, Detections],
+    root: str | Path | None,
+    most: int,
+    reading: Reading = Reading(),  # noqa: B008, it is immutable
 ) -> tuple[pages.Gallery, list[str]]:
     """The gallery, and what is to be said about images that are missing.
 
@@ -49,6 +52,7 @@ def build_gallery(
         by_run: of the same ground truth, by the name of the run.
         root: folder of the images, None where it is unknown.
         most: at most so many images are in it, those of the largest changes.
+        reading: how image files are read.
     """
     truth = next(iter(by_run.values())).truth
     overlap = common_overlap(list(by_run.values()))
@@ -59,7 +63,7 @@ def build_gallery(
     for index in tqdm(chosen, desc="gallery", unit="image", leave=False):
         image = truth.imgs[ids[index]]
         try:
-            uri = embed_image(read_pixels(image, root))
+            uri = embed_image(read_pixels(image, root, reading))
         except DatasetError as error:
             uri = ""
             missing.append(error)
@@ -194,7 +198,11 @@ def _describe(
     return text
 
 
-def read_pixels(image: dict, root: str | Path | None) -> np.ndarray:
+def read_pixels(
+    image: dict,
+    root: str | Path | None,
+    reading: Reading = Reading(),  # noqa: B008, it is immutable
+) -> np.ndarray:
     """An image of the ground truth, (H, W, 3) uint8 in RGB.
 
     Args:
@@ -206,15 +214,11 @@ def read_pixels(image: dict, root: str | Path | None) -> np.ndarray:
     if root is None:
         raise DatasetError("the dataset has no folder of images")
     path = Path(root, image["file_name"])
-    try:
-        pixels = detection_utils.read_image(str(path), "RGB")
-    except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DatasetError(f"{path} cannot be read: {reason}") from error
+    pixels = read_rgb(path, reading)
     size = image["height"], image["width"]
     if pixels.shape[:2] != size:
         raise DatasetError(f"{path} has {pixels.shape[:2]} pixels, not {size}")
-    return np.ascontiguousarray(pixels)
+    return pixels
 
 
 def _picture(

@@ -14,6 +14,7 @@ from detectron2.utils.file_io import PathManager
 
 from ..config import add_semiconv_config
 from ..data.datasets.catalog import PREPARED_DATASETS
+from ..data.pixels import Reading
 from ..errors import ConfigError, MeasureError
 from ..evaluation import check_measures
 from ..modeling import SemiConvMixin
@@ -151,6 +152,11 @@ def check_chosen_measures(cfg: CfgNode, start: Start) -> None:
         )
 
 
+def check_reading(cfg: CfgNode, start: Start) -> None:
+    """The keys that say how image files are read make sense."""
+    Reading.of(cfg.INPUT)
+
+
 def check_datasets(cfg: CfgNode, start: Start) -> None:
     """Datasets are registered, have annotations, and can be evaluated."""
     threshold = cfg.EVALUATION.THRESHOLD_DATASET
@@ -192,6 +198,7 @@ CHECKS: tuple[Callable[[CfgNode, Start], None], ...] = (
     check_writers,
     check_batch,
     check_chosen_measures,
+    check_reading,
     check_datasets,
     check_output,
 )

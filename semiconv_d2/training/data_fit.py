@@ -10,6 +10,7 @@ from detectron2.data import MetadataCatalog
 
 from ..data.coco.checking import check_before_training
 from ..data.coco.coco_json import read_coco
+from ..data.pixels import Reading
 from ..errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
         if not json_file:
             continue
         content = (
-            check_before_training(Path(json_file), Path(images))
+            check_before_training(Path(json_file), Path(images), Reading.of(cfg.INPUT))
             if images
             else read_coco(Path(json_file))
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_train_loader
+from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -17,7 +17,7 @@ from torch import nn
 
 from ..evaluation import NEED_THRESHOLD, Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
-from .augmentation import QuarterTurn
+from .image_mapper import ImageMapper
 from .loading import build_checked, reading_weights
 from .run_folder import checkpoint_of
 from .run_json import TimedEvaluator, record_run
@@ -43,12 +43,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
-        """Detectron2's, with INPUT.QUARTER_TURNS."""
-        if not cfg.INPUT.QUARTER_TURNS:
-            return super().build_train_loader(cfg)
-        mapper = DatasetMapper(cfg, is_train=True)
-        mapper.augmentations.augs.append(QuarterTurn())
-        return build_detection_train_loader(cfg, mapper=mapper)
+        """Detectron2's, with the keys that the plugin has under INPUT."""
+        return build_detection_train_loader(cfg, mapper=ImageMapper(cfg, is_train=True))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        """Detectron2's, likewise."""
+        mapper = ImageMapper(cfg, is_train=False)
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     def train(self):
         """Detectron2's, with Weights & Biases where WANDB.PROJECT is set."""

@@ -11,6 +11,7 @@ from small_coco import (
     WIDTH,
     Change,
     add,
+    animate,
     box,
     counts,
     empty,
@@ -105,6 +106,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("width text", put("images", 0, width="60"), "image-size"),
         ("height negative", put("images", 0, height=-40), "image-size"),
         ("16 bits", save("one.png", GREY.astype(np.uint16)), "image-depth"),
+        ("several pages", animate("one.png"), "image-unclear"),
     ),
     "image 5 (two.jpg)": (
         ("image id of another image", put("images", 2, id=5), "duplicate-image-id"),

@@ -142,6 +142,14 @@ def save(name: str, pixels: np.ndarray, orientation: int = 1) -> Change:
     return change
 
 
+def animate(name: str) -> Change:
+    def change(content: dict, root: Path) -> None:
+        first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+        first.save(root / name, save_all=True, append_images=[second])
+
+    return change
+
+
 def truncate(content: dict, root: Path) -> None:
     path = root / "two.jpg"
     path.write_bytes(path.read_bytes()[:-400])

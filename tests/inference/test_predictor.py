@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from PIL import Image
 
 import semiconv_d2
 from semiconv_d2 import Predictor
-from semiconv_d2.data.images import read_8bit
 from semiconv_d2.errors import ConfigError, DatasetError
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.inference.finding import find_config
@@ -164,7 +162,7 @@ def test_knows_whether_the_weights_had_an_embedding(predictor, run):
 
 
 def test_names_files_that_are_none(predictor, tmp_path):
-    with pytest.raises(OSError, match=r"nowhere\.png"):
+    with pytest.raises(DatasetError, match=r"there is no image .*nowhere\.png"):
         predictor(tmp_path / "nowhere.png")
 
 
@@ -277,34 +275,22 @@ def deep(tmp_path) -> list[Path]:
     return [tmp_path / name for name in DEEP]
 
 
-def test_deep_files_are_stretched_as_those_that_are_trained_on(deep, monkeypatch, caplog):
-    monkeypatch.setattr("detectron2.utils.logger._LOG_COUNTER", Counter())
-    with caplog.at_level(logging.WARNING):
-        for path in deep:
-            image = read_rgb(path)
-            assert image.shape == (12, 16, 3)
-            assert image.std() > 50  # not saturated
-            for channel in range(3):
-                np.testing.assert_array_equal(image[..., channel], read_8bit(path))
-    assert caplog.text.count("has more than 8 bits") == 1
-
-
 def test_deep_pillow_images_are_refused(deep):
     for path in deep:
         with pytest.raises(ValueError, match="more than 8 bits"):
             read_rgb(Image.open(path))
 
 
-def test_of_several_pages_the_first_one_is_taken_and_said(tmp_path, caplog):
-    pages = [Image.fromarray(np.full((4, 5), value, dtype=np.uint8)) for value in (10, 20)]
+def test_files_are_read_as_the_config_says(run, tmp_path):
+    """Page, channel and scale are those that the model was trained with."""
+    keys = ["INPUT.PAGES", "(1,)", "INPUT.INTENSITY_RANGE", "bounds 0 1000"]
+    predictor = Predictor.load(run, overrides=keys)
+    pages = [Image.fromarray(np.full((40, 50), value, dtype=np.uint16)) for value in (10, 200)]
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
-    with caplog.at_level(logging.WARNING):
-        assert (read_rgb(tmp_path / "stack.tif") == 10).all()
-    assert "stack.tif has 2 pages, of which the first one is taken" in caplog.text
-    pages = [Image.fromarray(np.full((4, 5), value, dtype=np.uint16)) for value in (10, 20)]
-    pages[0].save(tmp_path / "deep.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(DatasetError, match="has 2 pages"):
-        read_rgb(tmp_path / "deep.tif")
+    [seen] = predictor._input(tmp_path / "stack.tif")["image"].unique()
+    assert seen == 51
+    with pytest.raises(DatasetError, match="has 2 pages: choose"):
+        Predictor.load(run)(tmp_path / "stack.tif")
 
 
 def test_explains_regions(predictor, worms):

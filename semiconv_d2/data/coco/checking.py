@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DatasetError
+from ..image_headers import Header
 from ..images import Size
+from ..pixels import Reading
 from .checking_annotations import KnownImage, check_annotations
-from .checking_files import Header, base_name, check_header, find_file, leads_out
+from .checking_files import base_name, check_header, find_file, leads_out
 from .coco_json import LISTS, read_coco
 from .defects import KINDS, Defect, Findings, Repair, errors_of
 from .json_values import as_integer, is_integer, shorten, tell_value
@@ -25,7 +27,11 @@ _SHOWN = 5  # errors in one message
 
 
 def find_defects(
-    content: Mapping, image_root: Path | None, read_images: bool = False, quick: bool = False
+    content: Mapping,
+    image_root: Path | None,
+    read_images: bool = False,
+    quick: bool = False,
+    reading: Reading = Reading(),  # noqa: B008, it is immutable
 ) -> list[Defect]:
     """All that is wrong, in the order of categories, images and annotations.
 
@@ -36,6 +42,7 @@ def find_defects(
             without it their headers are read.
         quick: leave out what takes long: the headers of all but 200 images, instances that come
             twice, and polygons that cross themselves. The latter are left out without Shapely, too.
+        reading: how image files are read.
 
     Raises:
         DatasetError: there is no such folder.
@@ -49,12 +56,16 @@ def find_defects(
     ]
     categories, found = _check_categories(content["categories"])
     defects += found
-    images, found = _check_images(content["images"], image_root, read_images, quick)
+    images, found = _check_images(content["images"], image_root, read_images, quick, reading)
     defects += found
     return defects + check_annotations(content["annotations"], images, categories, not quick)
 
 
-def check_before_training(json_file: Path, image_root: Path) -> dict:
+def check_before_training(
+    json_file: Path,
+    image_root: Path,
+    reading: Reading = Reading(),  # noqa: B008, it is immutable
+) -> dict:
     """The check that is quick enough to come before every training.
 
     Images are not decoded: that they are there is looked up for all, their sizes for 200 of them.
@@ -65,7 +76,7 @@ def check_before_training(json_file: Path, image_root: Path) -> dict:
         DatasetError: there are errors; the message has the first ones and how to go on.
     """
     content = read_coco(json_file)
-    errors = errors_of(find_defects(content, image_root, quick=True))
+    errors = errors_of(find_defects(content, image_root, quick=True, reading=reading))
     if errors:
         raise DatasetError(tell_errors(json_file, errors, str(image_root)))
     return content
@@ -118,7 +129,7 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
 
 
 def _check_images(
-    entries: list[dict], image_root: Path | None, read_images: bool, quick: bool
+    entries: list[dict], image_root: Path | None, read_images: bool, quick: bool, reading: Reading
 ) -> tuple[dict[Any, KnownImage], list[Defect]]:
     """The images by their ids, and what is wrong with these."""
     from tqdm import tqdm
@@ -164,7 +175,7 @@ def _check_images(
             elif image_root is not None:
                 path = find_file(image_root, name, bases, index, found)
                 if path is not None and (index % step == 0 or size is None):
-                    header = check_header(path, index, read_images, found)
+                    header = check_header(path, index, read_images, reading, found)
             size = _check_size(entry, index, size, header, found)
         images.setdefault(ids[index], KnownImage(where(index), size, numbers[ids[index]]))
     return images, found.in_order()

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
 
-from ..images import DEEP_MODES, Size, read_orientation
+from ...errors import DatasetError
+from ..image_headers import Header, read_header
+from ..pixels import Reading, find_unreadable, read_rgb
 from .defects import Findings, Repair
-
-
-class Header(NamedTuple):
-    """What an image file says of itself."""
-
-    size: Size
-    """Height and width as Detectron2 gets it: turned as EXIF's orientation says."""
-    orientation: int
-    """EXIF's, 1 where it says nothing."""
 
 
 def leads_out(name: str) -> bool:
@@ -69,39 +60,36 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def check_header(path: Path, index: int, decode: bool, found: Findings) -> Header | None:
+def check_header(
+    path: Path, index: int, decode: bool, reading: Reading, found: Findings
+) -> Header | None:
     """What an image file says, None where it cannot be read.
 
     Args:
         index: of the image, for what is found to be wrong.
         decode: read the pixels, too, so that damage is found.
+        reading: how image files are read.
     """
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            (width, height), mode = image.size, image.mode
-            # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
-            late = image.format == "PNG" and "exif" not in image.info
-            orientation = 1 if late else read_orientation(image)
-            if decode:
-                image.load()
-                orientation = read_orientation(image) if late else orientation
-    except Exception as error:  # Pillow's readers of damaged files raise whatever they come across
-        what = f"it cannot be read ({type(error).__name__}: {error})"
-        found.add(index, "file-unreadable", what, Repair.DROP)
+        header = read_header(path)
+        problem = find_unreadable(header, reading)
+        if decode and not problem:
+            read_rgb(path, reading)
+    except DatasetError as error:
+        found.add(index, "file-unreadable", f"its file is damaged: {error}", Repair.DROP)
         return None
-    if orientation > 1:
+    if problem:
+        found.add(index, "image-unclear", f"its file {problem}")
+    if header.orientation > 1:
         what = (
-            f"Detectron2 turns it, since its EXIF orientation is {orientation}: see that its masks "
+            f"it is turned, since its EXIF orientation is {header.orientation}: see that its masks "
             f"are meant for the turned image"
         )
         found.add(index, "image-turned", what)
-    if mode in DEEP_MODES:
+    if header.bits > 8:
         what = (
-            f"its pixels are of mode {mode}; Detectron2 makes 8 bits of them and cuts off what is "
-            f"over 255"
+            f"it has {header.bits} bits in a channel, which become 8: INPUT.INTENSITY_RANGE is "
+            f"'{reading.intensity_range}'"
         )
         found.add(index, "image-depth", what)
-    return Header((width, height) if orientation >= 5 else (height, width), orientation)
+    return header

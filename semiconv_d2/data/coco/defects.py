@@ -31,6 +31,7 @@ KINDS = {
     "same-file-twice": ERROR,
     "file-missing": ERROR,
     "file-unreadable": ERROR,
+    "image-unclear": ERROR,
     "image-size": ERROR,
     "size-mismatch": ERROR,
     "image-turned": WARNING,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,18 +29,9 @@ from ..datasets.prepared import (
     write_prepared,
 )
 from ..files import describe_folder, try_all
-from ..images import (
-    DEEP_MODES,
-    STRETCH,
-    Size,
-    open_image,
-    read_8bit,
-    read_orientation,
-    write_image,
-)
-
-if TYPE_CHECKING:
-    from PIL import Image
+from ..image_headers import Header, read_header
+from ..images import Size, write_image
+from ..pixels import Reading, is_special, read_rgb
 
 SPLITS = ("train", "val", "test")
 VAL_FRACTION = 0.2
@@ -92,7 +83,11 @@ class OwnSummary(Summary):
 
 
 def prepare_own(
-    data: OwnData, output: Path, val_fraction: float | None = None, seed: int = 0
+    data: OwnData,
+    output: Path,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    reading: Reading = Reading(),  # noqa: B008, it is immutable
 ) -> OwnSummary:
     """Write the COCO JSON of own data; images are linked to, or copied where they must change.
 
@@ -102,6 +97,8 @@ def prepare_own(
         val_fraction: share of the images, in [0, 1), that val.json gets, at least one of them; 0
             for none. By default the split of the data, or 0.2 where they have none.
         seed: another one chooses other images.
+        reading: how image files are read. What other programs would read in another way, since it
+            has more than 8 bits, several pages or channels, is written anew.
 
     Raises:
         DatasetError: an image or its masks are missing, damaged or do not fit each other, nothing
@@ -118,26 +115,27 @@ def prepare_own(
             )
     splits, remarks = _split(data.splits, val_fraction, seed)
     with tqdm(sources, desc="check", unit="image") as progress:
-        looked = dict(zip(sources, try_all(_look, progress), strict=True))
+        looks = try_all(lambda source: _look(source, reading), progress)
+    looked = dict(zip(sources, looks, strict=True))
     if not any(looked[source].instances for source in splits["train"]):
         what = "no image for training has an instance with a mask"
         raise DatasetError("; ".join([what, *remarks, *data.remarks]))
 
     home = Path(os.path.commonpath([source.image.absolute().parent for source in sources]))
-    deep = {source for source in sources if looked[source].deep}
-    names = _name(sources, home, deep)
+    special = {source for source in sources if is_special(looked[source].header, reading)}
+    names = _name(sources, home, special)
     images = clear_prepared(output, SPLITS)
-    shallow = [str(name) for source, name in names.items() if source not in deep]
-    if deep:
-        copy_images(images, home, shallow)
+    usual = [str(name) for source, name in names.items() if source not in special]
+    if special:
+        copy_images(images, home, usual)
     else:
-        link_images(output, home, shallow)
+        link_images(output, home, usual)
 
     def read(source: Source) -> CocoImage:
-        size, name = looked[source].size, names[source]
-        if source in deep:
+        size, name = looked[source].header.size, names[source]
+        if source in special:
             (images / name).parent.mkdir(parents=True, exist_ok=True)
-            write_image(images / name, read_8bit(source.image))
+            write_image(images / name, read_rgb(source.image, reading))
         instances = [(mask, category) for mask, category in source.read(size) if mask.any()]
         void = None if source.void is None else source.void()
         return CocoImage(name.as_posix(), *size, instances, void)
@@ -145,7 +143,7 @@ def prepare_own(
     summary = write_prepared(output, data.categories, splits, read)
     if len(data.categories) > 1:
         remarks = [f"categories: {', '.join(data.categories)}", *remarks]
-    remarks = [*remarks, *data.remarks, *_remarks(list(looked.values()))]
+    remarks = [*remarks, *data.remarks, *_remarks(list(looked.values()), reading)]
     return OwnSummary(summary.folder, summary.images, summary.instances, remarks=remarks)
 
 
@@ -190,49 +188,37 @@ def subsets_data(
 class _Looked(NamedTuple):
     """What an image and its instances turned out to be."""
 
-    size: Size
-    """As it is shown."""
-    deep: bool
-    """Has more than 8 bits."""
-    turned: bool
-    """By its EXIF orientation."""
+    header: Header
     instances: int
     """That cover a pixel."""
     empty: int
     """Instances that cover none."""
 
 
-def _look(source: Source) -> _Looked:
-    from PIL import ImageOps
-
-    def look(image: Image.Image) -> tuple[Size, bool, bool]:
-        deep, turned = image.mode in DEEP_MODES, read_orientation(image) > 1
-        shown = ImageOps.exif_transpose(image)  # reads all pixels, as Detectron2 turns them
-        return (shown.height, shown.width), deep, turned
-
-    size, deep, turned = open_image(source.image, look)
-    instances = source.read(size)
+def _look(source: Source, reading: Reading) -> _Looked:
+    header = read_header(source.image)
+    read_rgb(source.image, reading)  # all of it, so that damage is found
+    instances = source.read(header.size)
     full = sum(bool(mask.any()) for mask, _ in instances)
-    return _Looked(size, deep, turned, full, len(instances) - full)
+    return _Looked(header, full, len(instances) - full)
 
 
-def _remarks(looked: Sequence[_Looked]) -> list[str]:
+def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
     remarks = []
     empty = sum(image.empty for image in looked)
     if empty:
         remarks.append(f"left out: {count(empty, 'instance')} covering no pixel")
-    turned = sum(image.turned for image in looked)
+    turned = sum(image.header.orientation > 1 for image in looked)
     if turned:
         remarks.append(
             f"{count(turned, 'image')} turned by EXIF orientation: see that the masks are meant "
             f"for the turned images"
         )
-    deep = sum(image.deep for image in looked)
-    if deep:
-        remarks.append(
-            f"{count(deep, 'image')} of more than 8 bits written as 8-bit PNG, each stretched "
-            f"between its {STRETCH[0]} and {STRETCH[1]} percentile"
-        )
+    special = [image.header for image in looked if is_special(image.header, reading)]
+    if special:
+        deep = sum(header.bits > 8 for header in special)
+        scaled = f", {deep} of them scaled from more bits by {reading.intensity_range}" * bool(deep)
+        remarks.append(f"{count(len(special), 'image')} written with 8 bits{scaled}")
     if len(looked) > 2 and all(image.instances <= 1 for image in looked):
         remarks.append(
             "no image has more than one instance: if there are more to be seen, each needs a label "
@@ -298,13 +284,14 @@ def _check_output(output: Path, sources: Sequence[Source]) -> None:
             )
 
 
-def _name(sources: Sequence[Source], home: Path, deep: Container[Source]) -> dict[Source, Path]:
-    """File names in the prepared folder; those of images that are converted end with .png."""
+def _name(sources: Sequence[Source], home: Path, special: Container[Source]) -> dict[Source, Path]:
+    """File names in the prepared folder; images that are written anew become PNG or TIFF."""
     names: dict[Source, Path] = {}
     images: dict[Path, Path] = {}
     for source in sources:
         name = source.image.absolute().relative_to(home)
-        name = name.with_suffix(".png") if source in deep else name
+        if source in special and name.suffix.lower() not in (".png", ".tif", ".tiff"):
+            name = name.with_suffix(".png")
         if name in images:
             raise DatasetError(
                 f"{images[name]} and {source.image} would both become {name}: rename one"

@@ -18,7 +18,7 @@ from semiconv_d2.data.datasets.synthetic_worms import prepare_synthetic_worms
 from semiconv_d2.errors import DatasetError
 
 UNMENDABLE = ("no categories", "no images", "no annotations")
-UNDECIDED = ("category twice",)
+UNDECIDED = ("category twice", "several pages")
 
 
 def shown(defects) -> str:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from small_coco import GREY, HEIGHT, WIDTH, save
+from small_coco import GREY, HEIGHT, WIDTH, animate, save
 
 from semiconv_d2.data.coco.checking import find_defects
 from semiconv_d2.data.coco.fixing import fix
+from semiconv_d2.data.pixels import Reading
 
 
 def test_a_file_that_lies_elsewhere_is_hinted_at(dataset):
@@ -53,3 +54,14 @@ def test_detectron2_reads_turned_images_in_the_size_that_is_checked(dataset):
             found = {d.kind for d in find_defects(content, root, read_images=True)}
             assert ("size-mismatch" in found) == (size != (HEIGHT, WIDTH)), (name, orientation)
             save(name, GREY)(content, root)
+
+
+def test_a_choice_of_pages_makes_a_stack_clear(dataset):
+    content, root = dataset
+    animate("one.png")(content, root)
+    [defect] = find_defects(content, root)
+    assert defect.kind == "image-unclear"
+    assert "has 2 pages: choose one of them by INPUT.PAGES (N,)" in defect.what
+    assert not find_defects(content, root, reading=Reading(pages=(1,)), read_images=True)
+    [defect] = find_defects(content, root, reading=Reading(max_pixels=100))[:1]
+    assert "pixels, and the limit is 100 in all" in defect.what

@@ -88,19 +88,19 @@ def test_16_bit_images_become_8_bit(root, tmp_path, read_masks):
     (root / "images" / "one.jpg").unlink()
     save(root / "images" / "one.tif", grey.astype(np.uint16))
     summary = prepare_own(labelled(root), tmp_path / "out", val_fraction=0)
-    assert "1 image of more than 8 bits written as 8-bit PNG" in str(summary)
+    assert "1 image written with 8 bits, 1 of them scaled from more bits" in str(summary)
     images = tmp_path / "out" / "images"
     assert not images.is_symlink()
     assert {path.name for path in images.iterdir()} == {
         *(f"{name}.jpg" for name in LABELS if name != "one"),
-        "one.png",
+        "one.tif",
     }
-    with Image.open(images / "one.png") as image:
+    with Image.open(images / "one.tif") as image:
         assert image.mode == "L"
         pixels = np.asarray(image).astype(int)
     assert (pixels.min(), pixels.max()) == (0, 255)
     assert (np.diff(pixels.ravel()) >= 0).all()
-    assert len(read_masks(tmp_path / "out" / "train.json")["one.png"]) == 2
+    assert len(read_masks(tmp_path / "out" / "train.json")["one.tif"]) == 2
 
 
 def test_images_are_taken_as_they_are_shown(root, tmp_path, read_masks):
@@ -114,13 +114,13 @@ def test_images_are_taken_as_they_are_shown(root, tmp_path, read_masks):
 
 
 def test_images_must_not_become_one(root, tmp_path):
-    save(root / "deep" / "one.tif", np.arange(88, dtype=np.uint16).reshape(8, 11))
+    save(root / "deep" / "one.pgm", np.arange(88, dtype=np.int32).reshape(8, 11))
     save(root / "deep" / "one.png", np.zeros((8, 11), dtype=np.uint8))
     sources = [
         Source(root / "deep" / name, lambda size: [(np.ones(size, bool), 1)])
-        for name in ("one.png", "one.tif")
+        for name in ("one.png", "one.pgm")
     ]
-    with pytest.raises(DatasetError, match=r"one.png and .*one.tif would both become one.png: re"):
+    with pytest.raises(DatasetError, match=r"one.png and .*one.pgm would both become one.png: re"):
         prepare_own(OwnData(["cell"], {"train": sources}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,0 +1,236 @@
+"""What an image file says of itself, and its pages as they are stored.
+
+Pillow reads most files. TIFF is described by tifffile, which knows the true depth and all pages;
+OpenCV reads colours of more than 8 bits, of which Pillow keeps the high byte alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..errors import DatasetError
+from .files import one_line
+from .images import Size, read_orientation
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's names of the modes with more than 8 bits in a channel."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GREY = ("1", "L", "LA", *DEEP_MODES)
+_KEPT = ("L", "LA", "RGB", "RGBA", *DEEP_MODES)
+_ORIENTATION = 274  # a TIFF's tag
+_ALPHA = (1, 2)  # kinds of extra samples in a TIFF
+_WHITE_IS_ZERO = 0  # a photometric interpretation of a TIFF
+_MADE_RGB = (3, 5, 6)  # such interpretations that Pillow turns into RGB: palette, CMYK and YCbCr
+_HEAD = 512  # bytes in which PNG, JPEG 2000 and PNM say their depth
+
+
+class Header(NamedTuple):
+    """What an image file says of itself."""
+
+    size: Size
+    """Height and width as the image is shown, of the first page."""
+    orientation: int
+    """EXIF's, from 1 to 8; 1 where it says nothing."""
+    pages: int
+    channels: int
+    """In a page, without alpha."""
+    bits: int
+    """In a channel."""
+    read_page: Callable[[int], np.ndarray]
+    """Reads a page as it is stored, but turned: (H, W, C), with alpha where there is one."""
+
+
+def read_header(path: Path) -> Header:
+    """Describe an image file without decoding it.
+
+    Raises:
+        DatasetError: the file is missing, damaged in its header, or no image.
+    """
+    if not path.is_file():
+        raise DatasetError(f"there is no image {path}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        return _describe_tiff(path) if head[:4] in _TIFF else _describe_other(path, head)
+    except Exception as error:  # readers of damaged files raise whatever comes up
+        raise DatasetError(f"cannot read the image {path}: {_tell(error)}") from error
+
+
+def read_page(path: Path, header: Header, page: int) -> np.ndarray:
+    """A page of a file, (H, W, C) of the type it is stored in; channels without alpha.
+
+    Raises:
+        DatasetError: the file is damaged, or needs a library that is not there.
+    """
+    try:
+        values = header.read_page(page)
+    except Exception as error:
+        raise DatasetError(f"cannot read the image {path}: {_tell(error)}") from error
+    values = values[..., None] if values.ndim == 2 else values
+    if values.shape[:2] != header.size:
+        raise DatasetError(
+            f"{path}: page {page} has {values.shape[:2]} pixels (height, width), the first page "
+            f"{header.size}"
+        )
+    return values[..., : header.channels]
+
+
+@contextmanager
+def no_limit_of_pillow() -> Iterator[None]:
+    """Pillow opens images of any size: callers have a limit of their own."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def turn(values: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, …) turned and mirrored as EXIF's orientation says."""
+    if orientation == 2:
+        return values[:, ::-1]
+    if orientation in (4, 5, 7):
+        values = values[::-1]
+    return np.rot90(values, {3: 2, 5: -1, 6: -1, 7: 1, 8: 1}.get(orientation, 0))
+
+
+def _tell(error: Exception) -> str:
+    return one_line(error) or type(error).__name__
+
+
+def _shown(size: Size, orientation: int) -> Size:
+    return size[::-1] if orientation >= 5 else size
+
+
+def _describe_other(path: Path, head: bytes) -> Header:
+    """Of a file that is no TIFF."""
+    from PIL import Image
+
+    with no_limit_of_pillow(), Image.open(path) as image:
+        size, mode = (image.height, image.width), image.mode
+        # MPO, a JPEG of some cameras, has a preview as its second page.
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
+        late = image.format == "PNG" and "exif" not in image.info
+        orientation = 1 if late else read_orientation(image)
+    told = _depth(head)
+    kept = 16 if mode.startswith("I;16") else 32 if mode in ("I", "F") else 8  # by Pillow
+
+    def read(page: int) -> np.ndarray:
+        if told > 8 and kept != told:
+            return turn(_read_with_opencv(path, page), orientation)
+        return _read_with_pillow(path, page)
+
+    channels = 1 if mode in _GREY else 3
+    bits = told if told > 8 else kept
+    return Header(_shown(size, orientation), orientation, pages, channels, bits, read)
+
+
+def _depth(head: bytes) -> int:
+    """Bits in a channel as the first bytes of a PNG, JPEG 2000 or PNM say it, 8 of other files."""
+    if head.startswith(b"\x89PNG"):
+        return head[24]
+    if (place := head.find(b"ihdr")) >= 0:
+        return (head[place + 14] & 0x7F) + 1
+    greatest = re.match(rb"P[2356]\s+(?:#.*\s+)*\d+\s+\d+\s+(\d+)", head)
+    return int(greatest[1]).bit_length() if greatest else 8
+
+
+def _describe_tiff(path: Path) -> Header:
+    from tifffile import TiffFile
+
+    with TiffFile(path, is_ome=False) as tiff:
+        frames = _frames(tiff)
+        page = frames[0][0].keyframe
+        size, samples = (page.imagelength, page.imagewidth), page.samplesperpixel
+        kind = page.photometric
+        tag = page.tags.get(_ORIENTATION)
+        alpha = sum(extra in _ALPHA for extra in page.extrasamples)
+        bits = int(np.max(page.bitspersample))
+    orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+    channels = 3 if bits <= 8 and kind in _MADE_RGB else samples - alpha
+    usual = bits <= 8 and channels in (1, 3)
+    return Header(
+        _shown(size, orientation),
+        orientation,
+        len(frames),
+        channels,
+        bits,
+        lambda number: _read_tiff(path, number, usual, orientation),
+    )
+
+
+def _frames(tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:
+    """The images of full size in a TIFF, each as its series and its number therein."""
+    full = [series for series in tiff.series if not series.keyframe.is_reduced]
+    return [(s, k) for s in full or tiff.series[:1] for k in range(s.size // s.keyframe.size)]
+
+
+def _read_tiff(path: Path, number: int, usual: bool, orientation: int) -> np.ndarray:
+    """
+    Args:
+        number: of the image among those of full size.
+        usual: Pillow reads it well, as Detectron2 does.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path, is_ome=False) as tiff:
+        series, place = _frames(tiff)[number]
+        page = series.keyframe
+        if page.size * len(series.pages) < series.size:  # one header for all, as ImageJ writes them
+            stack = tifffile.memmap(path, series=tiff.series.index(series), mode="r")
+            values = np.array(stack.reshape(-1, *page.shape)[place])
+        elif usual:
+            return _read_with_pillow(path, series.pages[place].index)
+        else:
+            try:
+                values = series.pages[place].asarray()
+            except ValueError:  # a compression that tifffile alone does not know
+                values = _read_with_opencv(path, series.pages[place].index)
+        planes_first, inverted = page.axes.startswith("S"), page.photometric == _WHITE_IS_ZERO
+    values = np.moveaxis(values, 0, -1) if planes_first and values.ndim == 3 else values
+    if inverted and values.dtype.kind == "u":
+        values = np.iinfo(values.dtype).max - values
+    return turn(values, orientation)
+
+
+def _read_with_pillow(path: Path, page: int) -> np.ndarray:
+    from PIL import Image
+
+    with no_limit_of_pillow(), Image.open(path) as image:
+        if page:
+            image.seek(page)
+        image.load()
+        orientation = read_orientation(image)  # 1 where Pillow itself has turned the image
+        if image.mode not in _KEPT:
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        return turn(np.asarray(image), orientation)
+
+
+def _read_with_opencv(path: Path, page: int) -> np.ndarray:
+    """(H, W) or (H, W, C), in the order R, G, B, alpha."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise DatasetError(
+            "colours of more than 8 bits, and some compressions, need OpenCV: pip install "
+            "opencv-python-headless"
+        ) from error
+
+    ok, pages = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_UNCHANGED)
+    if not ok or not pages:
+        raise DatasetError("OpenCV finds no image in it")
+    values = pages[0]
+    return values[..., [2, 1, 0, 3][: values.shape[2]]] if values.ndim == 3 else values
