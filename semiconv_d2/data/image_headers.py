@@ -192,13 +192,15 @@ def _read_tiff(path: Path, number: int, usual: bool, orientation: int) -> np.nda
         if page.size * len(series.pages) < series.size:  # one header for all, as ImageJ writes them
             stack = tifffile.memmap(path, series=tiff.series.index(series), mode="r")
             values = np.array(stack.reshape(-1, *page.shape)[place])
+        elif (frame := series.pages[place]) is None:
+            raise DatasetError(f"page {number} is missing")
         elif usual:
-            return _read_with_pillow(path, series.pages[place].index)
+            return _read_with_pillow(path, frame.index)
         else:
             try:
-                values = series.pages[place].asarray()
+                values = frame.asarray()
             except ValueError:  # a compression that tifffile alone does not know
-                values = _read_with_opencv(path, series.pages[place].index)
+                values = _read_with_opencv(path, frame.index)
         planes_first, inverted = page.axes.startswith("S"), page.photometric == _WHITE_IS_ZERO
     values = np.moveaxis(values, 0, -1) if planes_first and values.ndim == 3 else values
     if inverted and values.dtype.kind == "u":
@@ -214,9 +216,9 @@ def _read_with_pillow(path: Path, page: int) -> np.ndarray:
             image.seek(page)
         image.load()
         orientation = read_orientation(image)  # 1 where Pillow itself has turned the image
-        if image.mode not in _KEPT:
-            image = image.convert("L" if image.mode == "1" else "RGB")
-        return turn(np.asarray(image), orientation)
+        kept = image.mode in _KEPT
+        shown = image if kept else image.convert("L" if image.mode == "1" else "RGB")
+        return turn(np.asarray(shown), orientation)
 
 
 def _read_with_opencv(path: Path, page: int) -> np.ndarray:

@@ -103,13 +103,13 @@ class Reading(NamedTuple):
 
 def _numbers(key: str, keys: Mapping) -> tuple[int, ...]:
     value = keys.get(key, ())
-    numbers = list(value) if isinstance(value, (tuple, list)) else [None]
-    if len(numbers) not in (0, 1, 3) or any(type(n) is not int or n < 0 for n in numbers):
+    several = isinstance(value, (tuple, list)) and len(value) in (0, 1, 3)
+    if not several or any(type(n) is not int or n < 0 for n in value):
         raise ConfigError(
             f"INPUT.{key} is {value!r}; it must be (N,) with a number from 0 on, three numbers for "
             "red, green and blue, or ()."
         )
-    return tuple(numbers)
+    return tuple(value)
 
 
 def find_unreadable(header: Header, reading: Reading) -> str:
