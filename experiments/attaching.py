@@ -29,7 +29,7 @@ from tqdm import tqdm
 from experiments.comparison import draw_comparison, view_crowded_region
 from experiments.dataset_dicts import record_masks
 from semiconv_d2.config import read_preset
-from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.modeling import SemiConvMixin

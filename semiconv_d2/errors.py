@@ -16,6 +16,10 @@ class ConfigError(UserError):
     """A config that cannot run, with a message for whoever wrote it."""
 
 
+class TrainingError(UserError):
+    """A training that cannot go on; the message is one line."""
+
+
 class MeasureError(UserError):
     """A measure that is unknown or cannot be computed here; the message is one line."""
 

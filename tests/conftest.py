@@ -63,7 +63,7 @@ def datasets_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick() -> tuple[str, ...]:
     """Overrides that make the demo's model small and quick enough for a test."""
     return QUICK

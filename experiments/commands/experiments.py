@@ -21,8 +21,7 @@ from experiments.collecting import collect, format_experiments
 from experiments.plan import read_plan
 from experiments.runner import run_plan
 from semiconv_d2.cli.commands import finish, parser_of
-from semiconv_d2.data.coco.coco_json import write_json
-from semiconv_d2.data.files import check_file, check_folder
+from semiconv_d2.data.files import check_file, check_folder, write_json
 from semiconv_d2.errors import ReportError
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from experiments.ownership import columns, format_ownership, measure_ownership
 from semiconv_d2.cli.commands import finish, parser_of
-from semiconv_d2.data.coco.coco_json import write_json
-from semiconv_d2.data.files import check_file
+from semiconv_d2.data.files import check_file, write_json
 from semiconv_d2.training import EVALUATION, load_checked_config, show_messages
 
 

@@ -22,7 +22,7 @@ from experiments.documents.coloring_pictures import (
     draw_centres,
     draw_colorings,
 )
-from semiconv_d2.data.coco.coco_json import write_json
+from semiconv_d2.data.files import write_json
 from semiconv_d2.data.geometry import bounding_window
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring

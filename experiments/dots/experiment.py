@@ -40,8 +40,8 @@ from experiments.dots.grids import (
 )
 from experiments.dots.picture import Panel
 from experiments.dots.showing import draw_results, encode_panel, format_results
-from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.datasets.dots import draw_stamp
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring
 from semiconv_d2.ops import segment_means

@@ -62,7 +62,7 @@ def positive_number(text):
 
 
 def benchmark(arguments):
-    from ..data.coco.coco_json import write_json
+    from ..data.files import write_json
     from ..inference.cost import Setting, benchmark_models, format_costs
     from ..training.messages import hush_pytorch
 

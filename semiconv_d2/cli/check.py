@@ -21,15 +21,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
-from ..data.coco.coco_json import check_replaceable, read_coco, write_json
+from ..data.coco.coco_json import check_replaceable, read_coco
 from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
+from ..data.files import write_json, write_text
+from ..data.images import write_image
 from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
@@ -179,8 +180,8 @@ def check(dataset, scale, reading, arguments, several):
     if arguments.output is not None:
         folder = arguments.output / dataset.name if several else arguments.output
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.txt").write_text(f"{table}\n", encoding="utf-8")
-        (folder / "defects.txt").write_text(f"{format_defects(defects, None)}\n", encoding="utf-8")
+        write_text(f"{table}\n", folder / "table.txt")
+        write_text(f"{format_defects(defects, None)}\n", folder / "defects.txt")
         write_json(statistics.as_dict(), folder / "statistics.json")
         pictures = ", sample_*.png" if arguments.pictures else ""
         draw_pictures(mended, dataset.image_root, arguments.pictures, folder, reading)
@@ -218,4 +219,4 @@ def draw_pictures(content, image_root, wanted, folder, reading):
         ]
         caption = f"{image['file_name']}, {pixels.shape[0]} x {pixels.shape[1]}"
         picture = draw_sample(pixels, masks, colours, classes, caption)
-        Image.fromarray(picture).save(folder / f"sample_{number:03d}.png")
+        write_image(folder / f"sample_{number:03d}.png", picture)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..data.coco.coco_json import write_json
+from ..data.files import write_json, write_text
 from ..errors import DatasetError
 from ..evaluation import (
     MEASURES,
@@ -187,7 +187,7 @@ def measure(arguments, models):
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
         write_json(content, arguments.output / f"{name}.json")
-        (arguments.output / f"{name}.txt").write_text(f"{table}\n", encoding="utf-8")
+        write_text(f"{table}\n", arguments.output / f"{name}.txt")
     if arguments.pictures:
         draw(arguments, detections, root)
 

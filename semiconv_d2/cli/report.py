@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_report(arguments):
-    from ..data.files import check_file
+    from ..data.files import check_file, write_text
     from ..report.content import build_page
     from ..report.finished_runs import read_runs
     from ..report.page import render
@@ -63,5 +63,5 @@ def write_report(arguments):
     for note in page.notes:
         print(f"note: {note}", file=sys.stderr)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(html, encoding="utf-8")
+    write_text(html, arguments.output)
     print(f"wrote {arguments.output}, {len(html.encode()) / 1e6:.1f} MB")

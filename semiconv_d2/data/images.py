@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import DatasetError
-from .files import one_line
+from .files import one_line, write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -120,5 +120,7 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
     grey = pixels.ndim == 3 and not np.ptp(pixels, axis=2).any()
-    keys = {"compression": "tiff_deflate"} if path.suffix.lower() in (".tif", ".tiff") else {}
-    Image.fromarray(pixels[..., 0] if grey else pixels).save(path, **keys)
+    tiff = path.suffix.lower() in (".tif", ".tiff")
+    keys = {"format": "TIFF", "compression": "tiff_deflate"} if tiff else {"format": "PNG"}
+    with write_whole(path, "wb") as file:
+        Image.fromarray(pixels[..., 0] if grey else pixels).save(file, **keys)

@@ -14,7 +14,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils import comm
 
-from ..data.coco.coco_json import write_json
+from ..data.files import write_json, write_text
 from .evaluation import evaluate
 from .measures import Detections, Threshold, check_measures, choose_threshold
 from .reading import load_truth
@@ -85,7 +85,7 @@ class InstanceEvaluator(DatasetEvaluator):
         logger.info("Evaluation:\n%s", table)
         if self.output_dir is not None:
             write_json(evaluation.to_json(), self.output_dir / "evaluation.json")
-            (self.output_dir / "evaluation.txt").write_text(f"{table}\n", encoding="utf-8")
+            write_text(f"{table}\n", self.output_dir / "evaluation.txt")
         return OrderedDict(evaluation.values())
 
     def gather(self) -> Detections | None:

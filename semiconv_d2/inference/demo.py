@@ -14,7 +14,8 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from tqdm import tqdm
 
-from ..data.coco.coco_json import read_coco, write_json
+from ..data.coco.coco_json import read_coco
+from ..data.files import write_json
 from ..errors import ConfigError, DatasetError
 from ..visualization.detections import draw_detections, draw_seeds, following_colours
 from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_axes, thin_arrows

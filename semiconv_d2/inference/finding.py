@@ -10,7 +10,7 @@ from detectron2.data import MetadataCatalog
 
 from .. import get_config_file
 from ..errors import ConfigError
-from ..training.run_folder import noted_checkpoint
+from ..training.checkpoints import newest_checkpoint
 
 _CHECKPOINTS = (".pth", ".pkl")
 _CONFIGS = (".yaml", ".yml", ".py")
@@ -30,9 +30,9 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
         config = path / "config.yaml"
         if not config.is_file():
             raise ConfigError(f"{path} has no config.yaml, which the folder of a run has.")
-        checkpoint = _last_checkpoint(path)
+        checkpoint = newest_checkpoint(path)
         if checkpoint is None:
-            raise ConfigError(f"{path} has no checkpoint yet: neither last_checkpoint nor one.")
+            raise ConfigError(f"{path} has no checkpoint yet, or none that is whole.")
         return config, checkpoint
     if path.suffix in _CHECKPOINTS:
         config = path.parent / "config.yaml"
@@ -46,7 +46,7 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
         return config, path
     if path.suffix in _CONFIGS and path.is_file():
         # A run writes down its config with the weights that it started from.
-        return path, _last_checkpoint(path.parent) if path.name == "config.yaml" else None
+        return path, newest_checkpoint(path.parent) if path.name == "config.yaml" else None
     try:
         return Path(get_config_file(str(model))), None
     except ValueError as error:
@@ -76,9 +76,3 @@ def dataset_classes(datasets: Sequence[str]) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return []
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that is there."""
-    path = noted_checkpoint(folder) or folder / "model_final.pth"
-    return path if path.is_file() else None

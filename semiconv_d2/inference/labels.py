@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.structures import Instances
 
+from ..data.files import write_whole
 from ..errors import ConfigError
 from .sources import Source
 
@@ -46,4 +47,5 @@ def write_labels(found: Instances, path: Path) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(label_instances(found)).save(path)
+    with write_whole(path, "wb") as file:
+        Image.fromarray(label_instances(found)).save(file, "PNG")

@@ -18,6 +18,7 @@ from ..data.pixels import Reading
 from ..errors import ConfigError, MeasureError
 from ..evaluation import check_measures
 from ..modeling import SemiConvMixin
+from .checkpoints import newest_checkpoint
 from .data_fit import all_datasets, needs_training_data
 from .run_folder import check_run_folder
 from .wandb_run import has_wandb
@@ -93,7 +94,7 @@ def check_mask_options(cfg: CfgNode, start: Start) -> None:
 def check_weights(cfg: CfgNode, start: Start) -> None:
     """MODEL.WEIGHTS is there, where it is a local file, and is not empty for an evaluation."""
     weights = cfg.MODEL.WEIGHTS
-    resumes = start.resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file()
+    resumes = start.resume and newest_checkpoint(Path(cfg.OUTPUT_DIR)) is not None
     if start.eval_only and not weights and not resumes:
         raise ConfigError(
             "MODEL.WEIGHTS is empty: an untrained model finds nothing. Name its checkpoint: "

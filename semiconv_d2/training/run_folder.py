@@ -10,13 +10,14 @@ from pathlib import Path
 import yaml
 from detectron2.config import CfgNode
 
-from ..data.files import check_folder
+from ..data.files import check_folder, write_whole
 from ..errors import ConfigError
+from .checkpoints import NOTE, newest_checkpoint
 
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-_OF_A_TRAINING = ("last_checkpoint", "model_final.pth", "metrics.json")
+_OF_A_TRAINING = (NOTE, "model_final.pth", "metrics.json")
 _SET_ANEW = ("WEIGHTS", "DEVICE")
 """Keys of MODEL that may be others when a run is resumed."""
 
@@ -47,39 +48,37 @@ def config_kept(cfg: CfgNode) -> Iterator[None]:
     written = path.read_bytes() if path.is_file() else None
     yield
     if written is not None:
-        path.write_bytes(written)
-
-
-def noted_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, as Detectron2 notes it; whether it is still there or not."""
-    note = folder / "last_checkpoint"
-    return folder / note.read_text(encoding="utf-8").strip() if note.is_file() else None
+        with write_whole(path, "wb") as file:
+            file.write(written)
 
 
 def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
     """What a run starts from, or is evaluated with: the newest checkpoint of its folder where that
     is resumed and has one, or MODEL.WEIGHTS."""
-    noted = noted_checkpoint(Path(cfg.OUTPUT_DIR)) if resume else None
-    return str(noted or cfg.MODEL.WEIGHTS)
+    newest = newest_checkpoint(Path(cfg.OUTPUT_DIR)) if resume else None
+    return str(newest or cfg.MODEL.WEIGHTS)
 
 
 def _check_resumed(cfg: CfgNode, folder: Path, eval_only: bool) -> None:
-    checkpoint = noted_checkpoint(folder)
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None and _has_checkpoints(folder):
+        raise ConfigError(
+            f"There is nothing to resume: no checkpoint in {folder} is whole. Start from another "
+            "one in another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
+        )
     if checkpoint is None:
         logger.info("There is nothing to resume in %s: it begins with MODEL.WEIGHTS.", folder)
         return
-    if not checkpoint.is_file():
-        raise ConfigError(
-            f"There is nothing to resume: {folder}/last_checkpoint names {checkpoint.name}, which "
-            "is not there. Write the name of another checkpoint into it, or start from one in "
-            "another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
-        )
     other = "" if eval_only else _first_difference(cfg, folder / CONFIG)
     if other:
         raise ConfigError(
             f"{folder} has a run of another model, which cannot be resumed: {other}. Start from "
             f"its checkpoint in another folder: MODEL.WEIGHTS {checkpoint} OUTPUT_DIR FOLDER."
         )
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    return (folder / NOTE).exists() or any(folder.glob("model_*.pth"))
 
 
 def _first_difference(cfg: CfgNode, trained: Path) -> str:

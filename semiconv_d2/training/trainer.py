@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
-from detectron2.engine import DefaultTrainer
+from detectron2.data import build_detection_test_loader
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from torch import nn
 
+from ..errors import TrainingError
 from ..evaluation import NEED_THRESHOLD, Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
-from .image_mapper import ImageMapper
+from .checkpoints import FINAL, Diverged, RunCheckpointer, is_whole, set_aside, tell_newest
+from .images.mapper import ImageMapper
+from .images.order import Progress, build_train_loader, seed_all
 from .loading import build_checked, reading_weights
-from .run_folder import checkpoint_of
 from .run_json import TimedEvaluator, record_run
 from .wandb_run import wandb_run
 
@@ -28,23 +34,108 @@ class Trainer(DefaultTrainer):
     """Trains and evaluates any instance segmentation model of a config, stock ones included."""
 
     def __init__(self, cfg: CfgNode):
+        self._diverged = False
         super().__init__(cfg)
-        record_run(cfg, self._trainer.model)
+        self.model.register_forward_hook(self._check_losses)
+        record_run(cfg, self.model)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the training is, as its batches know it."""
+        return self.data_loader.dataset.progress
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Detectron2's; a `ConfigError` says what in MODEL cannot be."""
         return build_checked(lambda: super(Trainer, cls).build_model(cfg), "MODEL")
 
+    def build_hooks(self) -> list[HookBase]:
+        """Detectron2's, with checkpoints that are written whole, and a last one in any case."""
+        self.checkpointer = RunCheckpointer(
+            self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        hooks = super().build_hooks()
+        saving = [k for k, hook in enumerate(hooks) if isinstance(hook, PeriodicCheckpointer)]
+        for place in saving:  # in the main process alone
+            hooks.insert(place + 1, _FinalCheckpoint(self.checkpointer))
+        return hooks
+
     def resume_or_load(self, resume: bool = True) -> None:
-        """Detectron2's; a `ConfigError` says what cannot be read."""
-        with reading_weights(checkpoint_of(self.cfg, resume)):
+        """Detectron2's. Of a resumed training the optimizer has the settings of the config, not
+        those of the checkpoint.
+
+        Raises:
+            ConfigError: something cannot be read.
+        """
+        settings = [{k: v for k, v in g.items() if k != "params"} for g in self._groups]
+        with reading_weights(self.cfg.MODEL.WEIGHTS):
             super().resume_or_load(resume=resume)
+        if self.start_iter:
+            self.progress.start = self.start_iter
+            self._set_optimizer(settings)
+
+    @property
+    def _groups(self) -> list[dict]:
+        return self.optimizer.param_groups
+
+    def _set_optimizer(self, settings: Sequence[dict]) -> None:
+        for group, own in zip(self._groups, settings, strict=True):
+            group.update(own)
+        self.scheduler.base_lrs = [group["initial_lr"] for group in self._groups]
+        for group, rate in zip(self._groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = rate
+
+    def state_dict(self) -> dict:
+        made = min(self.iter, self.max_iter - 1)  # at the end it is one more
+        return super().state_dict() | {"iteration": made, "random_seed": self.progress.seed}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        super().load_state_dict(state_dict)
+        if self.cfg.SEED < 0:
+            self.progress.seed = state_dict.get("random_seed", self.progress.seed)
+
+    def before_step(self) -> None:
+        super().before_step()
+        # Each step has random numbers of its own: what happens between two of them, an evaluation
+        # or an interruption, makes no difference.
+        seed_all(self.progress.seed, self.progress.rank, self.iter)
+
+    def run_step(self) -> None:
+        try:
+            super().run_step()
+        except FloatingPointError:  # of Detectron2's RPN
+            self._diverge("predicted boxes or scores")
+
+    def after_step(self) -> None:
+        try:
+            super().after_step()
+        except Diverged:  # of the checkpointer
+            self._diverged = True
+            raise
+
+    def _diverge(self, what: str) -> None:
+        self._diverged = True
+        raise Diverged(f"{what} became infinite or NaN", proven=self.iter - 2) from None
+
+    def after_train(self) -> None:
+        # Of a model that is ruined nothing is saved, and it is not evaluated.
+        left_out = (EvalHook, _FinalCheckpoint) if self._diverged else ()
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            if not isinstance(hook, left_out):
+                hook.after_train()
+
+    def _check_losses(self, model: nn.Module, inputs: tuple, losses: dict) -> None:
+        if model.training and not torch.isfinite(sum(losses.values())):
+            broken = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+            self._diverge(", ".join(broken))
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
         """Detectron2's, with the keys that the plugin has under INPUT."""
-        return build_detection_train_loader(cfg, mapper=ImageMapper(cfg, is_train=True))
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        progress = Progress(seed, comm.get_rank())
+        return build_train_loader(cfg, ImageMapper(cfg, is_train=True), progress)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
@@ -53,11 +144,25 @@ class Trainer(DefaultTrainer):
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     def train(self):
-        """Detectron2's, with Weights & Biases where WANDB.PROJECT is set."""
-        if not (self.cfg.WANDB.PROJECT and comm.is_main_process()):
-            return super().train()
-        with wandb_run(self.cfg, resumed=self.start_iter > 0):
-            return super().train()
+        """Detectron2's, with Weights & Biases where WANDB.PROJECT is set.
+
+        Raises:
+            TrainingError: the training diverges.
+        """
+        wanted = self.cfg.WANDB.PROJECT and comm.is_main_process()
+        writing = wandb_run(self.cfg, resumed=self.start_iter > 0) if wanted else nullcontext()
+        try:
+            with writing:
+                return super().train()
+        except Diverged as error:
+            folder, solver = Path(self.cfg.OUTPUT_DIR), self.cfg.SOLVER
+            set_aside(folder, error.proven)
+            raise TrainingError(
+                f"{error} at iteration {self.iter}: the training diverges. Lower SOLVER.BASE_LR, "
+                f"now {solver.BASE_LR:g}, raise SOLVER.WARMUP_ITERS, now {solver.WARMUP_ITERS}, or "
+                "set SOLVER.CLIP_GRADIENTS.ENABLED True. The last good checkpoint: "
+                f"{tell_newest(folder)}."
+            ) from None
 
     @classmethod
     def build_evaluator(
@@ -121,3 +226,16 @@ class Trainer(DefaultTrainer):
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None
         return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]
+
+
+class _FinalCheckpoint(HookBase):
+    """Writes the last checkpoint where a training has come to its end without it: one that is
+    resumed after it was stopped while that was written."""
+
+    def __init__(self, checkpointer: RunCheckpointer):
+        self.checkpointer = checkpointer
+
+    def after_train(self) -> None:
+        finished = self.trainer.iter >= self.trainer.max_iter
+        if finished and not is_whole(Path(self.checkpointer.save_dir, f"{FINAL}.pth")):
+            self.checkpointer.save(FINAL)

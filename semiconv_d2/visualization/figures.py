@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.files import write_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -26,8 +28,10 @@ def save(figure: Figure, path: Path | str, scale: float = 2) -> None:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rc_context({"svg.hashsalt": "semiconv_d2"}):  # the same picture is the same file
-        figure.savefig(path, dpi=DPI * scale, metadata=_UNDATED.get(path.suffix.lower()))
+    kind = path.suffix.lower()
+    same = rc_context({"svg.hashsalt": "semiconv_d2"})  # the same picture is the same file
+    with same, write_whole(path, "wb") as file:
+        figure.savefig(file, format=kind[1:], dpi=DPI * scale, metadata=_UNDATED.get(kind))
 
 
 def plain(text: str) -> str:

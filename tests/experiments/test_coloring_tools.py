@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, write_json
+from semiconv_d2.data.coco.coco_json import CocoImage, build_coco
+from semiconv_d2.data.files import write_json
 
 CONFIG = "configs/demo_coloring.yaml"
 QUICK = (

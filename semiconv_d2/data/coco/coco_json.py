@@ -3,8 +3,6 @@ written."""
 
 from __future__ import annotations
 
-import json
-import os
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -165,15 +163,3 @@ def check_replaceable(path: Path) -> None:
         raise DatasetError(
             f"{path} would be overwritten, which this package did not write: rename or remove it"
         )
-
-
-def write_json(content: dict | list, path: Path) -> None:
-    """Write a JSON file whole or not at all: a file of that name is replaced at the very end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DatasetError
-from .coco_json import LISTS, check_replaceable, mark, write_json
+from ..files import write_json
+from .coco_json import LISTS, check_replaceable, mark
 from .defects import Defect, Repair
 from .segmentations import FLAT, clip_polygon, polygon_area, read_polygon
 

@@ -20,7 +20,8 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import DatasetError
-from ..coco.coco_json import CocoImage, build_coco, write_json
+from ..coco.coco_json import CocoImage, build_coco
+from ..files import write_json
 from ..images import write_image
 
 logger = logging.getLogger(__name__)

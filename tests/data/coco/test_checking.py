@@ -10,11 +10,12 @@ from broken_coco import BROKEN
 from small_coco import truncate
 
 from semiconv_d2.data.coco.checking import check_before_training, find_defects
-from semiconv_d2.data.coco.coco_json import read_coco, write_json
+from semiconv_d2.data.coco.coco_json import read_coco
 from semiconv_d2.data.coco.defects import ERROR, errors_of, format_defects
 from semiconv_d2.data.coco.fixing import fix, write_fixed
 from semiconv_d2.data.datasets.bbbc010 import prepare_bbbc010
 from semiconv_d2.data.datasets.synthetic_worms import prepare_synthetic_worms
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
 
 UNMENDABLE = ("no categories", "no images", "no annotations")

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semiconv_d2.data.coco.checking import check_before_training
-from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, read_coco, write_json
+from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, read_coco
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
 
 

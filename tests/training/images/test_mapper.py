@@ -15,7 +15,7 @@ from semiconv_d2.data.pixels import read_rgb
 from semiconv_d2.errors import DatasetError
 from semiconv_d2.inference import images
 from semiconv_d2.training import Trainer, load_config
-from semiconv_d2.training.image_mapper import ImageMapper, as_file
+from semiconv_d2.training.images.mapper import ImageMapper, as_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 SIZES = ["INPUT.MIN_SIZE_TRAIN", "(40,)", "INPUT.MIN_SIZE_TEST", "40"]
@@ -64,9 +64,10 @@ def test_training_and_prediction_see_the_same_of_deep_images(tmp_path, name):
 
 
 def test_loaders_of_the_trainer_have_it(monkeypatch):
-    loaders = ("build_detection_train_loader", "build_detection_test_loader")
-    for name in loaders:
-        monkeypatch.setattr(f"semiconv_d2.training.trainer.{name}", lambda *args, mapper: mapper)
+    for name in ("build_train_loader", "build_detection_test_loader"):
+        monkeypatch.setattr(
+            f"semiconv_d2.training.trainer.{name}", lambda *args, mapper=None: mapper or args[1]
+        )
     cfg = config("INPUT.PAGES", "(1,)")
     for mapper in (Trainer.build_train_loader(cfg), Trainer.build_test_loader(cfg, "some")):
         assert mapper.reading.pages == (1,)

@@ -5,7 +5,7 @@ from detectron2.data.transforms import AugInput
 
 import semiconv_d2
 from semiconv_d2.training import Trainer, load_config, trainer
-from semiconv_d2.training.augmentation import QuarterTurn, QuarterTurnTransform
+from semiconv_d2.training.images.augmentation import QuarterTurn, QuarterTurnTransform
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -46,7 +46,7 @@ def test_each_turn_comes_as_often():
 
 
 def test_quarter_turns_come_beside_what_the_config_asks_for(monkeypatch):
-    monkeypatch.setattr(trainer, "build_detection_train_loader", lambda cfg, mapper: mapper)
+    monkeypatch.setattr(trainer, "build_train_loader", lambda cfg, mapper, progress: mapper)
     config = semiconv_d2.get_config_file("demo_coloring")
     mapper = Trainer.build_train_loader(load_config(config, ["INPUT.CROP.ENABLED", "True"]))
     kinds = [type(a) for a in mapper.augmentations.augs]

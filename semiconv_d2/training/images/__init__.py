@@ -1,0 +1,1 @@
+"""Images and annotations on their way into a model: order, reading, augmentation."""
