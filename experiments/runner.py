@@ -36,6 +36,31 @@ _NOT_COMPARED = {
 }  # fmt: skip
 
 
+class Children:
+    """Processes that end together."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen] = set()
+        self._ended = False
+
+    def run(self, command: Sequence[str], **keys) -> int:
+        """Runs a command to its end; its exit status."""
+        if self._ended:
+            return 1
+        process = subprocess.Popen(command, **keys)
+        self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            self._running.discard(process)
+
+    def end(self) -> None:
+        """Ends all that are running, and lets no others begin."""
+        self._ended = True
+        for process in list(self._running):
+            process.terminate()
+
+
 def run_plan(
     plan: Plan, output: Path, processes: int = 1, overrides: Sequence[str] = ()
 ) -> list[str]:
@@ -61,14 +86,14 @@ def run_plan(
             raise ConfigError(f"the variant {name!r} of {plan.name}: {error}") from error
     runs = [run for run in plan.runs if not is_complete(run_folder(output, *run))]
     threads = max(1, torch.get_num_threads() // processes)
-    failures = []
+    failures, children = [], Children()
     with (
         ThreadPoolExecutor(processes) as pool,
         tqdm(total=len(runs), desc=plan.name, unit="run", file=sys.stderr) as bar,
     ):
         waiting = {
             pool.submit(
-                _run, plan, output, name, seed, overrides, threads
+                _run, plan, output, name, seed, overrides, threads, children
             ): f"{name}, random seed {seed}"
             for name, seed in runs
         }
@@ -78,8 +103,9 @@ def run_plan(
                     failures.append(f"{waiting[future]}: {problem}")
                     bar.write(f"failed: {failures[-1]}", file=sys.stderr)
                 bar.update()
-        except BaseException:  # Ctrl-C ends the runs that are under way, and starts no others
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # whoever stops it ends the runs that are under way
+            pool.shutdown(wait=False, cancel_futures=True)
+            children.end()
             raise
     return failures
 
@@ -173,7 +199,13 @@ def _is_adapted(key: str, value: object, trained: object) -> bool:
 
 
 def _run(
-    plan: Plan, output: Path, name: str, seed: int, overrides: Sequence[str], threads: int
+    plan: Plan,
+    output: Path,
+    name: str,
+    seed: int,
+    overrides: Sequence[str],
+    threads: int,
+    children: Children,
 ) -> str:
     """One training and what is measured after it; returns what went wrong."""
     folder = run_folder(output, name, seed)
@@ -188,13 +220,13 @@ def _run(
     ]  # fmt: skip
     with (folder / "output.txt").open("w", encoding="utf-8") as log:
         for tool, *arguments in (train, measure):
-            result = subprocess.run(
+            status = children.run(
                 [sys.executable, "-W", "ignore", str(ROOT / tool), *arguments],
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-            if result.returncode:
+            if status:
                 last = (folder / "output.txt").read_text(encoding="utf-8").strip().splitlines()
                 return (last or ["it says nothing"])[-1]
     return ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.processes < 1:
         parser.error("--processes is 1 or more")
     logging.disable(logging.WARNING)  # each run says them, in its output.txt
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
     return finish(
         lambda: run(arguments),
         interrupted="interrupted; the same command goes on from the last checkpoints",

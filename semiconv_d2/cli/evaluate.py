@@ -59,8 +59,8 @@ def parse_arguments(argv):
     parser.add_argument(
         "--max-detections",
         type=int,
-        default=100,
-        help="best ones of an image and class in COCO's measures (default: %(default)s)",
+        metavar="N",
+        help="best ones of an image and class in COCO's measures, as COCO's 100 (default: all)",
     )
     parser.add_argument(
         "--label-suffix",
@@ -116,7 +116,8 @@ def parse_arguments(argv):
     if arguments.pictures and arguments.compare[0].resolve() == arguments.compare[1].resolve():
         parser.error("--pictures: A and B are the same")
     for option, least in (("most", 1), ("max_detections", 1), ("resamples", 0)):
-        if getattr(arguments, option) < least:
+        value = getattr(arguments, option)
+        if value is not None and value < least:
             parser.error(f"--{option.replace('_', '-')} is {least} or more")
     if not 0 <= arguments.score_threshold <= 1:
         parser.error("--score-threshold is from 0 to 1")

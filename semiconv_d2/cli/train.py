@@ -12,6 +12,8 @@ The configs are in configs/; what the plugin's keys do stands in semiconv_d2/con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from detectron2.engine import default_argument_parser, default_setup, hooks, launch
@@ -28,7 +30,7 @@ from ..training import (
 )
 from ..training.configs import find_config_file
 from ..training.loading import load_trained
-from ..training.run_folder import checkpoint_of, config_kept
+from ..training.run_folder import checkpoint_of, config_kept, locked
 from .commands import finish, parser_of
 
 
@@ -88,11 +90,14 @@ def start(arguments):
         ),
     )
     arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down
-    launch(
-        run,
-        arguments.num_gpus,
-        num_machines=arguments.num_machines,
-        machine_rank=arguments.machine_rank,
-        dist_url=arguments.dist_url,
-        args=(config, arguments),
-    )
+    # Of several machines the first one writes.
+    first = arguments.machine_rank == 0
+    with locked(Path(config.OUTPUT_DIR)) if first else nullcontext():
+        launch(
+            run,
+            arguments.num_gpus,
+            num_machines=arguments.num_machines,
+            machine_rank=arguments.machine_rank,
+            dist_url=arguments.dist_url,
+            args=(config, arguments),
+        )

@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 class InstanceEvaluator(DatasetEvaluator):
     """Measures instances that a model predicts, on a dataset with a COCO JSON.
 
-    The results are those of Detectron2's `COCOEvaluator`, under the same names (which looks at 100
-    detections of an image and class at most), and those of the other measures beside them. The main
-    process writes into the output folder, the predictions before anything is measured:
+    The results are those of Detectron2's `COCOEvaluator`, under the same names, but that all
+    detections count and not only 100 of an image and class; and those of the other measures beside
+    them. The main process writes into the output folder, the predictions before anything is
+    measured:
 
     - `coco_instances_results.json`: the predictions, in COCO's format;
     - `evaluation.json`: all that was measured;
@@ -39,7 +40,6 @@ class InstanceEvaluator(DatasetEvaluator):
         measures: names of `MEASURES`.
         output_dir: folder to write to; nothing is written without.
         threshold: from which score on detections count in S.
-        max_detections: the best of each image and class that COCO's measures look at.
 
     Raises:
         MeasureError: a measure is unknown or lacks what it needs.
@@ -52,14 +52,12 @@ class InstanceEvaluator(DatasetEvaluator):
         output_dir: str | None = None,
         *,
         threshold: Threshold | None = None,
-        max_detections: int = 100,
     ):
         check_measures(measures)
         self.dataset_name = dataset_name
         self.measures = tuple(measures)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.threshold = threshold
-        self.max_detections = max_detections
         self.truth = load_truth(Path(find_json(dataset_name, output_dir)))
         self._predictions: list[dict] = []
 
@@ -97,7 +95,7 @@ class InstanceEvaluator(DatasetEvaluator):
         ids = MetadataCatalog.get(self.dataset_name).get("thing_dataset_id_to_contiguous_id")
         category = {index: i for i, index in ids.items()} if ids else {}
         results = [p | {"category_id": self._category(p, category)} for p in predictions]
-        return Detections(self.truth, results, self.threshold, self.max_detections)
+        return Detections(self.truth, results, self.threshold)
 
     def _category(self, prediction: dict, category: dict[int, int]) -> int:
         index = prediction["category_id"]

@@ -55,14 +55,6 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
         ) from error
 
 
-def recorded_classes(folder: Path) -> list[str]:
-    """As a run has noted them."""
-    try:
-        return list(json.loads((folder / "run.json").read_text(encoding="utf-8"))["classes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
 def dataset_classes(datasets: Sequence[str]) -> list[str]:
     """Of the first dataset that tells."""
     for name in datasets:

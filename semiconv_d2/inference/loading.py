@@ -19,7 +19,8 @@ from ..training.checks import EVALUATION, check_weights
 from ..training.configs import load_config
 from ..training.data_fit import COUNTED_BY_ROI_HEADS
 from ..training.loading import build_checked, load_trained
-from .finding import dataset_classes, find_config, recorded_classes
+from ..training.run_json import recorded_classes
+from .finding import dataset_classes, find_config
 
 logger = logging.getLogger(__name__)
 

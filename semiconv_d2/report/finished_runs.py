@@ -23,7 +23,6 @@ from ..visualization.masks import PALETTE
 RESULTS, EVALUATION = "coco_instances_results.json", "evaluation.json"
 METRICS = "metrics.json"
 _SETTINGS = {  # of a config that a report reads
-    "TEST.DETECTIONS_PER_IMAGE": int,
     "SOLVER.MAX_ITER": int,
     "OWN_DATA.TRAIN_JSON": str,
     "OWN_DATA.TRAIN_IMAGES": str,

@@ -124,9 +124,8 @@ def _measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
     folder = run.evaluations[dataset]
     recorded = read_json(folder / EVALUATION, dict)
     keys = {row["key"] for row in recorded.get("rows", [])}
-    limit = max(100, run.config.get("TEST.DETECTIONS_PER_IMAGE", 100))
     results = read_results(folder / RESULTS, truth)
-    detections = Detections(truth, results, recorded_threshold(recorded), limit)
+    detections = Detections(truth, results, recorded_threshold(recorded))
     names = [name for name, key in _RECORDED.items() if key in keys]
     if detections.has_masks:
         names += ["difficulty", "errors"]

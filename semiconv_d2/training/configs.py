@@ -19,6 +19,8 @@ from ..data.datasets.catalog import register
 from ..errors import ConfigError
 from .checks import TRAINING, Start, check_config
 from .data_fit import adapt_to_data, needs_training_data
+from .run_folder import checkpoint_of
+from .run_json import recorded_classes
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +156,13 @@ def load_checked_config(
     register_own_data(cfg)
     check_config(cfg, start)
     cfg.defrost()
-    adapt_to_data(cfg, needs_training_data(cfg, start.eval_only))
+    adapt_to_data(cfg, needs_training_data(cfg, start.eval_only), _trained_classes(cfg, start))
     cfg.freeze()
     return cfg
+
+
+def _trained_classes(cfg: CfgNode, start: Start) -> list[str]:
+    """Classes of the model that is evaluated or goes on, as far as its run has noted them."""
+    checkpoint = Path(checkpoint_of(cfg, start.resume))
+    known = (start.eval_only or start.resume) and checkpoint.is_file()
+    return recorded_classes(checkpoint.parent) if known else []

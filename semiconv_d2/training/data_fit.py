@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -37,7 +38,7 @@ def all_datasets(cfg: CfgNode, train: bool) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
+def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ()) -> None:
     """Fits a config to the annotations of its datasets, in place, and says what it sets.
 
     MODEL.ROI_HEADS.NUM_CLASSES becomes the number of categories where it is 0, and
@@ -45,12 +46,13 @@ def adapt_to_data(cfg: CfgNode, train: bool = True) -> None:
 
     Args:
         train: whether the datasets to train with are looked at too.
+        trained: names of the classes that the model was trained with, where they are known.
 
     Raises:
         ConfigError: the datasets have other numbers of classes than the model, or than each other.
         DatasetError: a dataset has defects that training or evaluation would trip over.
     """
-    classes: dict[str, list[str]] = {}
+    classes: dict[str, list[str]] = {"the trained model": list(trained)} if trained else {}
     for name in all_datasets(cfg, train):
         metadata = MetadataCatalog.get(name)
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
@@ -96,7 +98,8 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
             )
             raise ConfigError(
                 f"The categories of {name} are not those of {first}: class {number}, in the order "
-                f"of their ids, is {own[number]} in the one and {expected[number]} in the other."
+                f"of their ids, is {own[number]} in the one and {expected[number]} in the other. "
+                "Give the categories of the JSON ids in the same order."
             )
     if heads.NUM_CLASSES == 0:
         raise ConfigError(

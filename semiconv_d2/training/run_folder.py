@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import yaml
 from detectron2.config import CfgNode
@@ -16,7 +18,7 @@ from .checkpoints import NOTE, newest_checkpoint
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "config.yaml"
+CONFIG, LOCK = "config.yaml", "lock"
 _OF_A_TRAINING = (NOTE, "model_final.pth", "metrics.json")
 _SET_ANEW = ("WEIGHTS", "DEVICE")
 """Keys of MODEL that may be others when a run is resumed."""
@@ -50,6 +52,43 @@ def config_kept(cfg: CfgNode) -> Iterator[None]:
     if written is not None:
         with write_whole(path, "wb") as file:
             file.write(written)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else writes into the folder of a run meanwhile; what a process that was killed has
+    left half-written there is removed.
+
+    Raises:
+        ConfigError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        if not _lock(file):
+            file.seek(0)
+            raise ConfigError(
+                f"OUTPUT_DIR {folder} is in use by process {file.read().strip() or 'unknown'}: "
+                "wait for it, or take another folder."
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        for left in folder.glob(".*.tmp"):
+            left.unlink()
+        yield
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether a file could be locked; it is until it is closed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def checkpoint_of(cfg: CfgNode, resume: bool) -> str:

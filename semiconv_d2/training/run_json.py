@@ -137,9 +137,18 @@ def record_run(
     record["inference"] = record.get("inference", {}) | {
         dataset: timing | {"device": machine["device"]} for dataset, timing in known.items()
     }
-    record |= {"classes": names} if (names := _classes(cfg)) else {}
+    if names := _classes(cfg):
+        record.setdefault("classes", names)  # those that the model was trained with stay
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, path)
+
+
+def recorded_classes(folder: Path) -> list[str]:
+    """The classes of the model as its run has noted them, in order; none where it has not."""
+    try:
+        return list(json.loads((folder / FILE).read_text(encoding="utf-8"))["classes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _read(path: Path) -> dict:

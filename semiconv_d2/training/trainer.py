@@ -186,7 +186,6 @@ class Trainer(DefaultTrainer):
             cfg.EVALUATION.MEASURES,
             str(folder),
             threshold=threshold or Threshold(cfg.EVALUATION.SCORE_THRESHOLD, "given"),
-            max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
         )
 
     @classmethod

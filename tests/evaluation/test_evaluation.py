@@ -81,6 +81,21 @@ def test_nothing_to_find(truth, found):
     compare(evaluation, evaluation, resamples=3)
 
 
+def test_all_detections_count_unless_fewer_are_asked_for(caplog):
+    """A perfect result of 150 instances in an image is perfect."""
+    masks = np.eye(150, dtype=bool).reshape(150, 15, 10).repeat(4, axis=1).repeat(4, axis=2)
+    truth = build_truth([[(mask, 1, False) for mask in masks]])
+    scores = np.linspace(1, 0.5, 150).tolist()
+    results = build_results([[(m, 1, score) for m, score in zip(masks, scores, strict=True)]])
+    assert evaluate(Detections(truth, results), ["coco"]).values()["segm"]["AP"] == pytest.approx(
+        100
+    )
+    assert not caplog.records
+    cut = evaluate(Detections(truth, results, max_detections=100), ["coco"])
+    assert cut.values()["segm"]["AP"] < 70
+    assert "50 of 150 detections are cut off: COCO's measures look at the best 100" in caplog.text
+
+
 def test_nothing_found():
     truth = build_truth([[(rectangle(0, 0, 5, 5), 1, False)]])
     values = evaluate_all(truth, []).values()

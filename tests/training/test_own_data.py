@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +305,31 @@ def test_a_model_is_evaluated_without_the_data_it_was_trained_on(worms, tmp_path
             load([*model, *test, *gone])
     with pytest.raises(ConfigError, match=r"DATASETS\.TEST is empty"):
         load([*model, *own(worms)[:4]], eval_only=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_model_is_not_evaluated_on_other_classes(worms, tmp_path, resume):
+    """Egg and worm have changed their ids since the training."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"classes": ["egg", "worm"]}))
+    with zipfile.ZipFile(run / "model_final.pth", "w"):  # all that is looked at here
+        pass
+    content = json.loads((worms / "val.json").read_text())
+    keys = ["OWN_DATA.TEST_IMAGES", str(worms / "images"), "MODEL.ROI_HEADS.NUM_CLASSES", "2"]
+    keys += ["OUTPUT_DIR", str(run), "MODEL.WEIGHTS", str(run / "model_final.pth")]
+    for name, fits in (("worm", False), ("egg", True)):
+        other = "egg" if name == "worm" else "worm"
+        content["categories"] = [{"id": 1, "name": name}, {"id": 2, "name": other}]
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content))
+        start = Start(eval_only=True, resume=resume)
+        keys_of_data = [*keys, "OWN_DATA.TEST_JSON", str(path)]
+        if fits:
+            load_checked_config("own_semiconv", keys_of_data, start)
+            continue
+        with pytest.raises(ConfigError, match=r"not those of the trained model: class 0.*is worm"):
+            load_checked_config("own_semiconv", keys_of_data, start)
 
 
 def test_two_test_datasets_keep_their_results_apart(worms):

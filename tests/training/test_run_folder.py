@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+
 import pytest
 
 import semiconv_d2
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.training import load_config
-from semiconv_d2.training.run_folder import check_run_folder, checkpoint_of, config_kept
+from semiconv_d2.training.run_folder import check_run_folder, checkpoint_of, config_kept, locked
 
 DEMO = semiconv_d2.get_config_file("demo_semiconv")
 
@@ -19,7 +22,8 @@ def config(folder, *overrides):
 def left_by_a_run(folder, cfg):
     """The files that matter of a training that was interrupted."""
     (folder / "config.yaml").write_text(cfg.dump())
-    (folder / "model_0000499.pth").write_bytes(b"")
+    with zipfile.ZipFile(folder / "model_0000499.pth", "w"):  # all that is looked at here
+        pass
     (folder / "last_checkpoint").write_text("model_0000499.pth")
 
 
@@ -60,9 +64,24 @@ def test_nothing_to_resume_is_said(tmp_path, caplog):
     check_run_folder(config(tmp_path), resume=True)
     assert "nothing to resume" in caplog.text
     left_by_a_run(tmp_path, config(tmp_path))
-    (tmp_path / "model_0000499.pth").unlink()
-    with pytest.raises(ConfigError, match=r"model_0000499\.pth, which is not there"):
+    (tmp_path / "model_0000499.pth").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"nothing to resume: no checkpoint in .* is whole"):
         check_run_folder(config(tmp_path), resume=True)
+
+
+def test_a_folder_is_for_one_process(tmp_path):
+    (tmp_path / ".model_final.pth.123.tmp").touch()
+    with locked(tmp_path / "run"):
+        with (
+            pytest.raises(ConfigError, match=rf"is in use by process {os.getpid()}: wait for it"),
+            locked(tmp_path / "run"),
+        ):
+            pass
+        with locked(tmp_path):
+            pass
+    with locked(tmp_path / "run"):
+        pass
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_evaluation_takes_the_newest_checkpoint_where_it_is_told_to(tmp_path):

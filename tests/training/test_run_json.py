@@ -94,6 +94,16 @@ def test_everything_is_recorded(cfg, monkeypatch):
     assert "later" not in record
 
 
+def test_the_classes_of_a_run_are_never_overwritten(cfg):
+    """Evaluated on other data it is still the model that it was trained to be."""
+    for number, names in enumerate((["worm", "egg"], ["egg", "worm"])):
+        cfg.DATASETS.TEST = (f"record_of_runs_{number}",)
+        MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes = names
+        record_run(cfg, Model())
+        MetadataCatalog.remove(cfg.DATASETS.TEST[0])
+    assert read(cfg)["classes"] == ["worm", "egg"]
+
+
 def test_a_script_elsewhere_keeps_its_name_alone(cfg, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/train_net.py"])
     record_run(cfg, Model())

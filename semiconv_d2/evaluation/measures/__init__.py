@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -19,6 +21,8 @@ from . import coco, counting, difficulty, errors, region
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
+
+logger = logging.getLogger(__name__)
 
 
 class Threshold(NamedTuple):
@@ -108,8 +112,8 @@ class Detections:
         truth: ground truth.
         results: COCO results that `semiconv_d2.evaluation.read_results` would return.
         threshold: needed by the measure "s".
-        max_detections: the best of each image and class that COCO's measures look at; AP^r and S
-            look at all.
+        max_detections: the best of each image and class that COCO's measures look at; by default
+            all, as AP^r and S do. What is cut is said.
     """
 
     def __init__(
@@ -117,12 +121,22 @@ class Detections:
         truth: COCO,
         results: Sequence[dict],
         threshold: Threshold | None = None,
-        max_detections: int = 100,
+        max_detections: int | None = None,
     ):
         self.truth = truth
         self.results = list(results)
         self.threshold = threshold
-        self.max_detections = max_detections
+        numbers = Counter((d["image_id"], d["category_id"]) for d in self.results)
+        self.max_detections = max_detections or max(numbers.values(), default=1)
+        cut = sum(max(0, number - self.max_detections) for number in numbers.values())
+        if cut:
+            logger.warning(
+                "%s of %s detections are cut off: COCO's measures look at the best %d of an image "
+                "and class.",
+                f"{cut:,}",
+                f"{len(self.results):,}",
+                self.max_detections,
+            )
         self.pairs = lru_cache(maxsize=None)(self._pairs)
 
     def _pairs(self, overlap: Overlap) -> list[ImagePairs]:
