@@ -17,14 +17,14 @@ from ..data.formats.labelme import labelme_data
 from ..data.formats.mask_folders import CATEGORY, labels_data, masks_data
 from ..data.formats.own import VAL_FRACTION, OwnData, prepare_own
 from ..data.formats.yolo import yolo_data
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
 
     def prepare() -> None:
-        print(prepare_own(read(args), args.output, args.val_fraction, args.seed))
+        say(prepare_own(read(args), args.output, args.val_fraction, args.seed))
 
     return finish(prepare, interrupted="interrupted; nothing is prepared")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ Result = TypeVar("Result")
 
 _LISTED = 8  # entries of a folder named in a message
 _PROBLEMS = 10  # problems named in one message
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that are not shown as such
 
 
 def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
@@ -50,8 +52,20 @@ def _describe_entry(path: Path) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text without line breaks, such as the message of another library's error."""
-    return " ".join(str(text).split())
+    """A text without line breaks and `printable`, such as the message of another library's error,
+    or one with the name of somebody's file."""
+    return printable(" ".join(str(text).split()))
+
+
+def printable(text: str) -> str:
+    """A text with the characters that would steer a terminal, or turn the direction of writing,
+    written out, such as "\\x1b"; lines stay lines."""
+    return "".join(
+        each
+        if each in "\n\t" or unicodedata.category(each) not in _STEERING
+        else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def read_text(path: Path) -> str:

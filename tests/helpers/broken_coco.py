@@ -203,7 +203,11 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("too thin", shape(rectangle(5.1, 5.1, 30, 5.2)), "mask-too-thin"),
         ("crossing itself", shape([5, 5, 20, 15, 20, 5, 5, 15]), "polygon-crosses-itself"),
         ("encoding without counts", mask({"size": [HEIGHT, WIDTH]}), "rle-keys"),
-        ("encoding without size", mask({"counts": [HEIGHT * WIDTH]}), "rle-keys"),
+        (
+            "encoding without size",
+            mask({"counts": [5, 20, HEIGHT * WIDTH - 25]}),
+            {"segmentation-wrapped": ERROR, "bbox-far-from-mask": WARNING, "area-far-from-mask": WARNING},
+        ),
         ("size of fractions", mask({"size": [40.5, 60], "counts": "5"}), "rle-keys"),
         ("counts a number", mask({"size": [HEIGHT, WIDTH], "counts": 5}), "rle-keys"),
         (
@@ -238,7 +242,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         (
             "size with a point",
             put("annotations", 2, segmentation={**encoded(compressed=True), "size": [40.0, "60"]}),
-            "rle-keys",
+            "segmentation-wrapped",
         ),
         ("counts too short", counts("5"), "rle-counts"),
         ("counts too long", counts([HEIGHT * WIDTH, 1]), "rle-counts"),
