@@ -59,7 +59,7 @@ def parse_arguments(argv):
     parser.add_argument(
         "--keep-crowds",
         action="store_true",
-        help="crowd regions (iscrowd 1) are meant as such, however many; with --fix the copy says so",
+        help="crowd regions (iscrowd 1) are meant, however many; with --fix the copy says so",
     )
     parser.add_argument(
         "--no-images", action="store_true", help="read the headers of the images alone: quicker"

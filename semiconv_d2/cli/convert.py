@@ -3,7 +3,8 @@
     semiconv convert labels images labels --category cell --output prepared
     semiconv convert yolo dataset --output prepared
 
-What each form is, and what is written: datasets/README.md."""
+What is wrong with single images and instances is left out, counted and named; --strict ends with an
+error instead. What each form is, and what is written: datasets/README.md."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
 
     def prepare() -> None:
-        say(prepare_own(read(args), args.output, args.val_fraction, args.seed))
+        options = (args.val_fraction, args.seed, args.strict)
+        say(prepare_own(read(args), args.output, *options))
 
     return finish(prepare, interrupted="interrupted; nothing is prepared")
 
@@ -64,6 +66,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             type=int,
             default=0,
             help="random seed: another one puts other images into val",
+        )
+        sub.add_argument(
+            "--strict",
+            action="store_true",
+            help="end with an error where something is wrong, in place of leaving it out",
         )
         return sub
 

@@ -80,4 +80,4 @@ def draw(parser: ArgumentParser, drawn: Drawn, argv: Sequence[str] | None) -> No
     settings = drawn.settings(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     )
-    say(drawn.prepare(args.output, settings, args.seed, args.train_images, args.val_images))
+    print(drawn.prepare(args.output, settings, args.seed, args.train_images, args.val_images))

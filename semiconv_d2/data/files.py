@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,26 +104,31 @@ def read_json(path: Path) -> object:
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
 
 
-def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something for every item, and report what is wrong with several of them at once.
+def try_each(
+    action: Callable[[Item], Result], items: Iterable[Item]
+) -> tuple[list[tuple[Item, Result]], list[str]]:
+    """Do something for every item that allows it.
 
-    Raises:
-        DatasetError: of one item, or the messages of the first ten in one line.
+    Returns: these items with what came out, and what is wrong with the others.
     """
     results, problems = [], []
     for item in items:
         try:
-            results.append(action(item))
+            results.append((item, action(item)))
         except DatasetError as error:
             problems.append(str(error))
-            if len(problems) == _PROBLEMS:
-                break
-    if len(problems) > 1:
-        number = f"{len(problems)}{' or more' if len(problems) == _PROBLEMS else ''}"
-        raise DatasetError(f"{number} problems: {'; '.join(problems)}")
-    if problems:
+    return results, problems
+
+
+def refuse_all(problems: Sequence[str]) -> None:
+    """Raises `DatasetError` where there are problems, with the first ten in one line."""
+    if len(problems) == 1:
         raise DatasetError(problems[0])
-    return results
+    if problems:
+        told = "; ".join(problems[:_PROBLEMS])
+        rest = len(problems) - _PROBLEMS
+        more = f"; and {rest:,} more" if rest > 0 else ""
+        raise DatasetError(f"{len(problems):,} problems: {told}{more}")
 
 
 def check_folder(path: Path, option: str) -> None:

@@ -35,6 +35,19 @@ def visible_files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted(files) if not is_hidden(Path(name)))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file of a name that may be anything."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder of a name that may be anything."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a null character
+        return False
+
+
 def leads_out(name: str) -> bool:
     """Whether a file name leads out of the folder that it starts from."""
     path, windows = PurePosixPath(name), PureWindowsPath(name)

@@ -206,7 +206,11 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         (
             "encoding without size",
             mask({"counts": [5, 20, HEIGHT * WIDTH - 25]}),
-            {"segmentation-wrapped": ERROR, "bbox-far-from-mask": WARNING, "area-far-from-mask": WARNING},
+            {
+                "segmentation-wrapped": ERROR,
+                "bbox-far-from-mask": WARNING,
+                "area-far-from-mask": WARNING,
+            },
         ),
         ("size of fractions", mask({"size": [40.5, 60], "counts": "5"}), "rle-keys"),
         ("counts a number", mask({"size": [HEIGHT, WIDTH], "counts": 5}), "rle-keys"),

@@ -289,9 +289,7 @@ def _check_size(
     return size
 
 
-def _check_scale(
-    index: int, size: Size | None, scale: InputScale | None, found: Findings
-) -> None:
+def _check_scale(index: int, size: Size | None, scale: InputScale | None, found: Findings) -> None:
     """Whether an image is too large to be read, or vanishes in the size that a model sees."""
     if size is None:
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..images import DEEP_MODES, Size, read_orientation
-from ..names import FolderIndex, base_name, meant_names
+from ..names import FolderIndex, base_name, is_file, meant_names
 from .defects import Findings, Repair
 
 
@@ -37,11 +37,11 @@ def find_file(
         index: of the image, for what is found to be wrong.
     """
     path = image_root / name
-    if _is_file(path):
+    if is_file(path):
         return path
     base = base_name(name)
     alone = bases[base.lower()] == 1  # else nobody can tell which of them it is
-    meant = next((m for m in meant_names(name, alone) if _is_file(image_root / m)), None)
+    meant = next((m for m in meant_names(name, alone) if is_file(image_root / m)), None)
     if meant is None and alone and (elsewhere := files.only(base)) is not None:
         meant = elsewhere.as_posix()
     if meant is None:
@@ -50,13 +50,6 @@ def find_file(
     what = f"there is no {path}, but there is {meant}"
     found.add(index, "file-missing", what, Repair.SET, {"file_name": meant})
     return image_root / meant
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, or one with a null character
-        return False
 
 
 def check_header(path: Path, index: int, decode: bool, found: Findings) -> Header | None:

@@ -23,7 +23,10 @@ PIECES = 0.25
 """Share of instances in several separate pieces that is remarked on."""
 
 _MEANT = {"crowds": "meant"}  # in the info of a JSON
-_LEFT_OUT = {"without a pixel": ("mask-too-thin", "mask-empty"), "with empty boxes": ("bbox-empty",)}
+_LEFT_OUT = {
+    "without a pixel": ("mask-too-thin", "mask-empty"),
+    "with empty boxes": ("bbox-empty",),
+}
 _OUTSIDE = ("polygon-partly-outside", "polygon-outside", "polygon-long", "bbox-partly-outside")
 
 
@@ -76,7 +79,8 @@ def _is_crowd(entry: Mapping) -> bool:
 
 
 def _are_most(some: Collection, entries: Collection) -> bool:
-    return bool(entries) and len(some) >= MOST * len(entries)
+    """A single one says nothing of a dataset, unless there are no others."""
+    return len(some) >= max(min(2, len(entries)), MOST * len(entries)) > 0
 
 
 def _whole(kind: str, what: str, mended: bool = False) -> Defect:
@@ -165,8 +169,8 @@ def _check_shares(
     if _are_most(outside := union(_OUTSIDE), entries):
         yield (
             "mostly-misplaced",
-            f"{_tell(outside, entries)} reach out of their image: they look made for larger images, "
-            f"or for height and width exchanged",
+            f"{_tell(outside, entries)} reach out of their image: they look made for larger "
+            f"images, or for height and width exchanged",
             False,
         )
     if _are_most(filled := union(["hole-filled"]), entries):

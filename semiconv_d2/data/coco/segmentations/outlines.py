@@ -94,7 +94,8 @@ def find_holes(outlines: Sequence[np.ndarray]) -> list[int]:
         around &= (high - low).prod(axis=1) > (high[inner] - low[inner]).prod()
         some = points[:: -(-len(points) // _COMPARED)]
         depths[inner] = sum(
-            bool(_are_inside(some, outlines[outer]).all()) for outer in np.flatnonzero(around)
+            bool(_are_inside(some, outlines[outer]).all())
+            for outer in np.flatnonzero(around).tolist()
         )
     return depths
 

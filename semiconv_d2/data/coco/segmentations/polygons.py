@@ -77,7 +77,9 @@ def _flatten(value: list) -> list[list[float]]:
 def _is_corner(value: object) -> bool:
     if isinstance(value, Mapping):
         return {"x", "y"} <= value.keys()
-    return isinstance(value, list) and len(value) == 2 and not any(isinstance(v, list) for v in value)
+    return (
+        isinstance(value, list) and len(value) == 2 and not any(isinstance(v, list) for v in value)
+    )
 
 
 def _number(value: object) -> float:

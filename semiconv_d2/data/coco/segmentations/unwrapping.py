@@ -4,6 +4,7 @@ as they have to be written. Nothing is lost by it."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -119,10 +120,8 @@ def _spellings(counts: object) -> Iterator[tuple[object, str]]:
     if isinstance(counts, str):
         text = counts.strip()
         if text[:2] in ("b'", 'b"'):
-            try:
+            with contextlib.suppress(ValueError, SyntaxError, UnicodeDecodeError):
                 yield ast.literal_eval(text).decode("ascii"), "Python's b'…' is around its counts"
-            except (ValueError, SyntaxError, UnicodeDecodeError):
-                pass
         if text != counts:
             yield text, "there are spaces around the counts of its mask"
         if len(text) <= _LONGEST_TEXT and _SEPARATED.fullmatch(text):
