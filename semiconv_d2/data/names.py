@@ -94,7 +94,7 @@ def _local_name(name: str) -> str:
     """A path out of an address, whose query may have it as `d`."""
     name = name.replace("\\", "/")
     try:
-        address = urlsplit(name)
+        address = urlsplit(name, allow_fragments="://" in name)
         values = parse_qs(address.query).get("d")
     except ValueError:
         return name

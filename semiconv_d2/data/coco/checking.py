@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import DatasetError
 from ..images import Size
-from ..limits import tell_too_large
+from ..limits import refuse_large, tell_too_large
 from ..names import FolderIndex, base_name, leads_out
 from .checking_annotations import KnownImage, check_annotations
 from .checking_files import Header, check_header, find_file
@@ -191,10 +191,12 @@ def _check_images(
                 found.add(index, "file-name", tell_value(entry, "file_name"), Repair.DROP)
             elif image_root is not None:
                 path = find_file(image_root, name, bases, files, index, found)
-                if size is not None and tell_too_large(*size):
-                    path = None  # it is not decoded
-                if path is not None and (index % step == 0 or size is None):
+                if index % step and size is not None:
+                    path = None  # its header is not read
+                if not _is_large(index, size, path, found) and path is not None:
                     header = check_header(path, index, read_images, found)
+            elif size is not None:
+                _is_large(index, size, None, found)
             size = _check_size(entry, index, size, header, found)
             _check_scale(index, size, scale, found)
         images.setdefault(ids[index], KnownImage(where(index), size, numbers[ids[index]]))
@@ -289,13 +291,23 @@ def _check_size(
     return size
 
 
-def _check_scale(index: int, size: Size | None, scale: InputScale | None, found: Findings) -> None:
-    """Whether an image is too large to be read, or vanishes in the size that a model sees."""
-    if size is None:
-        return
-    if too_large := tell_too_large(*size):
+def _is_large(index: int, size: Size | None, path: Path | None, found: Findings) -> bool:
+    """Whether an image has too many pixels to be read, by the JSON or by its file."""
+    try:
+        if path is not None:
+            refuse_large(path)
+    except DatasetError as error:
+        found.add(index, "image-large", str(error))
+        return True
+    too_large = "" if size is None else tell_too_large(*size)
+    if too_large:
         found.add(index, "image-large", f"it {too_large}")
-    if scale is not None and min(scale.shown(size)) < 1:
+    return bool(too_large)
+
+
+def _check_scale(index: int, size: Size | None, scale: InputScale | None, found: Findings) -> None:
+    """Whether an image vanishes in the size that a model sees."""
+    if size is not None and scale is not None and min(scale.shown(size)) < 1:
         height, width = scale.shown(size)
         what = (
             f"it has {size[0]} × {size[1]} pixels (height × width), and {height} × {width} at the "

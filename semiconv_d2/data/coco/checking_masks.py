@@ -21,6 +21,7 @@ from .segmentations import (
     SegmentationError,
     are_flat,
     are_relative,
+    area_of_nested,
     bound_outline,
     check_encoding,
     count_pixels,
@@ -72,6 +73,8 @@ class MaskBatch:
     """All annotations, also those of other batches."""
     found: Findings
     """Gets what is wrong."""
+    relative: bool = False
+    """Whether most coordinates of the dataset look relative to the size of their image."""
     indices: list[int] = field(default_factory=list)
     """Of the annotations, N."""
     annotations: list[Mapping] = field(default_factory=list)
@@ -138,7 +141,7 @@ class MaskBatch:
             what += ", where lists of numbers x, y, x, y, … have to be"
             self.found.add(index, kind, what, Repair.SET, {"segmentation": plain})
             mask, (outlines, broken) = plain, again
-        if size is not None and not broken and are_relative(outlines.values(), size):
+        if size is not None and not broken and are_relative(outlines.values(), size, self.relative):
             outlines = {n: points * size[::-1] for n, points in outlines.items()}
             value = _in_pixels(entry, outlines.values(), size)
             what = "its coordinates lie between 0 and 1: they look relative to width and height"
@@ -189,15 +192,18 @@ class MaskBatch:
             sides = _sides(self.sizes)[owners]
             flat = are_flat(self.outlines, areas)
             outside = ((high <= 0) | (low >= sides)).any(axis=1) & ~flat
-            long = (lengths > LONGEST) & ~flat & ~outside
-            too_long = self._find_too_long(np.flatnonzero(long), broken)
+            long = (lengths > LONGEST) & ~flat & ~outside & np.isfinite(sides).all(axis=1)
+            told = {k: self._tell_too_long(k) for k in np.flatnonzero(long).tolist()}
+            endless = [k for k, what in told.items() if what]
+            broken += [(self.owners[k], self.numbers[k], "polygon-long", told[k]) for k in endless]
+            long[endless] = False
             for chosen, kind, what in (
                 (flat, "polygon-no-area", "has all its corners on one line"),
                 (outside, "polygon-outside", "lies outside of the image"),
             ):
                 places = np.flatnonzero(chosen)
                 broken += [(self.owners[k], self.numbers[k], kind, what) for k in places]
-            sound = np.flatnonzero(~flat & ~outside & ~too_long)
+            sound = np.flatnonzero(~flat & ~outside & ~np.isin(np.arange(len(owners)), endless))
             left = set(owners[sound].tolist())
             total = len(self.indices)
             self.extents = merge_boxes(owners[sound], low[sound], high[sound], total)
@@ -219,20 +225,15 @@ class MaskBatch:
                 self.found.add(index, kind, what, Repair.DROP, severity=ERROR)
         return sound
 
-    def _find_too_long(
-        self, candidates: np.ndarray, broken: list[tuple[int, int, str, str]]
-    ) -> np.ndarray:
-        """Which of the P polygons have too long an outline even where they are cut off at the
-        border; they are added to those that are none."""
-        found = np.zeros(len(self.outlines), dtype=bool)
-        for k in candidates.tolist():
-            owner = self.owners[k]
-            try:
-                bound_outline(self.outlines[k], self.sizes[owner])
-            except SegmentationError as error:
-                found[k] = True
-                broken.append((owner, self.numbers[k], error.kind, str(error)))
-        return found
+    def _tell_too_long(self, number: int) -> str:
+        """Why a polygon of the P cannot be drawn even where it is cut off at the border."""
+        size = self.sizes[self.owners[number]]
+        try:
+            if size is not None:
+                bound_outline(self.outlines[number], size)
+        except SegmentationError as error:
+            return str(error)
+        return ""
 
     def _check_holes(self, sound: np.ndarray) -> None:
         """Tell which polygons lie within another one of their instance."""
@@ -246,9 +247,7 @@ class MaskBatch:
             number = self.numbers[members[int(np.argmax(depths))]]
             what = f"its polygon {number} lies within another one, and COCO's tools fill what may "
             what += "be a hole"
-            areas = measure_outlines(outlines)[2]
-            signs = np.where(np.array(depths) % 2, -1, 1)
-            filled, with_holes = float(areas[np.array(depths) == 0].sum()), float(areas @ signs)
+            filled, with_holes = area_of_nested(outlines, depths)
             if is_number(area) and abs(area - with_holes) < abs(area - filled) / 2:
                 what = f"its polygon {number} is a hole, which its area {area:g} leaves out, and "
                 what += f"which COCO's tools fill ({filled:g})"

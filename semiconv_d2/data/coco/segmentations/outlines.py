@@ -47,15 +47,18 @@ def are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
     return flat
 
 
-def are_relative(outlines: Collection[np.ndarray], size: Size) -> bool:
-    """Whether coordinates look like parts of the width and height of an image, and not like those
-    of an instance of a pixel in its corner."""
+def are_relative(outlines: Collection[np.ndarray], size: Size, as_others: bool = False) -> bool:
+    """Whether coordinates look like parts of the width and height of an image.
+
+    Args:
+        as_others: most others do, so that those of a pixel in the corner are of the whole image.
+    """
     if max(size) < _SMALLEST or not outlines:
         return False
     points = np.concatenate(list(outlines))
     low, high = 1 - RELATIVE, RELATIVE
     inside = bool((points >= low).all() and (points <= high).all())
-    return inside and not (points == np.round(points)).all()
+    return inside and (as_others or not (points == np.round(points)).all())
 
 
 def find_nested(
@@ -98,6 +101,13 @@ def find_holes(outlines: Sequence[np.ndarray]) -> list[int]:
             for outer in np.flatnonzero(around).tolist()
         )
     return depths
+
+
+def area_of_nested(outlines: Sequence[np.ndarray], depths: Sequence[int]) -> tuple[float, float]:
+    """Area of polygons within one another: all filled, and with holes; for the depths see
+    `find_holes`."""
+    areas, levels = measure_outlines(outlines)[2], np.array(depths)
+    return float(areas[levels == 0].sum()), float(areas @ np.where(levels % 2, -1, 1))
 
 
 def _are_inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
