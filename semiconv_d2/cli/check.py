@@ -25,9 +25,9 @@ from PIL import Image, ImageOps
 
 from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
-from ..data.coco.checking_whole import MOST, check_pieces, keep_crowds
+from ..data.coco.checking_whole import check_pieces, keep_crowds
 from ..data.coco.coco_json import check_replaceable, read_coco, write_json
-from ..data.coco.defects import Repair, errors_of, format_defects
+from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
@@ -191,13 +191,16 @@ def check(dataset, scale, arguments, several):
         say(f"wrote to {folder}: table.txt, statistics.json, defects.txt{pictures}\n")
     if not arguments.fix or (not changes and content is original):
         return tell_verdict(defects, bool(changes))
-    unmended = tell_unmended(content, mended, defects, changes)
-    if unmended:
-        say(f"nothing is written: {unmended}\n")
+    stuck = [d for d in errors_of(defects) if d.kind.startswith("mostly-") and not d.mending]
+    if stuck:  # most of the copy would be something else than it is, and nobody would see it
+        say(f"nothing is written: {stuck[0]}\n")
         return False
     path = write_fixed(dataset.json_file, mended)
     left = errors_of(find_defects(mended, dataset.image_root, scale=scale))
-    say(f"{tell_drops(changes)}wrote {path}: {len(changes):,} changes, {len(left):,} errors left\n")
+    before, after = (len(c["annotations"]) for c in (content, mended))
+    dropped = f"{before - after:,} of {before:,} annotations dropped, " if after < before else ""
+    done = f"{len(changes):,} changes, {dropped}{len(left):,} errors left"
+    say(f"{tell_drops(changes)}wrote {path}: {done}\n")
     return not left
 
 
@@ -210,19 +213,6 @@ def tell_verdict(defects, mendable):
     how = "; --fix writes a mended copy" if mendable else ""
     say(f"{told}: training {verb} with this dataset{how}\n")
     return not numbers["error"]
-
-
-def tell_unmended(content, mended, defects, changes):
-    """Why no mended copy is written, "" where one is: most of the dataset would be something else
-    than it is, and nobody would see it."""
-    for defect in errors_of(defects):
-        if defect.kind.startswith("mostly-") and defect.repair is Repair.NONE:
-            return str(defect)
-    before, after = (len(c["annotations"]) for c in (content, mended))
-    if before - after < MOST * before:
-        return ""
-    drops = [change for change in changes if change.drops]
-    return f"--fix would drop {before - after:,} of {before:,} annotations, the first: {drops[0]}"
 
 
 def tell_drops(changes):

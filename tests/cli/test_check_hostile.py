@@ -69,7 +69,6 @@ def test_drops_are_named_with_their_reason(run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (each((0, 1, 2), lambda a: {"segmentation": []}), "--fix would drop 3 of 6 annotations"),
         (
             each((0, 1, 3), lambda a: instance(a["id"], a["image_id"], 1, 40, 5, 80, 20 + a["id"])),
             "the dataset: 3 of 6 instances reach out of their image",
@@ -85,6 +84,12 @@ def test_a_copy_that_is_something_else_is_not_written(run, tmp_path, change, rea
     assert status == 1
     assert said[-1].startswith(f"nothing is written: {reason}")
     assert not (tmp_path / "train_fixed.json").exists()
+
+
+def test_the_last_line_counts_what_is_dropped(run):
+    status, said = run(each((0, 1, 2), lambda a: {"segmentation": []}), "--fix")
+    assert status == 0
+    assert said[-1].endswith("3 changes, 3 of 6 annotations dropped, 0 errors left")
 
 
 def test_crowds_that_are_meant_are_noted_in_the_copy(run, tmp_path):

@@ -103,7 +103,8 @@ def _is_known(value: object, known: Mapping) -> TypeGuard[Id]:
 def _check_ids(entries: list[dict], found: Findings) -> None:
     first: dict[int, int] = {}
     taken = {entry["id"] for entry in entries if is_integer(entry.get("id"))}
-    free = count(max(taken, default=0) + 1)
+    highest = max(taken, default=0)
+    free = (n for n in count(highest + 1 if highest < 2**62 else 1) if n not in taken)
     for index, entry in enumerate(entries):
         number = entry.get("id")
         if not is_integer(number):

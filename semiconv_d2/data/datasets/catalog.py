@@ -148,7 +148,6 @@ def read_records(name: str, json_file: Path, image_root: Path) -> list[dict]:
         raise DatasetError(f"there is no {json_file.name}")
     if not image_root.is_dir():
         raise DatasetError(f"there is no folder {image_root.name}")
-    _refuse_other_classes(name, json_file)
     try:
         records = load_coco_json(str(json_file), str(image_root), name)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError) as error:
@@ -165,7 +164,10 @@ def _refuse_other_classes(name: str, json_file: Path) -> None:
     from detectron2.data import MetadataCatalog
 
     before = MetadataCatalog.get(name).get("thing_classes")
-    entries = read_coco(json_file)["categories"] if before is not None else []
+    try:
+        entries = read_coco(json_file)["categories"]
+    except DatasetError:
+        return  # which is told by who reads it
     if before is None or not all(is_integer(entry.get("id")) for entry in entries):
         return
     now = [entry.get("name") for entry in sorted(entries, key=lambda entry: entry["id"])]
@@ -178,6 +180,7 @@ def _refuse_other_classes(name: str, json_file: Path) -> None:
 
 
 def _load(name: str, json_file: Path, image_root: Path) -> list[dict]:
+    _refuse_other_classes(name, json_file)
     try:
         return read_records(name, json_file, image_root)
     except DatasetError as error:
