@@ -55,6 +55,8 @@ def are_relative(outlines: Collection[np.ndarray], size: Size, as_others: bool =
     """
     if max(size) < _SMALLEST or not outlines:
         return False
+    if next(iter(outlines))[0, 0] > RELATIVE:  # as most are
+        return False
     points = np.concatenate(list(outlines))
     low, high = 1 - RELATIVE, RELATIVE
     inside = bool((points >= low).all() and (points <= high).all())
