@@ -205,8 +205,6 @@ def _add_input(node: CfgNode) -> None:
     # The channel that counts, or three of them, likewise. With none, all channels of grey and RGB
     # images count, alpha is left out, and images with other channels are refused.
     node.CHANNELS = ()
-    # Images with more pixels are refused: a file of 20 kB can decode to gigabytes.
-    node.MAX_PIXELS = 100_000_000
 
 
 def _add_own_data(node: CfgNode) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import get_config_file
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def benchmark(arguments):
     content = benchmark_models(
         arguments.config_file, arguments.opts, settings, repeats=arguments.repeats
     )
-    print(format_costs(content))
+    say(format_costs(content))
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(content, arguments.output)

@@ -6,8 +6,9 @@
         --opts OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images
 
 The dataset is a JSON with its folder of images or a registered name; without one, the datasets of
-the config are checked. A config also tells how the instances look to its detector. The exit status
-is 1 where there are errors, with --fix where any are left.
+the config are checked. A config also tells how the instances look to its detector. The last line
+says whether training starts with the data. The exit status is 1 where there are errors, with --fix
+where any are left.
 """
 
 from __future__ import annotations
@@ -24,20 +25,22 @@ import numpy as np
 
 from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
+from ..data.coco.checking_whole import check_pieces, keep_crowds
 from ..data.coco.coco_json import check_replaceable, read_coco
 from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
-from ..data.files import write_json, write_text
+from ..data.files import write_json
 from ..data.images import write_image
 from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 CROWD = (0.55, 0.55, 0.55)
+_NAMED = 20  # drops that are named
 
 
 class Dataset(NamedTuple):
@@ -54,6 +57,11 @@ def parse_arguments(argv):
     parser.add_argument("--config-file", help="config of the detector that is to learn the data")
     parser.add_argument(
         "--fix", action="store_true", help="write a mended copy beside the JSON, NAME_fixed.json"
+    )
+    parser.add_argument(
+        "--keep-crowds",
+        action="store_true",
+        help="crowd regions (iscrowd 1) are meant, however many; with --fix the copy says so",
     )
     parser.add_argument(
         "--no-images", action="store_true", help="read the headers of the images alone: quicker"
@@ -163,35 +171,79 @@ def check(dataset, scale, reading, arguments, several):
     copy with --fix."""
     if arguments.fix:
         check_replaceable(fixed_path(dataset.json_file))
-    print(f"{dataset.json_file}, images in {dataset.image_root}\n")
-    content = read_coco(dataset.json_file)
-    look = partial(find_defects, image_root=dataset.image_root, reading=reading)
+    say(f"{dataset.json_file}, images in {dataset.image_root}\n")
+    original = read_coco(dataset.json_file)
+    content = keep_crowds(original) if arguments.keep_crowds else original
+    look = partial(find_defects, image_root=dataset.image_root, scale=scale, reading=reading)
     defects = look(content, read_images=not arguments.no_images)
     try:
         mended, changes = fix(content, defects)
     except DatasetError as error:
-        print(f"{format_defects(defects)}\n\n{error}")
+        say(f"{format_defects(defects)}\n\n{error}")
         return False
     statistics = describe(mended, scale, None if arguments.all else SAMPLE)
+    defects = [*check_pieces(statistics), *defects]
     table = format_statistics(statistics)
     if changes:
         table += "\n\nThe numbers are those of a copy as --fix mends it."
-    print(f"{table}\n\n{format_defects(defects)}\n{left_out()}")
+    say(f"{table}\n\n{format_defects(defects)}\n{left_out()}")
     if arguments.output is not None:
         folder = arguments.output / dataset.name if several else arguments.output
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(f"{table}\n", folder / "table.txt")
-        write_text(f"{format_defects(defects, None)}\n", folder / "defects.txt")
-        write_json(statistics.as_dict(), folder / "statistics.json")
+        write_report(folder, table, statistics, defects, changes if arguments.fix else [])
         pictures = ", sample_*.png" if arguments.pictures else ""
         draw_pictures(mended, dataset.image_root, arguments.pictures, folder, reading)
-        print(f"wrote to {folder}: table.txt, statistics.json, defects.txt{pictures}\n")
-    if not arguments.fix or not changes:
-        return not errors_of(defects)
+        say(f"wrote to {folder}: table.txt, statistics.json, defects.txt{pictures}\n")
+    if not arguments.fix or (not changes and content is original):
+        return tell_verdict(defects, bool(changes))
+    stuck = [d for d in errors_of(defects) if d.kind.startswith("mostly-") and not d.mending]
+    if stuck:  # most of the copy would be something else than it is, and nobody would see it
+        say(f"nothing is written: {stuck[0]}\n")
+        return False
     path = write_fixed(dataset.json_file, mended)
     left = errors_of(look(mended))
-    print(f"wrote {path}: {len(changes):,} changes, {len(left):,} errors left\n")
+    before, after = (len(c["annotations"]) for c in (content, mended))
+    dropped = f"{before - after:,} of {before:,} annotations dropped, " if after < before else ""
+    done = f"{len(changes):,} changes, {dropped}{len(left):,} errors left"
+    say(f"{tell_drops(changes)}wrote {path}: {done}\n")
     return not left
+
+
+def tell_verdict(defects, mendable):
+    """Prints the last line; returns whether there are no errors."""
+    numbers = {"error": len(errors_of(defects))}
+    numbers["warning"] = len(defects) - numbers["error"]
+    told = ", ".join(f"{number:,} {what}{'s' * (number != 1)}" for what, number in numbers.items())
+    verb = "does not start" if numbers["error"] else "starts"
+    how = "; --fix writes a mended copy" if mendable else ""
+    say(f"{told}: training {verb} with this dataset{how}\n")
+    return not numbers["error"]
+
+
+def tell_drops(changes):
+    """What is gone in a mended copy and why, in lines."""
+    drops = [change for change in changes if change.drops]
+    if not drops:
+        return ""
+    lines = [f"dropped: {len(drops):,}", *(f"  {change}" for change in drops[:_NAMED])]
+    if len(drops) > _NAMED:
+        lines.append(f"  … and {len(drops) - _NAMED:,} more; --output FOLDER writes all")
+    background = sum(change.background for change in drops)
+    if background:
+        lines.append(
+            f"{background:,} of them are instances of images that stay, in which they become "
+            f"background"
+        )
+    return "\n".join([*lines, ""])
+
+
+def write_report(folder, table, statistics, defects, changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.txt").write_text(f"{table}\n", encoding="utf-8")
+    (folder / "defects.txt").write_text(f"{format_defects(defects, None)}\n", encoding="utf-8")
+    if changes:
+        lines = "".join(f"{change}\n" for change in changes)
+        (folder / "changes.txt").write_text(lines, encoding="utf-8")
+    write_json(statistics.as_dict(), folder / "statistics.json")
 
 
 def left_out():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
+from ..data.files import printable
 from ..errors import UserError
 
 Main = Callable[[Sequence[str] | None], int]
@@ -23,6 +28,15 @@ def parser_of(command: str, description: str | None) -> ArgumentParser:
     )
 
 
+def say(text: object, file: TextIO | None = None) -> None:
+    """Prints what a command has to say; names in it may come from anybody's files.
+
+    Args:
+        file: by default the standard output.
+    """
+    print(printable(str(text)), file=file)
+
+
 def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> int:
     """Runs a command to its end; what its user did wrong becomes one line on stderr.
 
@@ -34,14 +48,15 @@ def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> i
         The exit status: 1 after an error.
     """
     try:
-        return run() or 0
+        with _logging_printable():
+            return run() or 0
     except ModuleNotFoundError as error:
         message = f"{error}; install it by: pip install {error.name}"
     except (UserError, OSError) as error:
         message = _tell(error)
     except KeyboardInterrupt:
         message = interrupted
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}", file=sys.stderr)
     return 1
 
 
@@ -51,6 +66,30 @@ def _tell(error: Exception) -> str:
     if not text.startswith("Caught "):
         return text
     return text.rstrip().rpartition("\n")[2].partition(": ")[2]
+
+
+@contextmanager
+def _logging_printable() -> Iterator[None]:
+    """What is logged meanwhile has no control characters, which names in it may have."""
+    before = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        try:
+            text = record.getMessage()
+        except Exception:  # of somebody else, whose handler tells it
+            return record
+        # Detectron2 colours its tables.
+        parts = re.split(r"(\x1b\[[0-9;]*m)", text) if "\x1b" in text else [text]
+        parts[::2] = map(printable, parts[::2])
+        record.msg, record.args = "".join(parts), ()
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(before)
 
 
 def dispatch(

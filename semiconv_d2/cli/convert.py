@@ -3,7 +3,8 @@
     semiconv convert labels images labels --category cell --output prepared
     semiconv convert yolo dataset --output prepared
 
-What each form is, and what is written: datasets/README.md."""
+What is wrong with single images and instances is left out, counted and named; --strict ends with an
+error instead. What each form is, and what is written: datasets/README.md."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from ..data.formats.mask_folders import CATEGORY, labels_data, masks_data
 from ..data.formats.own import VAL_FRACTION, OwnData, prepare_own
 from ..data.formats.yolo import yolo_data
 from ..data.pixels import IntensityRange, Reading
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         reading = Reading(
             IntensityRange.parse(args.intensity_range), tuple(args.pages), tuple(args.channels)
         )
-        print(prepare_own(read(args), args.output, args.val_fraction, args.seed, reading))
+        options = (args.val_fraction, args.seed, args.strict, reading)
+        say(prepare_own(read(args), args.output, *options))
 
     return finish(prepare, interrupted="interrupted; nothing is prepared")
 
@@ -68,6 +70,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             type=int,
             default=0,
             help="random seed: another one puts other images into val",
+        )
+        sub.add_argument(
+            "--strict",
+            action="store_true",
+            help="end with an error where something is wrong, in place of leaving it out",
         )
         sub.add_argument(
             "--intensity-range",

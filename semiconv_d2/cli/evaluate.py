@@ -36,7 +36,7 @@ from ..evaluation import (
     rank_by_size,
     read_results,
 )
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,7 +139,7 @@ def choose_measures(wanted):
     if wanted is None:
         wanted = [name for name in MEASURES if lacks(name) is None]
         for name in set(MEASURES) - set(wanted):
-            print(f"left out: {name}, for which: pip install {lacks(name)}", file=sys.stderr)
+            say(f"left out: {name}, for which: pip install {lacks(name)}", file=sys.stderr)
     check_measures(wanted)
     return wanted
 
@@ -184,7 +184,7 @@ def measure(arguments, models):
         table = format_differences(*map(str, models), differences)
         content = {"a": content[0], "b": content[1]}
         content["differences"] = [d.to_json() for d in differences]
-    print(table)
+    say(table)
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
         write_json(content, arguments.output / f"{name}.json")
@@ -218,6 +218,6 @@ def draw(arguments, detections, root):
     files, problems = save_differences(
         by_model, root, arguments.pictures, arguments.most, ending, arguments.close_up
     )
-    print(f"Pictures: {len(files)} in {arguments.pictures}")
+    say(f"Pictures: {len(files)} in {arguments.pictures}")
     if problems:
         raise DatasetError(f"{len(problems)} images cannot be drawn, the first: {problems[0]}")

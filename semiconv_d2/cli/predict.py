@@ -24,7 +24,7 @@ from pathlib import Path
 from ..data.files import check_file, check_folder
 from ..errors import DatasetError
 from ..inference.options import SCORE_THRESHOLD, SHOWS
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,8 +141,8 @@ def predict(arguments):
     finally:
         if arguments.json:
             write_results(demo.results, arguments.json)
-    print(f"{len(sources) - len(demo.failed)} of {len(sources)} inputs, ", end="")
-    print(f"{demo.found} instances.")
+    read = len(sources) - len(demo.failed)
+    say(f"{read} of {len(sources)} inputs, {demo.found} instances.")
     written = {
         "Pictures": arguments.output,
         "Label images": arguments.labels,
@@ -150,7 +150,7 @@ def predict(arguments):
     }
     for what, path in written.items():
         if path and path.exists():
-            print(f"{what}: {path}")
+            say(f"{what}: {path}")
     if demo.failed:
         names = "\n".join(f"  {name}: {reason}" for name, reason in demo.failed)
         raise DatasetError(f"these could not be read:\n{names}")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import dispatch, finish, parser_of
+from .commands import dispatch, finish, parser_of, say
 from .drawing import DOTS, WORMS, draw
 
 _STOPPED = "interrupted; nothing is prepared"
@@ -29,7 +29,7 @@ def bbbc010(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         from ..data.datasets.bbbc010 import prepare_bbbc010
 
-        print(prepare_bbbc010(args.root, args.output))
+        say(prepare_bbbc010(args.root, args.output))
 
     return finish(run, _STOPPED)
 
@@ -44,7 +44,7 @@ def voc(argv: Sequence[str] | None = None) -> int:
         "--year", type=int, choices=YEARS, help="where the folder of the year does not tell"
     )
     args = parser.parse_args(argv)
-    return finish(lambda: print(prepare_voc(args.root, args.output, args.year)), _STOPPED)
+    return finish(lambda: say(prepare_voc(args.root, args.output, args.year)), _STOPPED)
 
 
 def sbd(argv: Sequence[str] | None = None) -> int:
@@ -64,9 +64,9 @@ def sbd(argv: Sequence[str] | None = None) -> int:
         from ..data.datasets.sbd import prepare_sbd, prepare_union
 
         if args.voc is None:
-            print(prepare_sbd(args.root, args.output))
+            say(prepare_sbd(args.root, args.output))
         else:
-            print(prepare_union(args.root, args.voc, args.output))
+            say(prepare_union(args.root, args.voc, args.output))
 
     return finish(run, _STOPPED)
 
@@ -96,7 +96,7 @@ def hold_out(argv: Sequence[str] | None = None) -> int:
         from ..data.coco.derived import hold_out
 
         for path, (images, instances) in hold_out(args.json, args.every).items():
-            print(f"{path}: {images} images, {instances} instances")
+            say(f"{path}: {images} images, {instances} instances")
 
     return finish(run)
 
@@ -114,7 +114,7 @@ def merge_classes(argv: Sequence[str] | None = None) -> int:
 
         written = merge_classes(args.json, args.output, args.name)
         images, instances = len(written["images"]), len(written["annotations"])
-        print(f"{args.output}: {images} images, {instances} instances")
+        say(f"{args.output}: {images} images, {instances} instances")
 
     return finish(run)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import finish, parser_of
+from .commands import finish, parser_of, say
 
 
 def parse_arguments(argv):
@@ -61,7 +61,7 @@ def write_report(arguments):
     )
     html = render(page)
     for note in page.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_text(html, arguments.output)
-    print(f"wrote {arguments.output}, {len(html.encode()) / 1e6:.1f} MB")
+    say(f"wrote {arguments.output}, {len(html.encode()) / 1e6:.1f} MB")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -17,6 +18,7 @@ Result = TypeVar("Result")
 
 _LISTED = 8  # entries of a folder named in a message
 _PROBLEMS = 10  # problems named in one message
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that are not shown as such
 
 
 def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
@@ -51,8 +53,20 @@ def _describe_entry(path: Path) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text without line breaks, such as the message of another library's error."""
-    return " ".join(str(text).split())
+    """A text without line breaks and `printable`, such as the message of another library's error,
+    or one with the name of somebody's file."""
+    return printable(" ".join(str(text).split()))
+
+
+def printable(text: str) -> str:
+    """A text with the characters that would steer a terminal, or turn the direction of writing,
+    written out, such as "\\x1b"; lines stay lines."""
+    return "".join(
+        each
+        if each in "\n\t" or unicodedata.category(each) not in _STEERING
+        else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def read_text(path: Path) -> str:
@@ -91,26 +105,31 @@ def read_json(path: Path) -> object:
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
 
 
-def try_all(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do something for every item, and report what is wrong with several of them at once.
+def try_each(
+    action: Callable[[Item], Result], items: Iterable[Item]
+) -> tuple[list[tuple[Item, Result]], list[str]]:
+    """Do something for every item that allows it.
 
-    Raises:
-        DatasetError: of one item, or the messages of the first ten in one line.
+    Returns: these items with what came out, and what is wrong with the others.
     """
     results, problems = [], []
     for item in items:
         try:
-            results.append(action(item))
+            results.append((item, action(item)))
         except DatasetError as error:
             problems.append(str(error))
-            if len(problems) == _PROBLEMS:
-                break
-    if len(problems) > 1:
-        number = f"{len(problems)}{' or more' if len(problems) == _PROBLEMS else ''}"
-        raise DatasetError(f"{number} problems: {'; '.join(problems)}")
-    if problems:
+    return results, problems
+
+
+def refuse_all(problems: Sequence[str]) -> None:
+    """Raises `DatasetError` where there are problems, with the first ten in one line."""
+    if len(problems) == 1:
         raise DatasetError(problems[0])
-    return results
+    if problems:
+        told = "; ".join(problems[:_PROBLEMS])
+        rest = len(problems) - _PROBLEMS
+        more = f"; and {rest:,} more" if rest > 0 else ""
+        raise DatasetError(f"{len(problems):,} problems: {told}{more}")
 
 
 def check_folder(path: Path, option: str) -> None:

@@ -14,6 +14,7 @@ REACH = 2
 """Pixels, along rows and columns or diagonally, within which outlines count as touching."""
 
 _LARGE = 32  # pixels
+_PIECE = 0.1  # share of the pixels of an instance
 
 
 class Bins(NamedTuple):
@@ -107,6 +108,21 @@ def inscribed_radius(mask: np.ndarray) -> float:
     inside[2:-1:2, 1::2] = own[:-1] & own[1:]
     inside[:, 2:-1:2] = inside[:, 1:-2:2] & inside[:, 3::2]
     return float(distance_transform_edt(inside).max() / 2)
+
+
+def has_pieces(mask: np.ndarray) -> bool:
+    """Whether a mask is in several separate pieces; those of less than a tenth of its pixels do not
+    count.
+
+    Args:
+        mask: (H, W) bool, not empty.
+    """
+    from scipy.ndimage import label
+
+    own = mask[bounding_window(mask)]
+    numbers, count = label(own, structure=np.ones((3, 3)))
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    return int((sizes >= _PIECE * sizes.sum()).sum()) > 1
 
 
 def bounding_window(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:

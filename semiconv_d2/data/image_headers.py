@@ -7,8 +7,7 @@ OpenCV reads colours of more than 8 bits, of which Pillow keeps the high byte al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from ..errors import DatasetError
 from .files import one_line
 from .images import Size, read_orientation
+from .limits import no_limit_of_pillow, tell_too_large
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -85,16 +85,14 @@ def read_page(path: Path, header: Header, page: int) -> np.ndarray:
     return values[..., : header.channels]
 
 
-@contextmanager
-def no_limit_of_pillow() -> Iterator[None]:
-    """Pillow opens images of any size: callers have a limit of their own."""
-    from PIL import Image
+def refuse_large(path: Path) -> None:
+    """Look at the header of an image file before anybody decodes it.
 
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    Raises:
+        DatasetError: it has too many pixels, or cannot be read.
+    """
+    if too_large := tell_too_large(*read_header(path).size):
+        raise DatasetError(f"{path} {too_large}")
 
 
 def turn(values: np.ndarray, orientation: int) -> np.ndarray:

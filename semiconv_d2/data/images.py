@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DatasetError
 from .files import one_line, write_whole
+from .limits import no_limit_of_pillow, tell_too_large
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,19 +36,22 @@ def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
     """What `read` makes of an opened image file of one page.
 
     Raises:
-        DatasetError: the file is missing, damaged, too large for Pillow, no image, or has several
+        DatasetError: the file is missing, damaged, too large, no image, or has several
             pages.
     """
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with no_limit_of_pillow(), Image.open(path) as image:
+            too_large = tell_too_large(image.height, image.width)
             # MPO, a JPEG of some cameras, has a preview as its second page.
             pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            result = read(image) if pages == 1 else None
+            result = read(image) if pages == 1 and not too_large else None
     except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
         message = one_line(error) or type(error).__name__
         raise DatasetError(f"cannot read the image {path}: {message}") from error
+    if too_large:
+        raise DatasetError(f"{path} {too_large}")
     if result is None:
         raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
     return result

@@ -18,10 +18,7 @@ import numpy as np
 
 from ..errors import ConfigError, DatasetError
 from .image_headers import Header, read_header, read_page
-
-MAX_PIXELS = 100_000_000
-"""Default of INPUT.MAX_PIXELS."""
-
+from .limits import tell_too_large
 
 _GREATEST = float(np.finfo(np.float64).max)
 _LIMITS = {
@@ -79,8 +76,6 @@ class Reading(NamedTuple):
     channels: tuple[int, ...] = ()
     """The channel of all files, from 0 on, or three of them, likewise. None: all channels of grey
     and RGB images; others are refused."""
-    max_pixels: int = MAX_PIXELS
-    """Images with more are refused: a small file can decode to any number of gigabytes."""
 
     @classmethod
     def of(cls, keys: Mapping) -> Reading:
@@ -97,7 +92,6 @@ class Reading(NamedTuple):
             IntensityRange.parse(keys.get("INTENSITY_RANGE", default.intensity_range)),
             _numbers("PAGES", keys),
             _numbers("CHANNELS", keys),
-            keys.get("MAX_PIXELS", default.max_pixels),
         )
 
 
@@ -114,12 +108,8 @@ def _numbers(key: str, keys: Mapping) -> tuple[int, ...]:
 
 def find_unreadable(header: Header, reading: Reading) -> str:
     """Why a file cannot be read so, for the end of a sentence; "" where it can."""
-    height, width = header.size
-    if height * width > reading.max_pixels:
-        return (
-            f"has {height:,} × {width:,} pixels, and the limit is {reading.max_pixels:,} in all: "
-            "cut it into tiles, or raise INPUT.MAX_PIXELS"
-        )
+    if too_large := tell_too_large(*header.size):
+        return too_large
     if header.pages > 1 and not reading.pages:
         return (
             f"has {header.pages} pages: choose one of them by INPUT.PAGES (N,), from 0 on, or save "

@@ -21,8 +21,10 @@ from ..data.coco.fixing import fix
 from ..data.coco.json_values import as_integer, is_integer, is_number, shorten
 from ..data.coco.segmentations import (
     RUNS_DO_NOT_ADD_UP,
+    bound_outline,
     check_encoding,
     decode_counts,
+    draw_polygons,
     measure_runs,
     read_polygon,
 )
@@ -36,6 +38,7 @@ from ..data.formats.mask_files import (
     refuse_binary,
     split_labels,
 )
+from ..data.names import is_hidden
 from ..errors import DatasetError
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 _NEEDED = ("annotation-id-zero", "iscrowd-missing", "area")
 """Kinds of warnings that an evaluation would trip over."""
+
+_WARNED_OF = ("mostly-left-out", "mostly-misplaced", "mostly-holes-filled", "some-crowds")
+"""What is wrong with a dataset as a whole, and yet can be evaluated on."""
 
 
 def find_truth(name: str) -> COCO:
@@ -103,6 +109,9 @@ def _mend(json_file: Path, content: dict) -> dict:
     for defect in defects:
         if (defect.part, defect.index) in left_out:
             continue
+        if defect.kind in _WARNED_OF:
+            logger.warning("%s: %s", json_file, defect)
+            continue
         entry = content[defect.part][defect.index] if defect.part else {}
         if defect.kind in ("segmentation-missing", "segmentation-empty") and has_box(entry):
             continue
@@ -129,6 +138,8 @@ def _loses_nothing(defect: Defect, entry: Mapping) -> bool:
     and categories, which results refer to, stay what they are."""
     if defect.kind == "polygon-odd":
         return defect.repair is Repair.DROP_POLYGON  # Detectron2 leaves it out, too
+    if defect.kind == "polygon-long":
+        return defect.repair is Repair.CLIP_POLYGON  # what lies outside is not seen
     if defect.repair is not Repair.SET or defect.kind == "ignore":
         return False
     if defect.severity != ERROR and defect.kind not in _NEEDED:
@@ -222,7 +233,7 @@ def _check_result(entry: object, truth: COCO) -> None:
         check_encoding(mask, (image["height"], image["width"]))
     elif isinstance(mask, list) and mask:
         for polygon in mask:
-            read_polygon(polygon)
+            bound_outline(read_polygon(polygon), (image["height"], image["width"]))
     elif "segmentation" in entry:
         raise DatasetError("its segmentation is neither polygons nor a run-length encoding")
 
@@ -253,7 +264,14 @@ def _with_mask_and_box(entry: Mapping, truth: COCO) -> dict:
 
     if "segmentation" not in entry:
         return dict(entry)
-    mask = truth.annToRLE(entry)
+    mask = entry["segmentation"]
+    if isinstance(mask, list):
+        image = truth.imgs[entry["image_id"]]
+        size = (image["height"], image["width"])
+        mask = draw_polygons(list(map(read_polygon, mask)), size)
+        mask = mask or mask_util.encode(np.zeros(size, dtype=np.uint8, order="F"))
+    else:
+        mask = truth.annToRLE(entry)
     return {"bbox": mask_util.toBbox(mask).tolist(), **entry, "segmentation": mask}
 
 
@@ -299,7 +317,7 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
 
 def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Iterator[np.ndarray]]:
     """Masks by the stem of their image, for images that have a file."""
-    files = [path for path in folder.iterdir() if path.is_file()]
+    files = [path for path in folder.iterdir() if path.is_file() and not is_hidden(path)]
     own = [path for path in files if path.stem in images]
     suffix = find_suffix(files, images)
     if own and suffix and not label_suffix:
@@ -308,11 +326,12 @@ def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Ite
             f"{folder} has {own[0].name} and {key}{suffix}: give --label-suffix {suffix} if the "
             f"latter are the labels, or move the others away"
         )
+    strays: list[str] = []
     if label_suffix or own:
-        labels = find_labels(folder, images, label_suffix, pass_over=True)
+        labels = find_labels(folder, images, label_suffix, strays)
         found = {key: _read_label_masks(path) for key, path in labels.items()}
     else:
-        masks = find_masks(folder, images, pass_over=True)
+        masks = find_masks(folder, images, strays)
         found = {key: map(read_mask, paths) for key, paths in masks.items()}
     if not found:
         key = next(iter(images))
@@ -321,6 +340,9 @@ def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Ite
             f"{folder} has nothing for any of the {len(images)} images, such as {expected}; see "
             f"--label-suffix; found: {describe_folder(folder)}"
         )
+    if strays:
+        message = "%s: passed over %d files of other images, the first: %s"
+        logger.warning(message, folder, len(strays), strays[0])
     if len(found) < len(images):
         lacking = len(images) - len(found)
         logger.warning("%s: %d of %d images have no file", folder, lacking, len(images))

@@ -77,7 +77,7 @@ def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxe
     embeddings = []
     for source in tqdm(images[::step], desc="colours", unit="image", file=sys.stderr):
         try:
-            embeddings.append(_coloured(predictor.explain(read_source(source))))
+            embeddings.append(_coloured(predictor.explain(read_source(source, predictor.reading))))
         except (UnreadableError, *_OF_AN_IMAGE):
             continue  # it is named when its turn comes
     return principal_axes(embeddings) if embeddings else None
@@ -153,7 +153,7 @@ class Demo:
         self._names.add(name)
 
     def _image(self, source: Source) -> bool:
-        image = read_source(source)
+        image = read_source(source, self.predictor.reading)
         shows = self.drawing.shows
         found, explanation = self._look(image, shows)
         self._record(found, source.name)

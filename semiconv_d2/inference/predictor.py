@@ -37,6 +37,7 @@ class Predictor:
         model: in evaluation mode.
         classes: names in the order of `pred_classes`.
         score_threshold: instances below it are left out.
+        reading: how image files are read.
         trained_embedding: whether the weights had one; False of a stock model's in a
             semi-convolutional config, whose embedding is then untrained.
     """
@@ -80,7 +81,7 @@ class Predictor:
         self.trained_embedding = trained_embedding and can_explain(model)
         self._resize = transforms.AugmentationList(list(augmentations))
         self._format = image_format
-        self._reading = reading
+        self.reading = reading
 
     @classmethod
     def load(
@@ -157,7 +158,7 @@ class Predictor:
         return self.classes[index] if index < len(self.classes) else f"class {index}"
 
     def _input(self, image: ImageLike) -> dict:
-        pixels = read_rgb(image, self._reading)
+        pixels = read_rgb(image, self.reading)
         height, width = pixels.shape[:2]
         name = str(image) if isinstance(image, (str, Path)) else ""
         if self._format == "BGR":

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.names import is_hidden
+from ..data.pixels import Reading
 from ..errors import ConfigError, DatasetError
 from .images import read_rgb
 
@@ -43,7 +45,8 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
+            shown = (p for p in path.iterdir() if not is_hidden(p))
+            files = sorted(p for p in shown if p.suffix.lower() in IMAGES + VIDEOS)
             if not files:
                 raise DatasetError(
                     f"{path} has no image and no video in it. Folders in it are not looked into: "
@@ -67,9 +70,9 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     return list(once.values())
 
 
-def read_source(source: Source) -> np.ndarray:
+def read_source(source: Source, reading: Reading) -> np.ndarray:
     try:
-        return read_rgb(source.name)
+        return read_rgb(source.name, reading)
     except (DatasetError, OSError) as error:
         raise UnreadableError(str(error)) from error
 

@@ -14,6 +14,7 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
 from torch import Tensor
 
+from ..data.coco.segmentations import bound_outline
 from .regions import index_boxes
 
 _BYTE = 255  # the largest number that it holds
@@ -166,6 +167,8 @@ def _count_polygons(masks: PolygonMasks, height: int, width: int) -> np.ndarray:
     upper = np.minimum(np.ceil(boxes[:, 2:]).astype(int) + 1, (width, height))
     for polygons, (x0, y0), (x1, y1) in zip(masks.polygons, lower, upper, strict=True):
         if x1 > x0 and y1 > y0:
-            shifted = [p - np.tile((x0, y0), len(p) // 2) for p in polygons]
-            count[y0:y1, x0:x1] += polygons_to_bitmask(shifted, y1 - y0, x1 - x0)
+            window = (int(y1 - y0), int(x1 - x0))
+            shifted = [bound_outline(p.reshape(-1, 2) - (x0, y0), window).ravel() for p in polygons]
+            inside = [p for p in shifted if len(p)]
+            count[y0:y1, x0:x1] += polygons_to_bitmask(inside, *window)
     return count

@@ -11,6 +11,7 @@ from detectron2.data import MetadataCatalog
 
 from ..data.coco.checking import check_before_training
 from ..data.coco.coco_json import read_coco
+from ..data.coco.describing import InputScale
 from ..data.pixels import Reading
 from ..errors import ConfigError
 
@@ -59,7 +60,9 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
         if not json_file:
             continue
         content = (
-            check_before_training(Path(json_file), Path(images), Reading.of(cfg.INPUT))
+            check_before_training(
+                Path(json_file), Path(images), _input_scale(cfg, name), Reading.of(cfg.INPUT)
+            )
             if images
             else read_coco(Path(json_file))
         )
@@ -72,6 +75,13 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
                 )
             cfg.INPUT.MASK_FORMAT = "bitmask"
     _fit_classes(cfg, classes)
+
+
+def _input_scale(cfg: CfgNode, name: str) -> InputScale:
+    """At which scale the model looks at the images of a dataset; the smallest one, in training."""
+    if name in cfg.DATASETS.TRAIN:
+        return InputScale(min(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN)
+    return InputScale(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
 
 
 def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:

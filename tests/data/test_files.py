@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from semiconv_d2.data.files import check_file, check_folder, try_all
+from semiconv_d2.data.files import (
+    check_file,
+    check_folder,
+    one_line,
+    printable,
+    refuse_all,
+    try_each,
+)
 from semiconv_d2.errors import ConfigError, DatasetError
 
 
@@ -50,11 +57,19 @@ def test_several_problems_make_one_error():
             raise DatasetError(f"wrong: {number}")
         return number
 
-    assert try_all(fail, [0, 2]) == [0, 2]
-    for numbers, message in (
-        ([0, 1], "^wrong: 1$"),
-        ([1, 2, 3], "^2 problems: wrong: 1; wrong: 3$"),
-        (range(100), "^10 or more problems: wrong: 1; .*; wrong: 19$"),
+    results, problems = try_each(fail, range(100))
+    assert results == [(number, number) for number in range(0, 100, 2)]
+    refuse_all([])
+    for number, message in (
+        (1, "^wrong: 1$"),
+        (2, "^2 problems: wrong: 1; wrong: 3$"),
+        (50, "^50 problems: wrong: 1; .*; wrong: 19; and 40 more$"),
     ):
         with pytest.raises(DatasetError, match=message):
-            try_all(fail, numbers)
+            refuse_all(problems[:number])
+
+
+def test_what_would_steer_a_terminal_is_written_out():
+    text = "a\x1b[2J\x07\u202eb\x9b\udc80\tc\nd é × 漢"
+    assert printable(text) == "a\\x1b[2J\\x07\\u202eb\\x9b\\udc80\tc\nd é × 漢"
+    assert one_line("a\r\n b\x00") == "a b\\x00"

@@ -12,8 +12,10 @@ from small_coco import (
     Change,
     add,
     animate,
+    both,
     box,
     counts,
+    each,
     empty,
     encoded,
     instance,
@@ -21,11 +23,13 @@ from small_coco import (
     move_to_folder,
     put,
     rectangle,
+    relative,
     remove,
     save,
     shape,
     texts,
     truncate,
+    with_hole,
     write,
 )
 
@@ -35,6 +39,14 @@ NAN, INF = math.nan, math.inf
 FIRST = "annotation 10 of image 4 (one.png)"
 SECOND = "annotation 12 of image 5 (two.jpg)"
 BAR = rectangle(5, 5, 20, 15)
+
+
+def zigzag(width: float, corners: int) -> list[float]:
+    """A polygon that goes from left to right and back all the way down an image."""
+    y = np.linspace(5, 35, corners)
+    x = np.where(np.arange(corners) % 2, 30 - width / 2, 30 + width / 2)
+    return np.stack([x, y], axis=1).ravel().tolist()
+
 
 # By where the first defect is: a name, what is changed, and the kinds that are found, either one or
 # several with their severities.
@@ -52,6 +64,64 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("no categories", empty("categories"), {"no-categories": ERROR, "unknown-category": ERROR}),
         ("no images", empty("images"), {"no-images": ERROR, "unknown-image": ERROR}),
         ("no annotations", empty("annotations"), "no-annotations"),
+    ),
+    "the dataset": (
+        (
+            "all crowds",
+            each(range(6), lambda a: {"iscrowd": 1}),
+            {"mostly-crowds": ERROR, "mostly-left-out": ERROR, "crowd-of-masks": WARNING},
+        ),
+        (
+            "half of them crowds",
+            each((0, 5), lambda a: {"iscrowd": 1}),
+            {"mostly-crowds": ERROR, "crowd-of-masks": WARNING},
+        ),
+        (
+            "half of them crowds, one for each category",
+            each((0, 1), lambda a: {"iscrowd": 1}),
+            "mostly-crowds",
+        ),
+        (
+            "some crowds",
+            both(
+                add("annotations", instance(20, 6, 7, 5, 5, 20, 15)),
+                each((0, 2), lambda a: {"iscrowd": 1}),
+            ),
+            "some-crowds",
+        ),
+        (
+            "all relative",
+            each((0, 1, 4, 5), relative),
+            {"mostly-relative": ERROR, "polygon-relative": WARNING},
+        ),
+        (
+            "half without width",
+            each((0, 1, 5), lambda a: {"bbox": [*a["bbox"][:2], 0, 10]}),
+            {"mostly-left-out": ERROR, "bbox-empty": WARNING},
+        ),
+        (
+            "half too thin",
+            each((0, 1, 5), lambda a: {"segmentation": [rectangle(5.1, 5.1, 30 + a["id"], 5.2)]}),
+            {"mostly-left-out": ERROR, "mask-too-thin": WARNING},
+        ),
+        (
+            "boxes elsewhere",
+            each((0, 1, 5), lambda a: {"bbox": [0.1, 0.2, 0.3, 0.4]}),
+            {"mostly-misplaced": ERROR, "bbox-far-from-mask": WARNING},
+        ),
+        (
+            "outlines of a larger image",
+            each(
+                (0, 1, 3),
+                lambda a: instance(a["id"], a["image_id"], 1, 40, 5, 80, 20 + a["id"]),
+            ),
+            {"mostly-misplaced": ERROR, "polygon-partly-outside": WARNING},
+        ),
+        (
+            "holes as polygons",
+            each((0, 1, 4), with_hole),
+            {"mostly-holes-filled": ERROR, "hole-filled": WARNING},
+        ),
     ),
     "categories[1]": (
         (
@@ -105,6 +175,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("width a fraction", put("images", 0, width=60.5), "image-size"),
         ("width text", put("images", 0, width="60"), "image-size"),
         ("height negative", put("images", 0, height=-40), "image-size"),
+        ("absurdly large", put("images", 0, height=10**6, width=10**6), "image-large"),
         ("16 bits", save("one.png", GREY.astype(np.uint16)), "image-depth"),
         ("several pages", animate("one.png"), "image-unclear"),
     ),
@@ -203,9 +274,26 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("outside beside a polygon", mask([BAR, rectangle(5, -20, 20, -5)]), "polygon-outside"),
         ("partly outside", shape(rectangle(-5, 5, 20, 15)), "polygon-partly-outside"),
         ("too thin", shape(rectangle(5.1, 5.1, 30, 5.2)), "mask-too-thin"),
+        ("hole as a polygon", each((0,), with_hole), "hole-filled"),
+        ("polygon within another", mask([BAR, rectangle(8, 7, 12, 12)]), "polygon-within"),
+        ("relative", each((0,), relative), "polygon-relative"),
+        ("far too long", shape(zigzag(60, 10**5)), {"polygon-long": ERROR}),
+        (
+            "long and far outside",
+            shape(zigzag(10**6, 200)),
+            {"polygon-long": ERROR, "polygon-crosses-itself": WARNING},
+        ),
         ("crossing itself", shape([5, 5, 20, 15, 20, 5, 5, 15]), "polygon-crosses-itself"),
         ("encoding without counts", mask({"size": [HEIGHT, WIDTH]}), "rle-keys"),
-        ("encoding without size", mask({"counts": [HEIGHT * WIDTH]}), "rle-keys"),
+        (
+            "encoding without size",
+            mask({"counts": [5, 20, HEIGHT * WIDTH - 25]}),
+            {
+                "segmentation-wrapped": ERROR,
+                "bbox-far-from-mask": WARNING,
+                "area-far-from-mask": WARNING,
+            },
+        ),
         ("size of fractions", mask({"size": [40.5, 60], "counts": "5"}), "rle-keys"),
         ("counts a number", mask({"size": [HEIGHT, WIDTH], "counts": 5}), "rle-keys"),
         (
@@ -240,7 +328,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         (
             "size with a point",
             put("annotations", 2, segmentation={**encoded(compressed=True), "size": [40.0, "60"]}),
-            "rle-keys",
+            "segmentation-wrapped",
         ),
         ("counts too short", counts("5"), "rle-counts"),
         ("counts too long", counts([HEIGHT * WIDTH, 1]), "rle-counts"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,38 @@ def counts(value) -> Change:
 
 def box(*value) -> Change:
     return put("annotations", 0, bbox=list(value))
+
+
+def each(numbers: Sequence[int], make: Callable[[dict], dict]) -> Change:
+    """Other values for some annotations, made of each."""
+
+    def change(content: dict, root: Path) -> None:
+        for number in numbers:
+            content["annotations"][number].update(make(content["annotations"][number]))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    return lambda content, root: [change(content, root) for change in changes]
+
+
+def relative(annotation: dict) -> dict:
+    """Its coordinates as parts of the width and height of the image."""
+    polygons = np.array(annotation["segmentation"], dtype=float)
+    sides = np.array([WIDTH, HEIGHT])
+    return {
+        "segmentation": (polygons / np.tile(sides, polygons.shape[1] // 2)).tolist(),
+        "bbox": (np.array(annotation["bbox"]) / [*sides, *sides]).tolist(),
+        "area": annotation["area"] / sides.prod(),
+    }
+
+
+def with_hole(annotation: dict) -> dict:
+    """A hole as a second polygon, which the area leaves out."""
+    x, y, w, h = annotation["bbox"]
+    hole = rectangle(x + w / 4, y + h / 4, x + 3 * w / 4, y + 3 * h / 4)
+    return {"segmentation": [rectangle(x, y, x + w, y + h), hole], "area": 0.75 * w * h}
 
 
 def empty(part: str) -> Change:

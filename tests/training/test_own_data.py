@@ -353,6 +353,25 @@ def test_register_gives_a_name_to_files(worms):
         register("my_worms", worms / "val.json", worms / "images")
 
 
+def test_a_json_whose_classes_change_in_the_same_session_is_read_anew(worms, tmp_path):
+    content = json.loads((worms / "train.json").read_text())
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(content))
+    register("my_worms", path, worms / "images")
+    MetadataCatalog.get("my_worms").set(thing_colors=[(1, 2, 3)])
+    assert len(DatasetCatalog.get("my_worms")) == 2
+    content["categories"][0]["name"] = "cell"
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        DatasetError, match=r"has the classes cell; in memory .* has worm.*register"
+    ):
+        DatasetCatalog.get("my_worms")
+    register("my_worms", path, worms / "images")
+    assert len(DatasetCatalog.get("my_worms")) == 2
+    metadata = MetadataCatalog.get("my_worms")
+    assert (metadata.thing_classes, metadata.thing_colors) == (["cell"], [(1, 2, 3)])
+
+
 def test_a_registered_dataset_that_is_missing_says_what_to_look_at(tmp_path):
     register("my_worms", tmp_path / "train.json", tmp_path)
     with pytest.raises(DatasetError, match=r"'my_worms' cannot be read.*semiconv check"):

@@ -5,6 +5,7 @@ All kinds of defects, and which of them are errors, are in `defects.KINDS`.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,16 +15,22 @@ from typing import Any
 from ...errors import DatasetError
 from ..image_headers import Header
 from ..images import Size
+from ..limits import tell_too_large
+from ..names import FolderIndex, base_name, leads_out
 from ..pixels import Reading
 from .checking_annotations import KnownImage, check_annotations
-from .checking_files import base_name, check_header, find_file, leads_out
+from .checking_files import check_header, find_file
+from .checking_whole import check_whole
 from .coco_json import LISTS, read_coco
-from .defects import KINDS, Defect, Findings, Repair, errors_of
+from .defects import KINDS, WARNING, Defect, Findings, Repair, errors_of
+from .describing import InputScale
 from .json_values import as_integer, is_integer, shorten, tell_value
-from .segmentations import MOST_PIXELS
+
+logger = logging.getLogger(__name__)
 
 _QUICK_HEADERS = 200  # files whose headers a quick check reads
 _SHOWN = 5  # errors in one message
+_LONGEST = 10**7  # pixels of a side that an image may have
 
 
 def find_defects(
@@ -32,8 +39,10 @@ def find_defects(
     read_images: bool = False,
     quick: bool = False,
     reading: Reading = Reading(),  # noqa: B008, it is immutable
+    scale: InputScale | None = None,
 ) -> list[Defect]:
-    """All that is wrong, in the order of categories, images and annotations.
+    """All that is wrong, in the order of the dataset as a whole, categories, images and
+    annotations.
 
     Args:
         content: see `read_coco`.
@@ -43,6 +52,7 @@ def find_defects(
         quick: leave out what takes long: the headers of all but 200 images, instances that come
             twice, and polygons that cross themselves. The latter are left out without Shapely, too.
         reading: how image files are read.
+        scale: at which a model looks at the images.
 
     Raises:
         DatasetError: there is no such folder.
@@ -54,21 +64,28 @@ def find_defects(
         for part in LISTS
         if not content[part]
     ]
-    categories, found = _check_categories(content["categories"])
-    defects += found
-    images, found = _check_images(content["images"], image_root, read_images, quick, reading)
-    defects += found
-    return defects + check_annotations(content["annotations"], images, categories, not quick)
+    categories, of_categories = _check_categories(content["categories"])
+    images, of_images = _check_images(
+        content["images"], image_root, read_images, quick, scale, reading
+    )
+    of_annotations = check_annotations(content["annotations"], images, categories, not quick)
+    whole = check_whole(content, of_annotations)
+    return [*defects, *whole, *of_categories, *of_images, *of_annotations]
 
 
 def check_before_training(
     json_file: Path,
     image_root: Path,
+    scale: InputScale | None = None,
     reading: Reading = Reading(),  # noqa: B008, it is immutable
 ) -> dict:
-    """The check that is quick enough to come before every training.
+    """The check that is quick enough to come before every training. Warnings about the dataset as a
+    whole are logged.
 
     Images are not decoded: that they are there is looked up for all, their sizes for 200 of them.
+
+    Args:
+        scale: at which the model looks at the images.
 
     Returns: what the JSON has, see `read_coco`.
 
@@ -76,9 +93,13 @@ def check_before_training(
         DatasetError: there are errors; the message has the first ones and how to go on.
     """
     content = read_coco(json_file)
-    errors = errors_of(find_defects(content, image_root, quick=True, reading=reading))
+    defects = find_defects(content, image_root, quick=True, scale=scale, reading=reading)
+    errors = errors_of(defects)
     if errors:
         raise DatasetError(tell_errors(json_file, errors, str(image_root)))
+    for defect in defects:
+        if not defect.part and defect.severity == WARNING:
+            logger.warning("%s: %s", json_file, defect)
     return content
 
 
@@ -129,9 +150,14 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
 
 
 def _check_images(
-    entries: list[dict], image_root: Path | None, read_images: bool, quick: bool, reading: Reading
+    entries: list[dict],
+    image_root: Path | None,
+    read_images: bool,
+    quick: bool,
+    scale: InputScale | None,
+    reading: Reading,
 ) -> tuple[dict[Any, KnownImage], list[Defect]]:
-    """The images by their ids, and what is wrong with these."""
+    """The images by their ids, and what is wrong with these; see `find_defects`."""
     from tqdm import tqdm
 
     names = [entry.get("file_name") for entry in entries]
@@ -147,6 +173,7 @@ def _check_images(
     _check_ids("image-id", entries, ids, numbers, found)
     dropped = _check_repeated(entries, ids, found)
     bases = Counter(base_name(name).lower() for name in {*names} if name)
+    files = FolderIndex(image_root or Path())
     step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
     named: dict[str, int] = {}
     images: dict[Any, KnownImage] = {}
@@ -173,10 +200,15 @@ def _check_images(
             if image_root is not None and not name:
                 found.add(index, "file-name", tell_value(entry, "file_name"), Repair.DROP)
             elif image_root is not None:
-                path = find_file(image_root, name, bases, index, found)
-                if path is not None and (index % step == 0 or size is None):
+                path = find_file(image_root, name, bases, files, index, found)
+                if index % step and size is not None:
+                    path = None  # its header is not read
+                if not _is_large(index, size, found) and path is not None:
                     header = check_header(path, index, read_images, reading, found)
+            elif size is not None:
+                _is_large(index, size, found)
             size = _check_size(entry, index, size, header, found)
+            _check_scale(index, size, scale, found)
         images.setdefault(ids[index], KnownImage(where(index), size, numbers[ids[index]]))
     return images, found.in_order()
 
@@ -241,7 +273,7 @@ def _check_repeated(entries: list[dict], ids: list[Any], found: Findings) -> set
 def _size_of(entry: Mapping) -> Size | None:
     """Height and width as the JSON has it, None where they are none that an image can have."""
     height, width = as_integer(entry.get("height")), as_integer(entry.get("width"))
-    if height is None or width is None or min(height, width) <= 0 or height * width > MOST_PIXELS:
+    if height is None or width is None or min(height, width) <= 0 or max(height, width) > _LONGEST:
         return None
     return height, width
 
@@ -267,3 +299,22 @@ def _check_size(
         )
         found.add(index, "size-mismatch", what, Repair.DROP)
     return size
+
+
+def _is_large(index: int, size: Size | None, found: Findings) -> bool:
+    """Whether an image has too many pixels to be read, by the JSON."""
+    too_large = "" if size is None else tell_too_large(*size)
+    if too_large:
+        found.add(index, "image-large", f"it {too_large}")
+    return bool(too_large)
+
+
+def _check_scale(index: int, size: Size | None, scale: InputScale | None, found: Findings) -> None:
+    """Whether an image vanishes in the size that a model sees."""
+    if size is not None and scale is not None and min(scale.shown(size)) < 1:
+        height, width = scale.shown(size)
+        what = (
+            f"it has {size[0]} × {size[1]} pixels (height × width), and {height} × {width} at the "
+            f"model's input size: cut it into pieces, or raise INPUT.MAX_SIZE_TRAIN and _TEST"
+        )
+        found.add(index, "image-vanishes", what, Repair.DROP)

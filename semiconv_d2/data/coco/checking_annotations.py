@@ -12,6 +12,7 @@ from ..images import Size
 from .checking_masks import MaskBatch
 from .defects import Defect, Findings, Repair
 from .json_values import as_integer, is_integer, shorten, tell_value
+from .segmentations import RELATIVE
 
 _BATCH = 1000  # annotations; more take memory and gain nothing
 
@@ -54,9 +55,10 @@ def check_annotations(
     _check_ids(entries, found)
     numbers = {number: image.number for number, image in images.items()}
     crossings = thorough and can_find_crossings()
+    relative = _look_relative(entries)
     seen: dict[tuple, list[int]] = {}
     for start in range(0, len(entries), _BATCH):
-        batch = MaskBatch(entries, found)
+        batch = MaskBatch(entries, found, relative)
         for index in range(start, min(start + _BATCH, len(entries))):
             entry = entries[index]
             image = _find_meant(entry, index, "image", numbers, found)
@@ -65,7 +67,7 @@ def check_annotations(
                 continue
             _check_flags(entry, index, found)
             if batch.add(index, images[image].size) and thorough:
-                _check_repeated(entries, index, seen, found)
+                _check_repeated(entries, index, batch.segmentations[-1], seen, found)
         batch.check(crossings)
     return found.in_order()
 
@@ -78,6 +80,21 @@ def can_find_crossings() -> bool:
         return False
 
 
+def _look_relative(entries: list[dict]) -> bool:
+    """Whether most polygons have coordinates between 0 and 1, by a look at the first of each
+    annotation."""
+    firsts = [e["segmentation"][:1] for e in entries if isinstance(e.get("segmentation"), list)]
+    small = sum(
+        bool(first) and isinstance(first[0], list) and all(map(_is_small, first[0]))
+        for first in firsts
+    )
+    return 2 * small > len(firsts)
+
+
+def _is_small(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= RELATIVE
+
+
 def _is_known(value: object, known: Mapping) -> TypeGuard[Id]:
     """Whether a value is an id of those known; true, false and what has no hash are none."""
     return isinstance(value, int | float | str) and not isinstance(value, bool) and value in known
@@ -86,7 +103,8 @@ def _is_known(value: object, known: Mapping) -> TypeGuard[Id]:
 def _check_ids(entries: list[dict], found: Findings) -> None:
     first: dict[int, int] = {}
     taken = {entry["id"] for entry in entries if is_integer(entry.get("id"))}
-    free = count(max(taken, default=0) + 1)
+    highest = max(taken, default=0)
+    free = (n for n in count(highest + 1 if highest < 2**62 else 1) if n not in taken)
     for index, entry in enumerate(entries):
         number = entry.get("id")
         if not is_integer(number):
@@ -142,21 +160,25 @@ def _check_flags(entry: Mapping, index: int, found: Findings) -> None:
 
 
 def _check_repeated(
-    entries: list[dict], index: int, seen: dict[tuple, list[int]], found: Findings
+    entries: list[dict],
+    index: int,
+    mask: list | Mapping,
+    seen: dict[tuple, list[int]],
+    found: Findings,
 ) -> None:
     """
     Args:
+        mask: the segmentation as it has to be written.
         seen: indices of the annotations before, by what tells most of them apart; added to.
     """
     entry = entries[index]
-    mask = entry["segmentation"]
     if isinstance(mask, Mapping):
         look = (len(mask["counts"]), *mask["counts"][:64:4])
     else:
         look = (len(mask), repr(mask[0][:6] if isinstance(mask[0], list) else mask[:6]))
     same = seen.setdefault((entry["image_id"], entry["category_id"], *look), [])
     for other in same:
-        if entries[other]["segmentation"] == mask:
+        if entries[other]["segmentation"] == entry["segmentation"]:
             what = f"{found.where(other)} has the same mask and category"
             found.add(index, "duplicate-instance", what, Repair.DROP)
             return

@@ -3,61 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from ...errors import DatasetError
 from ..image_headers import Header, read_header
+from ..limits import tell_too_large
+from ..names import FolderIndex, base_name, is_file, meant_names
 from ..pixels import Reading, find_unreadable, read_rgb
 from .defects import Findings, Repair
 
 
-def leads_out(name: str) -> bool:
-    """Whether a file name leads out of the folder of images."""
-    path, windows = PurePosixPath(name), PureWindowsPath(name)
-    return path.is_absolute() or windows.is_absolute() or ".." in windows.parts
-
-
-def base_name(name: str) -> str:
-    """The last part of a file name that may have slashes or backslashes."""
-    return PurePosixPath(name.replace("\\", "/")).name
-
-
 def find_file(
-    image_root: Path, name: str, bases: Mapping[str, int], index: int, found: Findings
+    image_root: Path,
+    name: str,
+    bases: Mapping[str, int],
+    files: FolderIndex,
+    index: int,
+    found: Findings,
 ) -> Path | None:
     """Path of an image that is there, if need be by another name that is meant.
 
     Args:
         bases: how many file names have this `base_name`, in lower case.
+        files: those of the folder of images.
         index: of the image, for what is found to be wrong.
     """
     path = image_root / name
-    if _is_file(path):
+    if is_file(path):
         return path
     base = base_name(name)
-    meant = [name.replace("\\", "/")]
-    if bases[base.lower()] == 1:  # else nobody can tell which of them it is
-        meant.append(base)
-    for other in [spelling for each in meant for spelling in _spellings(each)]:
-        if other and _is_file(image_root / other):
-            what = f"there is no {path}, but there is {other}"
-            found.add(index, "file-missing", what, Repair.SET, {"file_name": other})
-            return image_root / other
-    found.add(index, "file-missing", f"there is no {path}", Repair.DROP)
-    return None
-
-
-def _spellings(name: str) -> list[str]:
-    """A file name as it is, and with its extension in lower and in upper case."""
-    stem, dot, extension = name.rpartition(".")
-    return [name, stem + dot + extension.lower(), stem + dot + extension.upper()] if dot else [name]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, or one with a null character
-        return False
+    alone = bases[base.lower()] == 1  # else nobody can tell which of them it is
+    meant = next((m for m in meant_names(name, alone) if is_file(image_root / m)), None)
+    if meant is None and alone and (elsewhere := files.only(base)) is not None:
+        meant = elsewhere.as_posix()
+    if meant is None:
+        found.add(index, "file-missing", f"there is no {path}", Repair.DROP)
+        return None
+    what = f"there is no {path}, but there is {meant}"
+    found.add(index, "file-missing", what, Repair.SET, {"file_name": meant})
+    return image_root / meant
 
 
 def check_header(
@@ -72,6 +56,9 @@ def check_header(
     """
     try:
         header = read_header(path)
+        if too_large := tell_too_large(*header.size):
+            found.add(index, "image-large", f"its file {too_large}")
+            return None
         problem = find_unreadable(header, reading)
         if decode and not problem:
             read_rgb(path, reading)

@@ -6,25 +6,34 @@ in pixels from the top left corner of the image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..images import Size
 from .defects import ERROR, Findings, Repair
-from .json_values import as_integer, is_integer, is_number, shorten, tell_value
+from .json_values import is_number, shorten, tell_value
 from .segmentations import (
-    FLAT,
+    LONGEST,
+    RELATIVE,
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
+    are_flat,
+    are_relative,
+    area_of_nested,
+    bound_outline,
     check_encoding,
     count_pixels,
     decode_counts,
+    find_holes,
+    find_nested,
+    measure_outlines,
     measure_runs,
     merge_boxes,
     plain_polygons,
     read_polygon,
+    unwrap,
 )
 
 OUTSIDE = 2
@@ -64,8 +73,12 @@ class MaskBatch:
     """All annotations, also those of other batches."""
     found: Findings
     """Gets what is wrong."""
+    relative: bool = False
+    """Whether most coordinates of the dataset look relative to the size of their image."""
     indices: list[int] = field(default_factory=list)
     """Of the annotations, N."""
+    annotations: list[Mapping] = field(default_factory=list)
+    """As they are once what is found by `add` is mended, N."""
     segmentations: list[list | Mapping] = field(default_factory=list)
     """Polygons or run-length encodings as they have to be written, N."""
     sizes: list[Size | None] = field(default_factory=list)
@@ -86,7 +99,11 @@ class MaskBatch:
         Args:
             size: of its image, None where nobody knows.
         """
-        mask = self.entries[index].get("segmentation")
+        entry = self.entries[index]
+        mask, how = unwrap(entry.get("segmentation"), size)
+        if how:
+            value = {"segmentation": mask}
+            self.found.add(index, "segmentation-wrapped", how, Repair.SET, value)
         if mask is None:
             kind, what = "segmentation-missing", "it has no segmentation"
         elif mask in ([], {}, ""):
@@ -104,21 +121,16 @@ class MaskBatch:
         return False
 
     def _add_encoded(self, mask: Mapping, index: int, size: Size | None) -> bool:
-        own = mask.get("size")
-        sides = [as_integer(side) for side in own] if isinstance(own, list) else []
-        plain = mask if None in sides else {**mask, "size": sides}
         try:
-            check_encoding(plain, size)
+            check_encoding(mask, size)
         except SegmentationError as error:
             self.found.add(index, error.kind, str(error), Repair.DROP)
             return False
-        if not all(map(is_integer, mask["size"])):
-            what = f"the size of its mask is {shorten(own)}, no whole numbers"
-            self.found.add(index, "rle-keys", what, Repair.SET, {"segmentation": plain})
-        self._append(index, plain, tuple(plain["size"]))
+        self._append(index, self.entries[index], mask, tuple(mask["size"]))
         return True
 
     def _add_polygons(self, mask: list, index: int, size: Size | None) -> None:
+        entry: Mapping = self.entries[index]
         outlines, broken = _read_polygons(mask)
         plain = plain_polygons(mask) if broken else None
         again = ({}, broken) if plain is None else _read_polygons(plain)
@@ -129,14 +141,21 @@ class MaskBatch:
             what += ", where lists of numbers x, y, x, y, … have to be"
             self.found.add(index, kind, what, Repair.SET, {"segmentation": plain})
             mask, (outlines, broken) = plain, again
-        owner = self._append(index, mask, size)
+        if size is not None and not broken and are_relative(outlines.values(), size, self.relative):
+            outlines = {n: points * size[::-1] for n, points in outlines.items()}
+            value = _in_pixels(entry, outlines.values(), size)
+            what = "its coordinates lie between 0 and 1: they look relative to width and height"
+            self.found.add(index, "polygon-relative", what, Repair.SET, value)
+            entry, mask = {**entry, **value}, value["segmentation"]
+        owner = self._append(index, entry, mask, size)
         self.outlines += outlines.values()
         self.numbers += outlines
         self.owners += [owner] * len(outlines)
         self.broken += [(owner, number, e.kind, str(e)) for number, e in broken.items()]
 
-    def _append(self, index: int, mask: list | Mapping, size: Size | None) -> int:
+    def _append(self, index: int, entry: Mapping, mask: list | Mapping, size: Size | None) -> int:
         self.indices.append(index)
+        self.annotations.append(entry)
         self.segmentations.append(mask)
         self.sizes.append(size)
         return len(self.indices) - 1
@@ -150,7 +169,9 @@ class MaskBatch:
         # Left, top, right and bottom of all masks, NaN where nothing is left of one; their areas.
         self.extents: np.ndarray = np.full((len(self.indices), 4), np.nan)
         self.areas: np.ndarray = np.zeros(len(self.indices))
+        self.nested: set[int] = set()  # of the N, those with polygons within one another
         sound = self._check_outlines()
+        self._check_holes(sound)
         self._check_encoded()
         self._check_thin()
         self._check_areas()
@@ -167,27 +188,35 @@ class MaskBatch:
         broken, left = list(self.broken), set()
         if self.outlines:
             owners = np.array(self.owners)
-            low, high, areas = _measure(self.outlines)
+            low, high, areas, lengths = measure_outlines(self.outlines)
             sides = _sides(self.sizes)[owners]
-            flat = _are_flat(self.outlines, areas)
+            flat = are_flat(self.outlines, areas)
             outside = ((high <= 0) | (low >= sides)).any(axis=1) & ~flat
+            long = (lengths > LONGEST) & ~flat & ~outside & np.isfinite(sides).all(axis=1)
+            told = {k: self._tell_too_long(k) for k in np.flatnonzero(long).tolist()}
+            endless = [k for k, what in told.items() if what]
+            broken += [(self.owners[k], self.numbers[k], "polygon-long", told[k]) for k in endless]
+            long[endless] = False
             for chosen, kind, what in (
                 (flat, "polygon-no-area", "has all its corners on one line"),
                 (outside, "polygon-outside", "lies outside of the image"),
             ):
                 places = np.flatnonzero(chosen)
                 broken += [(self.owners[k], self.numbers[k], kind, what) for k in places]
-            sound = np.flatnonzero(~flat & ~outside)
+            sound = np.flatnonzero(~flat & ~outside & ~np.isin(np.arange(len(owners)), endless))
             left = set(owners[sound].tolist())
             total = len(self.indices)
             self.extents = merge_boxes(owners[sound], low[sound], high[sound], total)
             self.areas = np.bincount(owners[sound], weights=areas[sound], minlength=total)
             reach = np.maximum(-low, high - sides).max(axis=1)
-            for k in sound[reach[sound] > OUTSIDE]:
+            for k in sound[(reach[sound] > OUTSIDE) | long[sound]]:
                 what = f"its polygon {self.numbers[k]} reaches {reach[k]:.0f} px out of the image"
+                kind = "polygon-partly-outside"
+                if long[k]:
+                    kind, what = "polygon-long", f"{what}, with an outline of {lengths[k]:.3g} px"
                 value = self.numbers[k], self.sizes[owners[k]]
                 index = self.indices[owners[k]]
-                self.found.add(index, "polygon-partly-outside", what, Repair.CLIP_POLYGON, value)
+                self.found.add(index, kind, what, Repair.CLIP_POLYGON, value)
         for owner, number, kind, what in broken:
             index, what = self.indices[owner], f"its polygon {number} {what}"
             if owner in left:
@@ -195,6 +224,39 @@ class MaskBatch:
             else:
                 self.found.add(index, kind, what, Repair.DROP, severity=ERROR)
         return sound
+
+    def _tell_too_long(self, number: int) -> str:
+        """Why a polygon of the P cannot be drawn even where it is cut off at the border."""
+        size = self.sizes[self.owners[number]]
+        try:
+            if size is not None:
+                bound_outline(self.outlines[number], size)
+        except SegmentationError as error:
+            return str(error)
+        return ""
+
+    def _check_holes(self, sound: np.ndarray) -> None:
+        """Tell which polygons lie within another one of their instance."""
+        for owner, members in find_nested(self.outlines, self.owners, sound):
+            outlines = [self.outlines[k] for k in members]
+            depths = find_holes(outlines)
+            if not any(depths):
+                continue
+            self.nested.add(owner)
+            area, index = self.annotations[owner].get("area"), self.indices[owner]
+            number = self.numbers[members[int(np.argmax(depths))]]
+            what = f"its polygon {number} lies within another one, and COCO's tools fill what may "
+            what += "be a hole"
+            filled, with_holes = area_of_nested(outlines, depths)
+            if is_number(area) and abs(area - with_holes) < abs(area - filled) / 2:
+                what = f"its polygon {number} is a hole, which its area {area:g} leaves out, and "
+                what += f"which COCO's tools fill ({filled:g})"
+                size = self.sizes[owner]
+                repair = (Repair.NONE,) if size is None else (Repair.CUT_HOLES, size)
+                self.found.add(index, "hole-filled", what, *repair)
+                self.areas[owner] = with_holes
+            else:
+                self.found.add(index, "polygon-within", what)
 
     def _check_encoded(self) -> None:
         """Tell which run-length encodings are none, and measure the others."""
@@ -232,7 +294,7 @@ class MaskBatch:
         sides = (self.extents[:, 2:] - self.extents[:, :2]).sum(axis=1)
         for owner in np.flatnonzero(~np.isnan(sides)).tolist():
             index, own, far = self.indices[owner], float(self.areas[owner]), FAR * sides[owner]
-            entry, kind = self.entries[index], "area"
+            entry, kind = self.annotations[owner], "area"
             area = entry.get("area")
             if not is_number(area) or area < 0:
                 what = tell_value(entry, "area") + "; COCO's evaluation needs it"
@@ -243,6 +305,9 @@ class MaskBatch:
                     continue
                 kind = "area-far-from-mask"
                 what = f"its area is {area:g}, its mask has {own:g} pixels"
+                if owner in self.nested:  # the area may be the one trace of a hole
+                    self.found.add(index, kind, what)
+                    continue
             else:
                 continue
             self.found.add(index, kind, what, Repair.SET, {"area": own})
@@ -267,7 +332,7 @@ class MaskBatch:
     def _check_boxes(self) -> None:
         """Tell what is wrong with the boxes of masks of which anything is left."""
         left = np.flatnonzero(~np.isnan(self.extents[:, 0]))
-        given = [self.entries[self.indices[owner]].get("bbox") for owner in left]
+        given = [self.annotations[owner].get("bbox") for owner in left]
         read = [_read_box(box) for box in given]
         masks, sides = self.extents[left], _sides(self.sizes)[left]
         limits = np.concatenate([sides, sides], axis=1)
@@ -312,27 +377,20 @@ def _read_polygons(mask: list) -> tuple[dict[int, np.ndarray], dict[int, Segment
     return outlines, broken
 
 
-def _measure(outlines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Smallest and largest coordinates (P, 2) and areas (P,) of polygons."""
-    lengths = np.array([len(points) for points in outlines])
-    starts = np.cumsum(lengths) - lengths
-    points = np.concatenate(outlines)
-    low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
-    points = points - np.repeat(low, lengths, axis=0)
-    following = np.arange(1, len(points) + 1)
-    following[starts + lengths - 1] = starts
-    cross = points[:, 0] * points[following, 1] - points[following, 0] * points[:, 1]
-    return low, high, np.abs(np.add.reduceat(cross, starts)) / 2
+def _in_pixels(entry: Mapping, outlines: Iterable[np.ndarray], size: Size) -> dict:
+    """Values of an annotation whose coordinates were relative to an image.
 
-
-def _are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
-    """Which polygons have all corners on one line, (P,) bool. One that crosses itself may have the
-    area 0, too."""
-    flat = areas <= FLAT
-    for k in np.flatnonzero(flat).tolist():
-        spread = outlines[k] - outlines[k].mean(axis=0)
-        flat[k] = np.linalg.svd(spread, compute_uv=False)[-1] <= FLAT
-    return flat
+    Args:
+        outlines: its polygons in pixels.
+    """
+    height, width = size
+    values: dict = {"segmentation": [points.ravel().tolist() for points in outlines]}
+    box, area = _read_box(entry.get("bbox")), entry.get("area")
+    if box is not None and max(box) <= RELATIVE:
+        values["bbox"] = (np.array(box) * [width, height, width, height]).tolist()
+    if is_number(area) and 0 <= area <= RELATIVE:
+        values["area"] = area * height * width
+    return values
 
 
 def _sides(sizes: Sequence[Size | None]) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import DatasetError
 from ..files import read_json
 from ..images import require_size
+from .segmentations import encode_mask
 
 LISTS = ("categories", "images", "annotations")
 """What a JSON in COCO's format must have."""
@@ -94,7 +95,7 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
         if image.void is not None:
             require_size(f"{name}: the void pixels are", image.void, "the image is", size)
             if image.void.any():
-                entry["void"] = _run_lengths(image.void)
+                entry["void"] = encode_mask(image.void)
         image_entries.append(entry)
         for number, (mask, category_id) in enumerate(image.instances, start=1):
             where = f"{name}, instance {number}"
@@ -105,7 +106,7 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
                 raise DatasetError(
                     f"{where}: category id {category_id} is not in 1..{len(categories)}"
                 )
-            rle = _run_lengths(mask)
+            rle = encode_mask(mask)
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -124,19 +125,6 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
         "images": image_entries,
         "annotations": annotations,
     }
-
-
-def _run_lengths(mask: np.ndarray) -> dict:
-    """Encode a mask that is not empty as pycocotools does, looking at its own columns alone."""
-    import pycocotools.mask as mask_util
-
-    columns = np.flatnonzero(mask.any(axis=0))
-    begin, end = columns[0], columns[-1] + 2  # with the column in which the last run may end
-    pixels = mask[:, begin:end].ravel(order="F")
-    flips = begin * len(mask) + np.flatnonzero(np.diff(pixels, prepend=False))
-    counts = np.diff(flips, prepend=0, append=mask.size)
-    rle = mask_util.frPyObjects({"size": mask.shape, "counts": counts}, *mask.shape)
-    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
 def mark(content: Mapping) -> dict:

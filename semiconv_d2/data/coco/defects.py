@@ -19,6 +19,13 @@ KINDS = {
     "no-categories": ERROR,
     "no-images": ERROR,
     "no-annotations": ERROR,
+    "mostly-left-out": ERROR,
+    "mostly-crowds": ERROR,
+    "some-crowds": WARNING,
+    "mostly-relative": ERROR,
+    "mostly-misplaced": ERROR,
+    "mostly-holes-filled": ERROR,
+    "several-pieces": WARNING,
     "category-id": ERROR,
     "category-name": ERROR,
     "duplicate-category-id": ERROR,
@@ -34,6 +41,8 @@ KINDS = {
     "image-unclear": ERROR,
     "image-size": ERROR,
     "size-mismatch": ERROR,
+    "image-large": ERROR,
+    "image-vanishes": ERROR,
     "image-turned": WARNING,
     "image-depth": WARNING,
     "annotation-id": ERROR,
@@ -42,6 +51,7 @@ KINDS = {
     "unknown-image": ERROR,
     "unknown-category": ERROR,
     "iscrowd": ERROR,
+    "crowd-of-masks": WARNING,
     "iscrowd-missing": WARNING,
     "ignore": ERROR,
     "area": WARNING,
@@ -49,14 +59,19 @@ KINDS = {
     "segmentation-missing": ERROR,
     "segmentation-empty": ERROR,
     "segmentation-type": ERROR,
+    "segmentation-wrapped": ERROR,
     "polygon-flat": ERROR,
     "polygon-short": ERROR,
     "polygon-odd": WARNING,
     "polygon-coordinates": ERROR,
+    "polygon-relative": WARNING,
+    "polygon-long": ERROR,
     "polygon-no-area": WARNING,
     "polygon-outside": WARNING,
     "polygon-partly-outside": WARNING,
     "polygon-crosses-itself": WARNING,
+    "polygon-within": WARNING,
+    "hole-filled": WARNING,
     "rle-keys": ERROR,
     "rle-size": ERROR,
     "rle-counts": ERROR,
@@ -82,6 +97,8 @@ class Repair(Enum):
     """What `fixing.fix` does about a defect."""
 
     NONE = "nothing"
+    PARTS = "mend each of them"
+    """What is wrong with the dataset as a whole is mended by what is done about its entries."""
     DROP = "drop the entry, and the annotations of an image or category"
     MERGE = "drop the entry, and give its annotations to the other one"
     """`Defect.value` has the ids of this image and of the other one; categories have the same."""
@@ -91,6 +108,8 @@ class Repair(Enum):
     """`Defect.value` is its index in the segmentation."""
     CLIP_POLYGON = "cut the polygon off at the border of the image"
     """`Defect.value` is its index in the segmentation, and height and width of the image."""
+    CUT_HOLES = "cut the holes out, in a run-length encoding"
+    """`Defect.value` has height and width of the image."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,17 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ..geometry import CONTACT, ELONGATION, Bins, contact, elongation, inscribed_radius
+from ..geometry import (
+    CONTACT,
+    ELONGATION,
+    Bins,
+    contact,
+    elongation,
+    has_pieces,
+    inscribed_radius,
+)
 from ..images import Size
+from ..limits import tell_too_large
 from .segmentations import decode_mask
 
 SAMPLE = 500
@@ -21,25 +30,36 @@ _POOR_FIT = 0.5
 
 
 @dataclass(frozen=True)
-class DetectorScale:
-    """At which scale a detector looks at images, and with which anchors."""
+class InputScale:
+    """At which scale a model looks at images."""
 
     min_size: int
     """Pixels that the shorter side of an image gets; 0 where images are not resized."""
     max_size: int
     """Pixels that the longer side may get."""
-    anchor_sizes: Sequence[Sequence[float]]
-    """Square roots of the anchors' areas in pixels, for each level or once for all."""
-    aspect_ratios: Sequence[Sequence[float]]
-    """Height over width of the anchors, for each level or once for all."""
-    strides: Sequence[int]
-    """Pixels in a cell of each level."""
 
     def factor(self, size: Size) -> float:
         """By how much an image of a height and width is enlarged."""
         if self.min_size <= 0:
             return 1.0
         return min(self.min_size / min(size), self.max_size / max(size))
+
+    def shown(self, size: Size) -> Size:
+        """Height and width that an image gets."""
+        height, width = (int(side * self.factor(size) + 0.5) for side in size)
+        return height, width
+
+
+@dataclass(frozen=True)
+class DetectorScale(InputScale):
+    """At which scale a detector looks at images, and with which anchors."""
+
+    anchor_sizes: Sequence[Sequence[float]]
+    """Square roots of the anchors' areas in pixels, for each level or once for all."""
+    aspect_ratios: Sequence[Sequence[float]]
+    """Height over width of the anchors, for each level or once for all."""
+    strides: Sequence[int]
+    """Pixels in a cell of each level."""
 
     def anchors(self) -> np.ndarray:
         """Width and height of all anchors, (A, 2) float64."""
@@ -124,6 +144,8 @@ class Statistics:
     """Share of its pixels that such an instance shares, the median; NaN where none does."""
     elongation: Sequence[float]
     """Share of the instances in each bin of `geometry.ELONGATION`."""
+    pieces: float
+    """Share of the instances in several separate pieces, see `geometry.has_pieces`."""
     fit: DetectorFit | None = None
 
     def as_dict(self) -> dict:
@@ -158,11 +180,11 @@ def describe(
     counts = Counter(names[annotation["category_id"]] for annotation in instances)
     encoded = sum(isinstance(annotation["segmentation"], Mapping) for annotation in instances)
     filled = [number for number, image in of_image.items() if image]
-    chosen = filled
-    if sample is not None and len(filled) > sample:
-        random = np.random.default_rng(seed).choice(len(filled), sample, replace=False)
-        chosen = [filled[index] for index in np.sort(random)]
-    touching, shared, long, widths = _measure([(of_image[n], sizes[n]) for n in chosen])
+    chosen = [number for number in filled if not tell_too_large(*sizes[number])]
+    if sample is not None and len(chosen) > sample:
+        random = np.random.default_rng(seed).choice(len(chosen), sample, replace=False)
+        chosen = [chosen[index] for index in np.sort(random)]
+    touching, shared, long, widths, pieces = _measure([(of_image[n], sizes[n]) for n in chosen])
     areas = np.array([a["area"] for a in instances if "area" in a], dtype=np.float64)
     return Statistics(
         images=len(sizes),
@@ -182,6 +204,7 @@ def describe(
         sharing=_mean(shared > 0),
         shared_pixels=Spread.of(shared[shared > 0]).median,
         elongation=_shares(ELONGATION, long),
+        pieces=_mean(pieces > 0),
         fit=_fit(scale, sizes, of_image, chosen, widths) if scale and instances else None,
     )
 
@@ -216,25 +239,27 @@ def _measure(images: Sequence[tuple[Sequence[Mapping], Size]]) -> np.ndarray:
         images: the instances of each image, and its height and width.
 
     Returns:
-        (4, M) float64, of each instance: its contact, the share of its pixels that other instances
-        have, too, its elongation, and the diameter in pixels of the largest disc inside.
+        (5, M) float64, of each instance: its contact, the share of its pixels that other instances
+        have, too, its elongation, the diameter in pixels of the largest disc inside, and whether it
+        is in several pieces.
     """
     from tqdm import tqdm
 
-    values: list[tuple[float, float, float, float]] = []
+    values: list[tuple[float, ...]] = []
     for instances, size in tqdm(images, desc="measure masks", unit="image"):
         masks = _Masks(instances, size)
         cover = np.zeros(size, dtype=np.int32)
         for mask in masks:
             cover += mask
         for mask, touching in zip(masks, contact(masks), strict=True):
-            shared, long, radius = 0.0, 1.0, 0.0
+            shared, long, radius, pieces = 0.0, 1.0, 0.0, False
             if mask.any():
                 shared = (cover[mask] > 1).mean()
                 radius = inscribed_radius(mask)
                 long = elongation(mask, radius)
-            values.append((touching, shared, long, 2 * radius))
-    return np.array(values).reshape(-1, 4).T
+                pieces = has_pieces(mask)
+            values.append((touching, shared, long, 2 * radius, pieces))
+    return np.array(values).reshape(-1, 5).T
 
 
 def _fit(
@@ -341,6 +366,7 @@ def _rows(s: Statistics) -> Iterator[list]:
     yield ["    instances", *map(_Percent, s.elongation)]
     yield ["  instances that share pixels", _Percent(s.sharing)]
     yield ["    median share of their pixels", _Percent(s.shared_pixels)]
+    yield ["  instances in several pieces", _Percent(s.pieces)]
     if s.fit is not None:
         yield [""]
         yield from _fit_rows(s.fit)

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
 from ..files import write_json
+from ..geometry import bounding_window
+from ..images import Size
 from .coco_json import LISTS, check_replaceable, mark
 from .defects import Defect, Repair
-from .segmentations import FLAT, clip_polygon, polygon_area, read_polygon
+from .segmentations import (
+    FLAT,
+    clip_polygon,
+    draw_with_holes,
+    encode_mask,
+    find_holes,
+    polygon_area,
+    read_polygon,
+)
+
+_GONE_ANYWAY = ("duplicate-instance", "unknown-image")  # which leave no background behind
 
 
-def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
+class Change(NamedTuple):
+    """What was done about a defect."""
+
+    text: str
+    """A line for people."""
+    drops: bool = False
+    """Something is gone by it."""
+    background: bool = False
+    """An instance is gone from an image that stays, in which its pixels become background."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[Change]]:
     """A copy without the defects that can be mended; what cannot be is dropped.
 
     Args:
@@ -24,17 +51,15 @@ def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
 
     Returns:
         content: the mended copy; entries that nothing is wrong with are shared with the original.
-        changes: a line for each, for people.
+        changes: one for each.
 
     Raises:
         DatasetError: nothing would be left.
     """
     repairs: dict[str, dict[int, list[Defect]]] = {}
-    changes = []
-    for defect in defects:
-        if defect.repair is not Repair.NONE:
-            repairs.setdefault(defect.part, {}).setdefault(defect.index, []).append(defect)
-            changes.append(f"{defect} → {defect.mending}")
+    mendable = [defect for defect in defects if defect.part and defect.repair is not Repair.NONE]
+    for defect in mendable:
+        repairs.setdefault(defect.part, {}).setdefault(defect.index, []).append(defect)
     mended = {}
     for part in LISTS:
         of_part = repairs.get(part, {})
@@ -55,11 +80,39 @@ def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[str]]:
         else:
             annotations.append(entry)
     mended["annotations"] = annotations
-    changes += [f"{count:,} annotations of a dropped {part}" for part, count in lost.items()]
+    changes = [_tell_change(defect, content, known["images"]) for defect in mendable]
+    changes += [
+        Change(f"{count:,} annotations of a dropped {part}", True, part == "category")
+        for part, count in lost.items()
+    ]
     for part, entries in mended.items():
         if not entries:
             raise DatasetError(f"nothing can be mended: no {part} would be left")
     return {**content, **mended}, changes
+
+
+def _tell_change(defect: Defect, content: Mapping, images: Container) -> Change:
+    """
+    Args:
+        images: ids of those that stay.
+    """
+    text = f"{defect} → {defect.mending}"
+    if defect.repair is not Repair.DROP:
+        return Change(text)
+    entry = content[defect.part][defect.index]
+    background = (
+        defect.part == "annotations"
+        and defect.kind not in _GONE_ANYWAY
+        and not entry.get("iscrowd")
+        and _is_in(entry.get("image_id"), images)
+    )
+    if background:
+        text += ", which becomes background"
+    return Change(text, True, background)
+
+
+def _is_in(value: object, known: Container) -> bool:
+    return isinstance(value, int | float | str) and value in known
 
 
 def fixed_path(json_file: Path) -> Path:
@@ -93,16 +146,20 @@ def _mend(entry: dict, defects: Sequence[Defect]) -> dict | None:
     entry = {**entry, **values}
     drop = {defect.value for defect in defects if defect.repair is Repair.DROP_POLYGON}
     clip = dict(defect.value for defect in defects if defect.repair is Repair.CLIP_POLYGON)
-    return _mend_polygons(entry, drop, clip) if drop or clip else entry
+    cut = next((defect.value for defect in defects if defect.repair is Repair.CUT_HOLES), None)
+    return _mend_polygons(entry, drop, clip, cut) if drop or clip or cut else entry
 
 
-def _mend_polygons(entry: dict, drop: set[int], clip: Mapping[int, tuple[int, int]]) -> dict | None:
+def _mend_polygons(
+    entry: dict, drop: set[int], clip: Mapping[int, Size], cut: Size | None
+) -> dict | None:
     """An annotation with some polygons dropped and others clipped, and its box and area measured
     anew; None where nothing is left.
 
     Args:
         drop: indices of polygons.
         clip: height and width of the image by indices of polygons.
+        cut: height and width of the image, where holes have to be cut out.
     """
     outlines = []
     for number, polygon in enumerate(entry["segmentation"]):
@@ -116,6 +173,9 @@ def _mend_polygons(entry: dict, drop: set[int], clip: Mapping[int, tuple[int, in
         outlines.append(points)
     if not outlines:
         return None
+    if cut is not None:
+        mask = draw_with_holes(outlines, find_holes(outlines), cut)
+        return None if not mask.any() else {**entry, **_encoded(mask)}
     corners = np.concatenate(outlines)
     low, high = corners.min(axis=0), corners.max(axis=0)
     return {
@@ -123,4 +183,15 @@ def _mend_polygons(entry: dict, drop: set[int], clip: Mapping[int, tuple[int, in
         "segmentation": [points.ravel().tolist() for points in outlines],
         "bbox": [*low.tolist(), *(high - low).tolist()],
         "area": sum(map(polygon_area, outlines)),
+    }
+
+
+def _encoded(mask: np.ndarray) -> dict:
+    """Values of an annotation whose mask (H, W) is a run-length encoding."""
+    rows, columns = bounding_window(mask)
+    box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+    return {
+        "segmentation": encode_mask(mask),
+        "bbox": [float(value) for value in box],
+        "area": int(mask.sum()),
     }

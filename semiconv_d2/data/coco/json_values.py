@@ -11,15 +11,16 @@ _LARGEST = 2**53
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number and not merely one by its value; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is a whole number of 64 bits and not merely one by its value; true and false are
+    none."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a finite number; true and false are none."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return is_integer(value) and abs(value) < 1e300
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def as_integer(value: object) -> int | None:

@@ -10,11 +10,16 @@ from pathlib import Path
 from types import ModuleType
 
 from ...errors import DatasetError
+from ..coco.coco_json import read_coco
+from ..coco.json_values import is_integer
 from ..files import describe_folder, one_line
 from . import bbbc010, dots, sbd, synthetic_worms, voc
 from .prepared import datasets_root, images_path, json_path
 
 logger = logging.getLogger(__name__)
+
+_OF_CLASSES = ("thing_classes", "thing_dataset_id_to_contiguous_id")
+"""What Detectron2 notes of a dataset when it reads it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def register(name: str, json_file: str | Path, image_root: str | Path) -> None:
     """Register a dataset under a name, so that a config can name it.
 
     Needs Detectron2. The files are first looked at when the dataset is loaded. Registering the same
-    files under the same name again does nothing.
+    files under the same name again reads them anew, with the classes that they have then.
 
     Args:
         name: for DATASETS.TRAIN and DATASETS.TEST.
@@ -119,9 +124,12 @@ def register(name: str, json_file: str | Path, image_root: str | Path) -> None:
     json_file, image_root = str(json_file), str(image_root)
     metadata = MetadataCatalog.get(name)
     if name in DatasetCatalog:
-        if (metadata.get("json_file"), metadata.get("image_root")) == (json_file, image_root):
-            return
-        raise DatasetError(f"the dataset '{name}' is registered already, for other files")
+        if (metadata.get("json_file"), metadata.get("image_root")) != (json_file, image_root):
+            raise DatasetError(f"the dataset '{name}' is registered already, for other files")
+        kept = {k: v for k, v in metadata.as_dict().items() if k not in ("name", *_OF_CLASSES)}
+        MetadataCatalog.remove(name)
+        MetadataCatalog.get(name).set(**kept)
+        return
     DatasetCatalog.register(name, partial(_load, name, Path(json_file), Path(image_root)))
     metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
 
@@ -151,7 +159,28 @@ def read_records(name: str, json_file: Path, image_root: Path) -> list[dict]:
     return records
 
 
+def _refuse_other_classes(name: str, json_file: Path) -> None:
+    """Detectron2 keeps the classes of a name that has been read, which may have changed since."""
+    from detectron2.data import MetadataCatalog
+
+    before = MetadataCatalog.get(name).get("thing_classes")
+    try:
+        entries = read_coco(json_file)["categories"]
+    except DatasetError:
+        return  # which is told by who reads it
+    if before is None or not all(is_integer(entry.get("id")) for entry in entries):
+        return
+    now = [entry.get("name") for entry in sorted(entries, key=lambda entry: entry["id"])]
+    if list(before) != now:
+        raise DatasetError(
+            f"{json_file.name} has the classes {', '.join(map(str, now))}; in memory '{name}' has "
+            f"{', '.join(map(str, before))}, from when it was registered or read: to read it anew, "
+            f"call semiconv_d2.data.register again, or give it another name"
+        )
+
+
 def _load(name: str, json_file: Path, image_root: Path) -> list[dict]:
+    _refuse_other_classes(name, json_file)
     try:
         return read_records(name, json_file, image_root)
     except DatasetError as error:

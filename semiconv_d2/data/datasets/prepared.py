@@ -23,6 +23,7 @@ from ...errors import DatasetError
 from ..coco.coco_json import CocoImage, build_coco
 from ..files import write_json
 from ..images import write_image
+from ..names import path_inside
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +108,9 @@ def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str
 def copy_images(folder: Path, source: Path, file_names: Iterable[str]) -> None:
     """Copy images, which may lie in folders below `source`, to the same places below `folder`."""
     for name in file_names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, folder / name)
+        path = path_inside(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, path)
 
 
 def write_prepared(

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder, try_all
+from ..files import describe_folder, refuse_all, try_each
 from ..images import Size
+from ..names import is_file, is_hidden, leads_out
 from .own import OwnData, Source, subsets_data
 from .shapes import (
     Shape,
@@ -48,7 +49,7 @@ def cvat_data(root: Path, images: Path | None = None) -> OwnData:
             the XML.
 
     Raises:
-        DatasetError: naming the file, and the image and shape in it, that is not what it has to be.
+        DatasetError: there is no such file, or none of its images can be read.
     """
     path = _find_xml(root)
     tree = _read_xml(path)
@@ -63,14 +64,16 @@ def cvat_data(root: Path, images: Path | None = None) -> OwnData:
         raise DatasetError(f'{path} has no images: export the task as "CVAT for images 1.1"')
     folders = [images] if images is not None else [path.parent / "images", path.parent]
     ids = {name: number for number, name in enumerate(names, start=1)}
-    read = try_all(partial(_read_image, path=path, folders=folders, ids=ids), entries)
-    return subsets_data(names, read, "shape")
+    read, problems = try_each(partial(_read_image, path=path, folders=folders, ids=ids), entries)
+    if not read:
+        refuse_all(problems)
+    return subsets_data(names, [found for _, found in read], "shape", problems)
 
 
 def _find_xml(root: Path) -> Path:
     if not root.is_dir():
         return root
-    paths = sorted(root.glob("*.xml"))
+    paths = [path for path in sorted(root.glob("*.xml")) if not is_hidden(path)]
     if len(paths) != 1:
         raise DatasetError(
             f"{root} has {len(paths)} XML files, expected one, such as annotations.xml of an "
@@ -98,27 +101,30 @@ def _read_image(
     name = entry.get("name", "").replace("\\", "/")  # Windows writes backslashes
     subset = entry.get("subset")
     where = f"{path}, image {name}"
+    if not name or leads_out(name) or leads_out(subset or ""):
+        raise DatasetError(f"{where} is of a name that leads out of the folder of images")
     below = [Path(name), *([Path(subset, name)] if subset else [])]
     candidates = [folder / part for folder in folders for part in below]
-    image = next((candidate for candidate in candidates if candidate.is_file()), None)
+    image = next((candidate for candidate in candidates if is_file(candidate)), None)
     if image is None:
         raise DatasetError(
             f"{where} is missing, looked for at {' and '.join(map(str, candidates))}: export with "
             f"the images, or give their folder by --images"
         )
     height, width = (_whole(where, entry, side) for side in ("height", "width"))
-    shapes = []
-    left_out: Counter[str] = Counter()
-    for number, element in enumerate(entry, start=1):
-        if element.tag in _LEFT_OUT:
-            left_out[element.tag] += 1
-        elif element.tag != "tag":  # which is of the whole image
-            here = f"{where}, shape {number}"
-            shapes.append(_read_shape(here, element, ids, (height, width)))
-    return subset, shapes_source(image, shapes, ids, where, (height, width)), left_out
+    elements = [
+        (f"{where}, shape {number}", element)
+        for number, element in enumerate(entry, start=1)
+        if element.tag not in (*_LEFT_OUT, "tag")  # which is of the whole image
+    ]
+    read, problems = try_each(lambda each: _read_shape(*each, ids), elements)
+    left_out = Counter(element.tag for element in entry if element.tag in _LEFT_OUT)
+    shapes = [shape for _, shape in read]
+    source = shapes_source(image, shapes, ids, where, (height, width), problems)
+    return subset, source, left_out
 
 
-def _read_shape(where: str, element: Element, known: Container[str], size: Size) -> Shape:
+def _read_shape(where: str, element: Element, known: Container[str]) -> Shape:
     label = element.get("label")
     if label not in known:
         raise DatasetError(f"{where} has the label {label!r}, which is not among the labels")
@@ -128,8 +134,10 @@ def _read_shape(where: str, element: Element, known: Container[str], size: Size)
         require_points(where, "polygon", points, 3, "CVAT")
         paint = partial(polygon_mask, points)
     elif element.tag == "mask":
-        left, top = (_whole(where, element, side) for side in ("left", "top"))
-        paint = partial(crop_mask, _read_crop(where, element, size), left, top)
+        left, top, height, width = (
+            _whole(where, element, key) for key in ("left", "top", "height", "width")
+        )
+        paint = partial(_paint_runs, element.get("rle", ""), (height, width), left, top)
     elif element.tag == "ellipse":
         cx, cy, rx, ry = (element.get(key) for key in ("cx", "cy", "rx", "ry"))
         turned = [element.get("rotation", "0"), 0]
@@ -141,23 +149,30 @@ def _read_shape(where: str, element: Element, known: Container[str], size: Size)
             f"and {', '.join(_LEFT_OUT)}, which are left out"
         )
     group = element.get("group_id", "0")
-    return Shape(label, None if group == "0" else group, paint)
+    return Shape(label, None if group == "0" else group, paint, where)
 
 
-def _read_crop(where: str, element: Element, size: Size) -> np.ndarray:
-    """Mask of a shape inside its box, (h, w) bool: lengths of runs along the rows, the first one
-    of them outside."""
-    height, width = (_whole(where, element, side) for side in ("height", "width"))
+def _paint_runs(text: str, sides: Size, left: int, top: int, size: Size) -> np.ndarray:
+    """Mask of a shape in its image, (H, W) bool.
+
+    Args:
+        text: lengths of runs along the rows of a box, the first one of them outside.
+        sides: height and width of the box.
+        left, top: where it begins.
+    """
     try:
-        runs = np.array(element.get("rle", "").split(","), dtype=np.int64)
-    except ValueError as error:
-        raise DatasetError(f"{where} has a run-length encoding of no numbers: {error}") from error
-    if height > size[0] or width > size[1] or (runs < 0).any() or runs.sum() != height * width:
+        runs = np.array(text.split(","), dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DatasetError(f"its run-length encoding has no whole numbers: {error}") from error
+    height, width = sides
+    fits = 0 <= height <= size[0] and 0 <= width <= size[1]
+    if not fits or (runs < 0).any() or sum(runs.tolist()) != height * width:
         raise DatasetError(
-            f"{where} is a mask of {height} x {width} pixels (height x width) with runs of "
-            f"{runs.sum()} pixels in an image of {size[0]} x {size[1]}"
+            f"it is a mask of {height} x {width} pixels (height x width) with runs of "
+            f"{sum(runs.tolist())} pixels in an image of {size[0]} x {size[1]}"
         )
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    return crop_mask(crop, left, top, size)
 
 
 def _whole(where: str, element: Element, key: str) -> int:

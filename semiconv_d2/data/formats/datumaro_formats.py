@@ -8,7 +8,7 @@ needed; they are read by `yolo` and `cvat`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import one_line, try_all
+from ..files import one_line, refuse_all, try_each
 from ..images import Size, require_size
 from .own import OwnData, Source, subsets_data
 from .shapes import Shape, ellipse_mask, polygon_mask, read_points, shapes_source
@@ -49,33 +49,61 @@ def datumaro_data(root: Path, form: str) -> OwnData:
     except Exception as error:  # plugins of datumaro raise whatever comes up
         raise DatasetError(f"datumaro cannot read {root} as {form}: {_reason(error)}") from error
     ids = {label: label + 1 for label in range(len(names))}
-    return subsets_data(names, try_all(partial(_read_item, ids=ids), items), "annotation")
+    crowds = _count_crowds(items)
+    read, problems = try_each(partial(_read_item, ids=ids, crowds=not crowds), items)
+    if not read:
+        refuse_all(problems)
+    data = subsets_data(names, [found for _, found in read], "annotation", problems)
+    told = f"{crowds} crowds taken for instances, as CVAT writes brush masks"
+    return data._replace(remarks=[*data.remarks, told]) if crowds else data
 
 
-def _read_item(item: DatasetItem, ids: Mapping) -> tuple[str | None, Source, Counter[str]]:
-    """The subset of an image, the image, and numbers of what has no mask by their kind."""
+def _count_crowds(items: Iterable[DatasetItem]) -> int:
+    """How many crowds there are, where they plainly are instances: several in an image are of one
+    category, or there is nothing else. Else 0."""
+    masks = [
+        (number, one.label, bool(one.attributes.get("is_crowd")))
+        for number, item in enumerate(items)
+        for one in item.annotations
+        if one.type.name in _MASKS
+    ]
+    places = Counter((number, label) for number, label, crowd in masks if crowd)
+    beside_others = sum(times for times in places.values() if times > 1)
+    plain = places.total() == len(masks) or 2 * beside_others >= places.total()
+    return places.total() if plain else 0
+
+
+def _read_item(
+    item: DatasetItem, ids: Mapping, crowds: bool
+) -> tuple[str | None, Source, Counter[str]]:
+    """The subset of an image, the image, and numbers of what has no mask by their kind.
+
+    Args:
+        crowds: whether these are left out.
+    """
     image = getattr(item.media, "path", None)
     if not image:
         raise DatasetError(f"datumaro finds no image file for {item.id} ({item.subset})")
     masked = {one.group for one in item.annotations if one.type.name in _MASKS}
-    shapes = []
+    shapes, problems = [], []
     left_out: Counter[str] = Counter()
     for annotation in item.annotations:
         kind, where = annotation.type.name, f"{image}, annotation {annotation.id}"
-        if annotation.attributes.get("is_crowd"):
-            left_out["crowd"] += kind in _MASKS
+        if kind in _MASKS and crowds and annotation.attributes.get("is_crowd"):
+            left_out["crowd"] += 1
+        elif kind in _MASKS and annotation.label is None:
+            problems.append(f"{where} has no category")
         elif kind in _MASKS:
-            if annotation.label is None:
-                raise DatasetError(f"{where} has no category")
-            paint = partial(_paint_annotation, where, annotation)
-            shapes.append(Shape(annotation.label, annotation.group or None, paint))
+            paint = partial(_paint_annotation, annotation)
+            shapes.append(Shape(annotation.label, annotation.group or None, paint, where))
         # In COCO, say, an instance is a group of its box and its polygons.
         elif kind not in _WHOLE and annotation.group not in masked - {0}:
-            left_out[kind] += 1
-    return item.subset, shapes_source(Path(image), shapes, ids), +left_out
+            left_out[kind] += not annotation.attributes.get("is_crowd")
+    source = shapes_source(Path(image), shapes, ids, problems=problems)
+    return item.subset, source, +left_out
 
 
-def _paint_annotation(where: str, annotation: Annotation, size: Size) -> np.ndarray:
+def _paint_annotation(annotation: Annotation, size: Size) -> np.ndarray:
     """Mask of an annotation with an area, (H, W) bool.
 
     Raises:
@@ -83,11 +111,11 @@ def _paint_annotation(where: str, annotation: Annotation, size: Size) -> np.ndar
     """
     if annotation.type.name == "mask":
         mask = np.asarray(annotation.image) > 0
-        require_size(f"{where} is a mask of", mask, "its image is", size)
+        require_size("it is a mask of", mask, "its image is", size)
         return mask
     # Coordinates have two decimals there, kept in single precision.
     points = np.round(np.array(annotation.points, dtype=np.float64), 2)
-    points = read_points(where, points.reshape(-1, 2))
+    points = read_points("it", points.reshape(-1, 2))
     if annotation.type.name == "polygon":
         return polygon_mask(points, size)
     (x1, y1), (x2, y2) = points

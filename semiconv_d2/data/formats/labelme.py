@@ -8,6 +8,7 @@ which `datumaro_formats` reads.
 from __future__ import annotations
 
 import base64
+import glob
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder, read_json, try_all
-from ..images import is_image, require_size
-from .own import SPLITS, OwnData, Source, count
+from ..coco.json_values import is_number, shorten
+from ..files import describe_folder, one_line, read_json, refuse_all, try_each
+from ..images import Size, is_image
+from ..names import is_file, is_hidden
+from .own import SPLITS, OwnData, Source
 from .shapes import (
     Shape,
     crop_mask,
@@ -30,6 +33,7 @@ from .shapes import (
     require_points,
     shapes_source,
 )
+from .summary import count
 
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 _NEEDED = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points
@@ -46,6 +50,8 @@ class LabelmeFile(NamedTuple):
     """Those that enclose something."""
     kinds: Counter[str]
     """Numbers of shapes by their types, also of those that enclose nothing."""
+    problems: Sequence[str]
+    """What is wrong with other shapes."""
 
 
 def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
@@ -55,55 +61,64 @@ def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
         categories: their names in the order of their ids; by default all labels, sorted.
 
     Raises:
-        DatasetError: naming the file, and the shape in it, that is not what it has to be.
+        DatasetError: there are no such files, or none that can be read.
     """
     folders = {"train": root}
-    if not any(root.glob("*.json")):
-        folders = {split: root / split for split in SPLITS if any(root.glob(f"{split}/*.json"))}
+    if not _json_files(root):
+        folders = {split: root / split for split in SPLITS if _json_files(root / split)}
     if not folders:
         raise DatasetError(
             f"{root} has no JSON files of LabelMe, neither itself nor in folders "
             f"{', '.join(SPLITS)}; found: {describe_folder(root)}"
         )
-    paths = {split: sorted(folder.glob("*.json")) for split, folder in folders.items()}
-    files = {split: try_all(read_labelme, paths[split]) for split in folders}
+    read = {split: try_each(read_labelme, _json_files(folder)) for split, folder in folders.items()}
+    files = {split: [file for _, file in found] for split, (found, _) in read.items()}
     every = [file for split in files.values() for file in split]
+    problems = [problem for _, unread in read.values() for problem in unread]
+    if not every:
+        refuse_all(problems)
     labels = {str(shape.category) for file in every for shape in file.shapes}
     names = list(categories) or sorted(labels)
     ids = {name: number for number, name in enumerate(names, start=1)}
-    splits = {split: try_all(partial(_source, ids=ids), files[split]) for split in folders}
-    return OwnData(names, splits, _remarks(every, folders.values()))
+    splits = {split: [_source(file, ids) for file in files[split]] for split in folders}
+    return OwnData(names, splits, _remarks(every, folders.values()), problems)
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.json")) if not is_hidden(path)]
 
 
 def read_labelme(path: Path) -> LabelmeFile:
     """Read and check a JSON file; the image itself is not opened.
 
     Raises:
-        DatasetError: the file is missing, damaged or not of LabelMe, or a shape in it is of an
-            unknown type or has too few points.
+        DatasetError: the file is missing, damaged or not of LabelMe, or its image is missing.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise DatasetError(f"{path} has no list of shapes, so it is not of LabelMe: remove it")
-    name = content.get("imagePath")
-    if not isinstance(name, str) or not name:
-        raise DatasetError(f"{path} does not name its image (imagePath)")
+    image = _find_image(path, content.get("imagePath"))
     kinds: Counter[str] = Counter()
-    read = [
-        _read_shape(f"{path}, shape {number}", shape, kinds)
-        for number, shape in enumerate(content["shapes"], start=1)
-    ]
+    numbered = list(enumerate(content["shapes"], start=1))
+    read, problems = try_each(
+        lambda each: _read_shape(f"{path}, shape {each[0]}", each[1], kinds), numbered
+    )
     size = (content.get("imageHeight"), content.get("imageWidth"))
-    shapes = [shape for shape in read if shape is not None]
-    return LabelmeFile(path, _find_image(path, name), size, shapes, kinds)
+    shapes = [shape for _, shape in read if shape is not None]
+    return LabelmeFile(path, image, size, shapes, kinds, problems)
 
 
-def _find_image(path: Path, name: str) -> Path:
+def _find_image(path: Path, name: object) -> Path:
     """The image that a file names, or that of its name beside it where the name is of a place on
-    another computer."""
+    another computer; without a name the image that has the name of the file."""
+    if not isinstance(name, str) or not name:
+        images = [p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if is_image(p)]
+        if len(images) != 1:
+            raise DatasetError(f"{path} does not name its image (imagePath)")
+        name = images[0].name
     image = path.parent / PureWindowsPath(name).as_posix()  # Windows writes backslashes
     for candidate in (image, path.parent / image.name):
-        if candidate.is_file():
+        if is_file(candidate):
             return Path(candidate.parent.resolve(), candidate.name)
     raise DatasetError(f"the image that {path} names is missing: {image}")
 
@@ -113,25 +128,24 @@ def _read_shape(where: str, shape: object, kinds: Counter[str]) -> Shape | None:
     if not isinstance(shape, dict):
         raise DatasetError(f"{where} is no shape")
     kind = shape.get("shape_type") or "polygon"  # which old versions do not write
-    label, group = shape.get("label"), shape.get("group_id")
-    label = label.strip() if isinstance(label, str) else label
+    if not isinstance(kind, str) or kind not in (*_NEEDED, *_WITHOUT_AREA):
+        raise DatasetError(
+            f"{where} is of the unknown type {shorten(kind)}; known are {', '.join(_NEEDED)}, and "
+            f"{', '.join(_WITHOUT_AREA)}, which are left out"
+        )
     kinds[kind] += 1
     if kind in _WITHOUT_AREA:
         return None
-    if not isinstance(label, str) or not label:
+    label, group = shape.get("label"), shape.get("group_id")
+    label = str(label).strip() if isinstance(label, str) or is_number(label) else ""
+    if not label:
         raise DatasetError(f"{where} has no label")
-    if group is not None and not isinstance(group, int):
-        raise DatasetError(f"{where} has the group_id {group!r}, which is no whole number")
+    if group is not None and not isinstance(group, int | str):
+        raise DatasetError(f"{where} has the group_id {shorten(group)}, which is no whole number")
     points = read_points(where, shape.get("points"))
-    if kind not in _NEEDED:
-        raise DatasetError(
-            f"{where} is of the unknown type {kind!r}; known are {', '.join(_NEEDED)}, and "
-            f"{', '.join(_WITHOUT_AREA)}, which are left out"
-        )
     require_points(where, kind, points, _NEEDED[kind], "LabelMe")
     if kind == "mask":
-        left, top = points[0].astype(int).tolist()
-        paint = partial(crop_mask, _read_crop(where, shape.get("mask"), points), left, top)
+        paint = partial(_paint_crop, shape.get("mask"), points)
     elif kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
         paint = partial(ellipse_mask, tuple(points[0]), (radius, radius), 0)
@@ -140,32 +154,46 @@ def _read_shape(where: str, shape: object, kinds: Counter[str]) -> Shape | None:
         paint = partial(polygon_mask, np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]))
     else:
         paint = partial(polygon_mask, points)
-    return Shape(label, group, paint)
+    return Shape(label, group, paint, where)
 
 
-def _read_crop(where: str, encoded: object, points: np.ndarray) -> np.ndarray:
-    """Mask of a shape inside its box, (h, w) bool."""
+def _paint_crop(encoded: object, points: np.ndarray, size: Size) -> np.ndarray:
+    """Mask of a shape in its image, (H, W) bool.
+
+    Args:
+        encoded: an image of the mask inside its box, as text.
+        points: the first and the last pixel of that box.
+    """
     from PIL import Image
 
+    left, top = points[0].astype(int).tolist()
+    width, height = ((points[1] - points[0]).astype(int) + 1).tolist()
     try:
         data = base64.b64decode(encoded, validate=True)  # type: ignore[arg-type]
         with Image.open(io.BytesIO(data)) as image:
-            crop = np.asarray(image) > 0
+            own = (image.height, image.width)
+            crop = np.asarray(image) > 0 if own == (height, width) else None
     except Exception as error:  # Pillow's readers of damaged files raise whatever comes up
-        raise DatasetError(f"{where} has a mask that cannot be read: {error}") from error
-    width, height = ((points[1] - points[0]).astype(int) + 1).tolist()
-    require_size(f"{where} has a mask of", crop, "its points are the corners of", (height, width))
-    return crop
+        raise DatasetError(f"its mask cannot be read: {one_line(error)}") from error
+    if crop is None or crop.ndim != 2:
+        shape = own if crop is None else crop.shape
+        raise DatasetError(
+            f"its mask is {shape} pixels (height, width), its points are the corners of "
+            f"{(height, width)}"
+        )
+    return crop_mask(crop, left, top, size)
 
 
 def _source(file: LabelmeFile, ids: Mapping[str, int]) -> Source:
-    for shape in file.shapes:
-        if shape.category not in ids:
-            raise DatasetError(
-                f"{file.path} has the label {shape.category!r}, which is not among the categories "
-                f"{', '.join(ids)}"
-            )
-    return shapes_source(file.image, file.shapes, ids, str(file.path), file.size)
+    known = [shape for shape in file.shapes if shape.category in ids]
+    unknown = [
+        f"{shape.where} has the label {shape.category!r}, which is not among the categories "
+        f"{', '.join(ids)}"
+        for shape in file.shapes
+        if shape.category not in ids
+    ]
+    problems = [*file.problems, *unknown]
+    return shapes_source(file.image, known, ids, str(file.path), file.size, problems)
 
 
 def _remarks(files: Sequence[LabelmeFile], folders: Iterable[Path]) -> list[str]:

@@ -11,24 +11,21 @@ key of an image is its stem.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder
-from ..images import is_image, open_image, read_image
+from ..files import describe_folder, refuse_all
+from ..image_headers import refuse_large
+from ..images import is_image, open_image
+from ..names import is_hidden
 
-logger = logging.getLogger(__name__)
-
-LABEL_MODES = ("P", "L", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's names of the modes with one whole number in each pixel."""
-
+_LARGEST = 2**53
 _LOSSY = (".jpg", ".jpeg", ".webp")
-_LISTED = 10  # files named in one message
 
 
 def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
@@ -43,7 +40,7 @@ def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
     """
     images = [
         path
-        for path in _image_files(folder)
+        for path in image_files(folder)
         if not without_suffix or not path.stem.endswith(without_suffix)
     ]
     if not images:
@@ -52,7 +49,7 @@ def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
 
 
 def find_labels(
-    folder: Path, keys: Iterable[str], suffix: str = "", pass_over: bool = False
+    folder: Path, keys: Iterable[str], suffix: str = "", strays: list[str] | None = None
 ) -> dict[str, Path]:
     """File of the labels of each image, in the order of the keys.
 
@@ -61,21 +58,27 @@ def find_labels(
         keys: stems of the images. Those without a file are missing in what is returned.
         suffix: what the stem of a file has after the key, such as "_cp_masks". Files without it
             are passed over.
-        pass_over: whether files of other images are passed over, which is said.
+        strays: gets what is wrong with each file that belongs to no image; by default that is an
+            error.
 
     Raises:
         DatasetError: there is no such folder, a file belongs to no image, or two belong to one.
     """
-    files = [path for path in _image_files(folder) if path.stem.endswith(suffix)]
+    files = [path for path in image_files(folder) if path.stem.endswith(suffix)]
     labels = _by_key((path.stem.removesuffix(suffix), path) for path in files)
     found = {key: labels[key] for key in dict.fromkeys(keys) if key in labels}
-    strays = [path for key, path in labels.items() if key not in found]
-    mend = "name them after the images"
-    _refuse_strays(folder, strays, pass_over and bool(found), "labels", mend)
+    told = [
+        f"labels without an image: {path}; name them after the images, or remove them"
+        for key, path in labels.items()
+        if key not in found
+    ]
+    _tell_strays(told, strays if found else None)
     return found
 
 
-def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> dict[str, list[Path]]:
+def find_masks(
+    folder: Path, keys: Iterable[str], strays: list[str] | None = None
+) -> dict[str, list[Path]]:
     """Files of the masks of each image, sorted, in the order of the keys.
 
     Where the names of several images fit, the longest one counts: `a_b_1.png` belongs to `a_b`
@@ -84,7 +87,8 @@ def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> di
     Args:
         keys: stems of the images. Those without files are missing in what is returned; one with
             an empty folder has no masks.
-        pass_over: whether files of other images are passed over, which is said.
+        strays: gets what is wrong with each file that belongs to no image; by default that is an
+            error.
 
     Raises:
         DatasetError: there is no such folder, a file or folder belongs to no image, or a file is
@@ -92,25 +96,31 @@ def find_masks(folder: Path, keys: Iterable[str], pass_over: bool = False) -> di
     """
     keys = dict.fromkeys(keys)
     found: dict[str, list[Path]] = {}
-    strays: list[Path] = []
-    for path in _image_files(folder):
+    told: list[str] = []
+
+    def tell(path: Path) -> None:
+        told.append(
+            f"masks without an image: {path}; begin their names with that of the image, as in "
+            f"IMAGE_1.png, or remove them"
+        )
+
+    for path in image_files(folder):
+        key = _longest_key(path.stem, keys)
         if path.stem in keys:
-            raise DatasetError(
+            told.append(
                 f"{path} is named as its image, so it could be the mask of all instances: rename "
                 f"it to {path.stem}_1{path.suffix} if it is the mask of one"
             )
-        key = _longest_key(path.stem, keys)
-        if key is None:
-            strays.append(path)
+        elif key is None:
+            tell(path)
         else:
             found.setdefault(key, []).append(path)
     for path in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         if path.name in keys:
-            found.setdefault(path.name, []).extend(_image_files(path))
-        elif not path.name.startswith("."):
-            strays.append(path)
-    mend = "begin their names with that of the image, as in IMAGE_1.png"
-    _refuse_strays(folder, strays, pass_over and bool(found), "masks", mend)
+            found.setdefault(path.name, []).extend(image_files(path))
+        elif not is_hidden(path):
+            tell(path)
+    _tell_strays(told, strays if found else None)
     return {key: found[key] for key in keys if key in found}
 
 
@@ -125,7 +135,8 @@ def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
     return rest if 2 * number >= len(stems) and not rest[1:].isdigit() else ""
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Image files of a folder, sorted; raises `DatasetError` where there is none."""
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; found: {describe_folder(folder)}")
     return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
@@ -147,32 +158,71 @@ def _longest_key(stem: str, keys: Container[str]) -> str | None:
     return next((stem[:end] for end in ends if stem[:end] in keys), None)
 
 
-def _refuse_strays(
-    folder: Path, strays: Sequence[Path], pass_over: bool, what: str, mend: str
-) -> None:
-    if strays and pass_over:
-        logger.warning("%s: passed over %d files of other images", folder, len(strays))
-    elif strays:
-        more = f" and {len(strays) - _LISTED} more" if len(strays) > _LISTED else ""
-        raise DatasetError(
-            f"{what} without an image: {', '.join(map(str, strays[:_LISTED]))}{more}; {mend}, or "
-            f"remove them"
-        )
+def _tell_strays(told: list[str], strays: list[str] | None) -> None:
+    if strays is None:
+        refuse_all(told)
+    else:
+        strays += told
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Labels of an image, (H, W) int32, as the file's pixels store them.
+    """Labels of an image, (H, W) int32, or int64 where they need it, as the file's pixels have
+    them: whole numbers of 8 to 64 bits, or fractions that are whole numbers, as Fiji writes them.
 
     Raises:
         DatasetError: the file is missing or damaged, has colours, fractions, several pages, or a
             format that changes values.
     """
     _refuse_lossy(path, "labels")
-    expected = (
-        f"one whole number in each pixel ({', '.join(LABEL_MODES[:4])}): export the labels as a "
-        f"single-channel PNG or TIFF of 8 or 16 bits, without colours"
-    )
-    return read_image(path, LABEL_MODES, expected).astype(np.int32)
+    refuse_large(path)
+    mode, pixels = _read_pixels(path)
+    if pixels.ndim != 2 or mode == "1":
+        raise DatasetError(
+            f"{path} is an image of mode {mode}, expected one number in each pixel: export the "
+            f"labels as a single-channel PNG or TIFF, without colours"
+        )
+    if pixels.dtype.kind == "f":
+        whole = np.isfinite(pixels) & (pixels == np.round(pixels)) & (np.abs(pixels) < _LARGEST)
+        if not whole.all():
+            raise DatasetError(
+                f"{path} has the value {pixels[~whole][0]:g}, which is no label: export whole "
+                f"numbers"
+            )
+    if pixels.dtype == np.uint64 and (pixels > _LARGEST).any():
+        raise DatasetError(f"{path} has the label {pixels.max()}, which is too large")
+    labels = pixels.astype(np.int64)
+    small = np.iinfo(np.int32)
+    fits = labels.min(initial=0) >= small.min and labels.max(initial=0) <= small.max
+    return labels.astype(np.int32) if fits else labels
+
+
+def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
+    """The mode of an image file and its pixels. Pillow does not know TIFF of 64 bits, and takes
+    unsigned ones of 32 bits for signed ones."""
+    if path.suffix.lower() in (".tif", ".tiff") and (kind := _tiff_kind(path)) is not None:
+        import tifffile
+
+        with contextlib.suppress(Exception):  # Pillow says what is wrong
+            return kind, tifffile.imread(path)
+    return open_image(path, lambda image: (image.mode, np.asarray(image)))
+
+
+def _tiff_kind(path: Path) -> str | None:
+    """NumPy's name of the pixels in a TIFF of one page and channel that Pillow does not read as it
+    is; None for others, and without the package tifffile."""
+    try:
+        import tifffile
+    except ImportError:
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            if len(file.pages) != 1:
+                return None
+            page = file.pages[0]
+            large = page.dtype is not None and (page.dtype.itemsize == 8 or page.dtype == np.uint32)
+            return str(page.dtype) if large and len(page.shape) == 2 else None
+    except Exception:  # Pillow says what is wrong
+        return None
 
 
 def refuse_binary(
@@ -232,6 +282,7 @@ def read_mask(path: Path) -> np.ndarray:
             or no 0, or a format that changes values.
     """
     _refuse_lossy(path, "a mask")
+    refuse_large(path)
     mode, pixels = open_image(path, lambda image: (image.mode, np.asarray(image)))
     if pixels.ndim == 3:
         colours = pixels[..., :-1] if mode in ("LA", "RGBA") else pixels

@@ -3,28 +3,28 @@ names of the files."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder
+from ..files import describe_folder, try_each
 from ..images import Size, require_size
+from ..names import is_hidden
 from .mask_files import (
     find_images,
     find_labels,
     find_masks,
+    image_files,
     read_labels,
     read_mask,
     refuse_binary,
     split_labels,
 )
-from .own import Instance, OwnData, Source, count
+from .own import OwnData, ReadInstances, Source
 
 CATEGORY = "object"
-
-_LISTED = 10  # files named in a message
 
 
 def labels_data(
@@ -54,30 +54,34 @@ def labels_data(
             f"of the label images end with"
         )
     found = find_images(images, without_suffix=suffix if together else "")
-    files = find_labels(labels, found, suffix)
+    problems: list[str] = []
+    files = find_labels(labels, found, suffix, problems)
     expected = f"{labels}/<name of the image>{suffix} as .png or .tif, all {background} where"
-    _refuse_missing(found, files, f"{expected} there is no instance")
+    problems += _tell_missing(found, files, f"{expected} there is no instance")
 
     def source(key: str) -> Source:
-        def read(size: Size) -> list[Instance]:
+        def read(size: Size) -> ReadInstances:
             pixels = read_labels(files[key])
             _check_size(files[key], pixels, found[key], size)
             mend = ", or give --void if it marks no instance"
             refuse_binary(files[key], pixels, background, void, mend)
-            return [(mask, 1) for mask in split_labels(pixels, background, void)]
+            return ReadInstances([(mask, 1) for mask in split_labels(pixels, background, void)])
 
         def read_void() -> np.ndarray:
             return read_labels(files[key]) == void
 
         return Source(found[key], read, None if void is None else read_void)
 
-    return OwnData([category], {"train": [source(key) for key in found]})
+    return OwnData([category], {"train": [source(key) for key in files]}, problems=problems)
 
 
 def masks_data(
     images: Path, masks: Path, category: str = CATEGORY, category_folders: bool = False
 ) -> OwnData:
     """Images with a file for the mask of each instance.
+
+    Where both are the same folder it may also have a folder for each image, with one image in
+    `images` and its masks in `masks`.
 
     Args:
         category: name of the one category.
@@ -87,46 +91,69 @@ def masks_data(
     Raises:
         DatasetError: a folder or file is missing or has no counterpart.
     """
+    if images.resolve() == masks.resolve() and (samples := _find_samples(images)):
+        return _samples_data(samples, category)
     found = find_images(images)
     folders = {category: masks}
     if category_folders:
-        folders = {path.name: path for path in sorted(masks.glob("[!.]*")) if path.is_dir()}
+        named = [path for path in sorted(masks.glob("*")) if path.is_dir() and not is_hidden(path)]
+        folders = {path.name: path for path in named}
         if not folders:
             raise DatasetError(
                 f"{masks} has no folder for each category; found: {describe_folder(masks)}"
             )
     files: dict[str, list[tuple[Path, int]]] = {}
+    problems: list[str] = []
     for number, folder in enumerate(folders.values(), start=1):
-        for key, paths in find_masks(folder, found).items():
+        for key, paths in find_masks(folder, found, problems).items():
             files.setdefault(key, []).extend((path, number) for path in paths)
     name = f"{masks}/<name of the image>"
     expected = f"{name}_1.png and so on, or an empty folder {name} where there is no instance"
-    _refuse_missing(found, files, expected)
-
-    def source(key: str) -> Source:
-        def read_one(path: Path, size: Size) -> np.ndarray:
-            mask = read_mask(path)
-            _check_size(path, mask, found[key], size)
-            if not mask.any():
-                raise DatasetError(f"{path} is an empty mask, all its pixels are 0: remove it")
-            return mask
-
-        def read(size: Size) -> list[Instance]:
-            return [(read_one(path, size), number) for path, number in files[key]]
-
-        return Source(found[key], read)
-
-    return OwnData(list(folders), {"train": [source(key) for key in found]})
+    problems += _tell_missing(found, files, expected)
+    sources = [_masks_source(found[key], files[key]) for key in files]
+    return OwnData(list(folders), {"train": sources}, problems=problems)
 
 
-def _refuse_missing(images: Mapping[str, Path], files: Container[str], expected: str) -> None:
-    missing = [path.name for key, path in images.items() if key not in files]
-    if missing:
-        rest = len(missing) - _LISTED
-        names = ", ".join(missing[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-        raise DatasetError(
-            f"{count(len(missing), 'image')} without instances: {names}; expected {expected}"
-        )
+def _masks_source(image: Path, files: Sequence[tuple[Path, int]]) -> Source:
+    """An image with a mask file and category id for each instance."""
+
+    def read_one(path: Path, size: Size) -> np.ndarray:
+        mask = read_mask(path)
+        _check_size(path, mask, image, size)
+        if not mask.any():
+            raise DatasetError(f"{path} is an empty mask, all its pixels are 0: remove it")
+        return mask
+
+    def read(size: Size) -> ReadInstances:
+        found, problems = try_each(lambda file: read_one(file[0], size), files)
+        return ReadInstances([(mask, category) for (_, category), mask in found], problems)
+
+    return Source(image, read)
+
+
+def _find_samples(root: Path) -> list[Path]:
+    """Folders of the Data Science Bowl 2018: one for each image, with `images` and `masks`."""
+    folders = (path for path in sorted(root.glob("*")) if not is_hidden(path))
+    return [path for path in folders if (path / "images").is_dir() and (path / "masks").is_dir()]
+
+
+def _samples_data(samples: Sequence[Path], category: str) -> OwnData:
+    def source(sample: Path) -> Source:
+        images, masks = (image_files(sample / name) for name in ("images", "masks"))
+        if len(images) != 1:
+            raise DatasetError(f"{sample}/images has {len(images)} images, expected one")
+        return _masks_source(images[0], [(path, 1) for path in masks])
+
+    read, problems = try_each(source, samples)
+    return OwnData([category], {"train": [found for _, found in read]}, problems=problems)
+
+
+def _tell_missing(
+    images: Mapping[str, Path], files: Container[str], expected: str
+) -> Iterator[str]:
+    """What is wrong with images that have no file of instances."""
+    missing = [path for key, path in images.items() if key not in files]
+    yield from (f"image without instances: {path}; expected {expected}" for path in missing)
 
 
 def _check_size(path: Path, pixels: np.ndarray, image: Path, size: Size) -> None:

@@ -2,25 +2,23 @@
 
 A form is read into an `OwnData`: which images there are, and how the instances of each are read.
 `prepare_own` does the rest, the same for all forms. Everything is read once before anything is
-written, so that whatever is wrong with the data leaves no trace.
+written: what is wrong is left out, counted and named, and an error leaves no trace.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
+from ..coco.checking_whole import PIECES, tell_pieces
 from ..coco.coco_json import CocoImage, check_replaceable
 from ..datasets.prepared import (
-    Summary,
     clear_prepared,
     copy_images,
     images_path,
@@ -28,10 +26,13 @@ from ..datasets.prepared import (
     link_images,
     write_prepared,
 )
-from ..files import describe_folder, try_all
+from ..files import describe_folder, refuse_all, try_each
+from ..geometry import has_pieces
 from ..image_headers import Header, read_header
 from ..images import Size, write_image
+from ..names import path_inside
 from ..pixels import Reading, is_special, read_rgb
+from .summary import NAMED, LeftOut, OwnSummary, count
 
 SPLITS = ("train", "val", "test")
 VAL_FRACTION = 0.2
@@ -39,13 +40,23 @@ VAL_FRACTION = 0.2
 Instance = tuple[np.ndarray, int]
 
 
+class ReadInstances(NamedTuple):
+    """What annotations say of an image."""
+
+    instances: Sequence[Instance]
+    """A mask, (height, width) bool, and a category id each; empty masks are left out and
+    counted."""
+    problems: Sequence[str] = ()
+    """What is wrong with the instances that are not among these, one message each."""
+
+
 class Source(NamedTuple):
     """An image and how its instances are read."""
 
     image: Path
-    read: Callable[[Size], Sequence[Instance]]
-    """Takes height and width of the image as it is shown. Returns a mask, (height, width) bool,
-    and a category id for each instance; empty masks are left out and counted."""
+    read: Callable[[Size], ReadInstances]
+    """Takes height and width of the image as it is shown. Raises `DatasetError` where the image has
+    to be left out."""
     void: Callable[[], np.ndarray] | None = None
     """Returns the pixels that belong to nothing, (height, width) bool, where there may be any."""
 
@@ -58,28 +69,9 @@ class OwnData(NamedTuple):
     splits: Mapping[str, Sequence[Source]]
     """For some of `SPLITS` the images; "train" alone where the data have no split."""
     remarks: Sequence[str] = ()
-    """What the person has to know about the reading, such as what was left out."""
-
-
-@dataclass(frozen=True)
-class OwnSummary(Summary):
-    """What was written, what to know about it, and how to train with it."""
-
-    remarks: Sequence[str] = ()
-
-    def __str__(self) -> str:
-        images = shlex.quote(str(images_path(self.folder)))
-        keys = []
-        held_out = next((split for split in ("val", "test") if split in self.images), None)
-        for key, split in (("TRAIN", "train"), ("TEST", held_out)):
-            if split is not None:
-                path = shlex.quote(str(json_path(self.folder, split)))
-                keys.append(f"OWN_DATA.{key}_JSON {path} OWN_DATA.{key}_IMAGES {images}")
-        commands = [
-            " ".join([f"semiconv train --config-file {config}", *keys])
-            for config in ("own_mask_rcnn", "own_semiconv")
-        ]
-        return "\n".join([super().__str__(), *self.remarks, "train with it:", *commands])
+    """What the person has to know about the reading, such as what was left out on purpose."""
+    problems: Sequence[str] = ()
+    """What is wrong with images that are not among these, one message each."""
 
 
 def prepare_own(
@@ -87,9 +79,13 @@ def prepare_own(
     output: Path,
     val_fraction: float | None = None,
     seed: int = 0,
+    strict: bool = False,
     reading: Reading = Reading(),  # noqa: B008, it is immutable
 ) -> OwnSummary:
     """Write the COCO JSON of own data; images are linked to, or copied where they must change.
+
+    What is wrong is left out: an image that cannot be read, or whose annotations cannot, or all of
+    whose instances are wrong; and single instances of the others.
 
     Args:
         data: as a form was read.
@@ -97,31 +93,48 @@ def prepare_own(
         val_fraction: share of the images, in [0, 1), that val.json gets, at least one of them; 0
             for none. By default the split of the data, or 0.2 where they have none.
         seed: another one chooses other images.
+        strict: leave nothing out.
         reading: how image files are read. What other programs would read in another way, since it
             has more than 8 bits, several pages or channels, is written anew.
 
     Raises:
-        DatasetError: an image or its masks are missing, damaged or do not fit each other, nothing
-            has a mask, or the output is in use for something else.
+        DatasetError: nothing has a mask, an image comes twice, or the output is in use for
+            something else; or something is wrong, and it is to be strict.
     """
     from tqdm import tqdm
 
-    sources = [source for split in data.splits.values() for source in split]
-    _check_output(output, sources)
-    for image, times in Counter(source.image.absolute() for source in sources).items():
+    _check_split(data.splits, val_fraction, seed)
+    given = [source for split in data.splits.values() for source in split]
+    _check_output(output, given)
+    sources = [_placed(source) for source in given]
+    for image, times in Counter(source.image for source in sources).items():
         if times > 1:
             raise DatasetError(
                 f"the image {image} comes more than once: in two splits or annotation files"
             )
-    splits, remarks = _split(data.splits, val_fraction, seed)
     with tqdm(sources, desc="check", unit="image") as progress:
-        looks = try_all(lambda source: _look(source, reading), progress)
-    looked = dict(zip(sources, looks, strict=True))
+        found, unread = try_each(lambda source: _look(source, reading), progress)
+    looked = dict(found)
+    hopeless = [s for s, seen in found if seen.problems and not seen.instances]
+    spoilt = [problem for source in hopeless for problem in looked.pop(source).problems]
+    left_out = LeftOut(
+        [*data.problems, *unread, *(f"{s.image}: all its instances are wrong" for s in hopeless)],
+        [problem for seen in looked.values() for problem in seen.problems],
+    )
+    if strict:
+        refuse_all([*data.problems, *unread, *spoilt, *left_out.instances])
+    splits: Mapping[str, Sequence[Source]] = {
+        split: [source for source in map(_placed, chosen) if source in looked]
+        for split, chosen in data.splits.items()
+    }
     if not any(looked[source].instances for source in splits["train"]):
         what = "no image for training has an instance with a mask"
-        raise DatasetError("; ".join([what, *remarks, *data.remarks]))
+        told = [*data.remarks, *data.problems, *unread, *spoilt, *left_out.instances]
+        raise DatasetError("; ".join([what, *told[:NAMED]]))
+    splits, remarks = _split(splits, val_fraction, seed)
 
-    home = Path(os.path.commonpath([source.image.absolute().parent for source in sources]))
+    sources = list(looked)
+    home = Path(os.path.commonpath([source.image.parent for source in sources]))
     special = {source for source in sources if is_special(looked[source].header, reading)}
     names = _name(sources, home, special)
     images = clear_prepared(output, SPLITS)
@@ -134,17 +147,25 @@ def prepare_own(
     def read(source: Source) -> CocoImage:
         size, name = looked[source].header.size, names[source]
         if source in special:
-            (images / name).parent.mkdir(parents=True, exist_ok=True)
-            write_image(images / name, read_rgb(source.image, reading))
-        instances = [(mask, category) for mask, category in source.read(size) if mask.any()]
+            path = path_inside(images, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, read_rgb(source.image, reading))
+        instances = [pair for pair in source.read(size).instances if pair[0].any()]
         void = None if source.void is None else source.void()
-        return CocoImage(name.as_posix(), *size, instances, void)
+        return CocoImage(name.as_posix(), size[0], size[1], instances, void)
 
     summary = write_prepared(output, data.categories, splits, read)
     if len(data.categories) > 1:
         remarks = [f"categories: {', '.join(data.categories)}", *remarks]
-    remarks = [*remarks, *data.remarks, *_remarks(list(looked.values()), reading)]
-    return OwnSummary(summary.folder, summary.images, summary.instances, remarks=remarks)
+    remarks = [*remarks, *data.remarks, *_remarks([looked[source] for source in sources], reading)]
+    return OwnSummary(
+        summary.folder, summary.images, summary.instances, remarks=remarks, left_out=left_out
+    )
+
+
+def _placed(source: Source) -> Source:
+    """The same with the path of the image from the root on, without `..`."""
+    return source._replace(image=Path(source.image.parent.resolve(), source.image.name))
 
 
 def by_split(sources: Sequence[tuple[str | None, Source]]) -> dict[str, list[Source]]:
@@ -161,15 +182,11 @@ def by_split(sources: Sequence[tuple[str | None, Source]]) -> dict[str, list[Sou
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number and its noun, such as "1 box" or "2 boxes"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def subsets_data(
     categories: Sequence[str],
-    images: Sequence[tuple[str | None, Source, Counter[str]]],
+    images: Collection[tuple[str | None, Source, Counter[str]]],
     what: str,
+    problems: Sequence[str],
 ) -> OwnData:
     """Images that are sorted into subsets, and whose annotations are not all masks.
 
@@ -177,12 +194,13 @@ def subsets_data(
         images: for each the name of its subset, see `by_split`, and the numbers of annotations
             that are left out, since they have no mask, by their kind.
         what: one of these is, such as "shape".
+        problems: what is wrong with other images.
     """
     splits = by_split([(subset, source) for subset, source, _ in images])
     left_out = sum((kinds for *_, kinds in images), Counter())
     kinds = ", ".join(f"{number} of type {kind}" for kind, number in sorted(left_out.items()))
     remark = f"left out: {count(left_out.total(), what)} without a mask ({kinds})"
-    return OwnData(categories, splits, [remark] if left_out else [])
+    return OwnData(categories, splits, [remark] if left_out else [], problems)
 
 
 class _Looked(NamedTuple):
@@ -193,14 +211,19 @@ class _Looked(NamedTuple):
     """That cover a pixel."""
     empty: int
     """Instances that cover none."""
+    pieces: int
+    """Instances in several separate pieces."""
+    problems: Sequence[str]
+    """What is wrong with the others."""
 
 
 def _look(source: Source, reading: Reading) -> _Looked:
     header = read_header(source.image)
     read_rgb(source.image, reading)  # all of it, so that damage is found
-    instances = source.read(header.size)
-    full = sum(bool(mask.any()) for mask, _ in instances)
-    return _Looked(header, full, len(instances) - full)
+    instances, problems = source.read(header.size)
+    full = [mask for mask, _ in instances if mask.any()]
+    pieces = sum(map(has_pieces, full))
+    return _Looked(header, len(full), len(instances) - len(full), pieces, problems)
 
 
 def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
@@ -219,6 +242,10 @@ def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
         deep = sum(header.bits > 8 for header in special)
         scaled = f", {deep} of them scaled from more bits by {reading.intensity_range}" * bool(deep)
         remarks.append(f"{count(len(special), 'image')} written with 8 bits{scaled}")
+    instances = sum(image.instances for image in looked)
+    pieces = sum(image.pieces for image in looked)
+    if pieces >= PIECES * instances:
+        remarks.append(tell_pieces(f"{pieces} of {instances}"))
     if len(looked) > 2 and all(image.instances <= 1 for image in looked):
         remarks.append(
             "no image has more than one instance: if there are more to be seen, each needs a label "
@@ -227,23 +254,31 @@ def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
     return remarks
 
 
-def _split(
+def _check_split(
     splits: Mapping[str, Sequence[Source]], val_fraction: float | None, seed: int
-) -> tuple[Mapping[str, Sequence[Source]], list[str]]:
-    """Splits to write, and a remark on where they come from."""
-    if "train" not in splits:
+) -> None:
+    """Raises `DatasetError` where the data cannot be split as they are asked to be."""
+    if not splits.get("train"):
         raise DatasetError(f"the data have no images for training, only {', '.join(splits)}")
     if len(splits) > 1 and val_fraction is not None:
         raise DatasetError(
             f"the data have the splits {', '.join(splits)} of their own: leave out --val-fraction"
         )
-    if len(splits) > 1:
-        return splits, []
-    fraction = VAL_FRACTION if val_fraction is None else val_fraction
-    if not 0 <= fraction < 1:
-        raise DatasetError(f"the share of images for val.json must be in [0, 1): {fraction}")
+    if val_fraction is not None and not 0 <= val_fraction < 1:
+        raise DatasetError(f"the share of images for val.json must be in [0, 1): {val_fraction}")
     if seed < 0:
         raise DatasetError(f"the seed must not be negative: {seed}")
+
+
+def _split(
+    splits: Mapping[str, Sequence[Source]], val_fraction: float | None, seed: int
+) -> tuple[Mapping[str, Sequence[Source]], list[str]]:
+    """Splits to write, and a remark on where they come from."""
+    if len(splits) > 1:
+        empty = [split for split, chosen in splits.items() if not chosen]
+        told = [f"no image is left for {split}, which is left out" for split in empty]
+        return {split: chosen for split, chosen in splits.items() if chosen}, told
+    fraction = VAL_FRACTION if val_fraction is None else val_fraction
     sources = splits["train"]
     number = min(max(1, round(fraction * len(sources))), len(sources) - 1) if fraction else 0
     if not number:
@@ -289,7 +324,7 @@ def _name(sources: Sequence[Source], home: Path, special: Container[Source]) -> 
     names: dict[Source, Path] = {}
     images: dict[Path, Path] = {}
     for source in sources:
-        name = source.image.absolute().relative_to(home)
+        name = source.image.relative_to(home)
         if source in special and name.suffix.lower() not in (".png", ".tif", ".tiff"):
             name = name.with_suffix(".png")
         if name in images:

@@ -6,16 +6,17 @@ row i and column j lies at (j + 0.5, i + 0.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DatasetError
-from ..coco.segmentations import FARTHEST
+from ..coco.segmentations import FARTHEST, draw_polygons
 from ..images import Size, tell_turning
-from .own import Instance, Source, count
+from .own import ReadInstances, Source
+from .summary import count
 
 
 class Shape(NamedTuple):
@@ -27,18 +28,27 @@ class Shape(NamedTuple):
     """Shapes of the same category and group are one instance; None belongs to no other."""
     paint: Callable[[Size], np.ndarray]
     """Takes height and width of the image, returns the mask (height, width) bool."""
+    where: str = ""
+    """Its file and place in it, for people."""
 
 
-def paint_shapes(shapes: Iterable[Shape], size: Size) -> list[tuple[np.ndarray, object]]:
+def paint_shapes(
+    shapes: Iterable[Shape], size: Size
+) -> tuple[list[tuple[np.ndarray, object]], list[str]]:
     """Masks (H, W) bool and categories of instances, those of several shapes at the place of the
-    first one."""
+    first one; and what is wrong with the shapes that cannot be painted."""
     masks: dict[tuple, np.ndarray] = {}
+    problems = []
     for number, shape in enumerate(shapes):
         alone = shape.group is None
         key = (shape.category, alone, number if alone else shape.group)
-        mask = shape.paint(size)
+        try:
+            mask = shape.paint(size)
+        except DatasetError as error:
+            problems.append(f"{shape.where}: {error}" if shape.where else str(error))
+            continue
         masks[key] = masks[key] | mask if key in masks else mask
-    return [(mask, key[0]) for key, mask in masks.items()]
+    return [(mask, key[0]) for key, mask in masks.items()], problems
 
 
 def shapes_source(
@@ -47,17 +57,21 @@ def shapes_source(
     ids: Mapping,
     where: str = "",
     named: tuple[object, object] = (None, None),
+    problems: Sequence[str] = (),
 ) -> Source:
     """An image whose instances are shapes.
 
     Args:
         ids: category ids by the categories of the shapes.
         where, named: of the annotations, see `check_named_size`.
+        problems: what is wrong with other shapes.
     """
 
-    def read(size: Size) -> list[Instance]:
+    def read(size: Size) -> ReadInstances:
         check_named_size(where, named, image, size)
-        return [(mask, ids[category]) for mask, category in paint_shapes(shapes, size)]
+        painted, unpainted = paint_shapes(shapes, size)
+        instances = [(mask, ids[category]) for mask, category in painted]
+        return ReadInstances(instances, [*problems, *unpainted])
 
     return Source(image, read)
 
@@ -128,11 +142,14 @@ def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
 
     Args:
         points: (P, 2) float, at least three. What lies outside of the image is cut off.
+
+    Raises:
+        SegmentationError: the outline is too long.
     """
     import pycocotools.mask as mask_util
 
-    outline = np.asarray(points, dtype=np.float64).reshape(1, -1).tolist()
-    return mask_util.decode(mask_util.merge(mask_util.frPyObjects(outline, *size))) > 0
+    encoded = draw_polygons([np.asarray(points, dtype=np.float64)], size)
+    return np.zeros(size, dtype=bool) if encoded is None else mask_util.decode(encoded) > 0
 
 
 def ellipse_mask(

@@ -14,20 +14,28 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import describe_folder, one_line, read_lines, read_text, try_all
+from ..coco.json_values import as_integer
+from ..files import describe_folder, one_line, read_lines, read_text, try_each
 from ..images import Size, is_image
-from .own import SPLITS, OwnData, count
+from ..names import exists, is_hidden, visible_files
+from .own import SPLITS, OwnData
 from .shapes import Shape, polygon_mask, shapes_source
+from .summary import count
 
-_TOLERANCE = 1e-6  # of relative coordinates beyond the border, by rounding
+_SLACK = 0.05  # of relative coordinates beyond the border, which are cut off there
+_PIXELS = 2  # from which coordinate on they are plainly none
 
 
 class YoloLabels(NamedTuple):
     """What the label file of an image says."""
 
     polygons: Sequence[Shape]
-    boxes: int
+    boxes: int = 0
     """Number of boxes, which say nothing of a mask."""
+    outside: int = 0
+    """Number of polygons that reach a little out of the image."""
+    problems: Sequence[str] = ()
+    """What is wrong with other lines."""
 
 
 def yolo_data(root: Path) -> OwnData:
@@ -38,44 +46,66 @@ def yolo_data(root: Path) -> OwnData:
     image lies in the folder `labels` in place of `images`; an image without one has no instances.
 
     Raises:
-        DatasetError: naming the file, and the line in it, that is not what it has to be.
+        DatasetError: the data.yaml is missing or broken, or there is nothing to train on.
     """
     path = root / "data.yaml" if root.is_dir() else root
     config = _read_yaml(path)
     names = _read_names(path, config.get("names"))
     remarks: list[str] = []
-    images = {
-        split: _find_images(path, config, split, remarks) for split in SPLITS if config.get(split)
-    }
-    if not images.get("train"):
+    problems: list[str] = []
+    if not config.get("train"):
         raise DatasetError(f"{path} names no images for training (train)")
+    images = {
+        split: _find_images(path, config, split, remarks, problems)
+        for split in SPLITS
+        if config.get(split)
+    }
     for split in [split for split in images if split != "train"]:
         if images[split] == images["train"]:
             del images[split]
             remarks.append(f"{path} names the same images for {split} as for train")
     files = {image: _label_path(image) for split in images.values() for image in split}
-    _refuse_stray_labels(files)
+    problems += _find_stray_labels(files)
     labelled = [image for image, label in files.items() if label.is_file()]
-    for split, paths in images.items():
-        if not set(paths) & set(labelled):
-            raise DatasetError(
-                f"no image for {split} has a label file; that of {paths[0]} would be "
-                f"{files[paths[0]]}"
-            )
+    for split in list(images):
+        if not set(images[split]) & set(labelled):
+            _leave_out(split, images.pop(split), files, remarks)
+    files = {image: files[image] for paths in images.values() for image in paths}
+    labelled = [image for image in labelled if image in files]
     if len(labelled) < len(files):
         unlabelled = count(len(files) - len(labelled), "image")
         remarks.append(f"{unlabelled} without a label file taken as without instances")
-    read = try_all(lambda image: read_yolo_labels(files[image], names), labelled)
-    labels = dict.fromkeys(files, YoloLabels((), 0)) | dict(zip(labelled, read, strict=True))
+    read, unread = try_each(lambda image: read_yolo_labels(files[image], names), labelled)
+    labels = dict.fromkeys(set(files) - set(labelled), YoloLabels(())) | dict(read)
     boxes = sum(label.boxes for label in labels.values())
     if boxes:
         remarks.append(f"left out: {count(boxes, 'box', 'boxes')} without a mask")
+    outside = sum(label.outside for label in labels.values())
+    if outside:
+        remarks.append(f"{count(outside, 'polygon')} beyond the border of the image, cut off there")
     ids = {number: place for place, number in enumerate(names, start=1)}
     splits = {
-        split: [shapes_source(image, labels[image].polygons, ids) for image in paths]
+        split: [
+            shapes_source(image, labels[image].polygons, ids, problems=labels[image].problems)
+            for image in paths
+            if image in labels
+        ]
         for split, paths in images.items()
     }
-    return OwnData(list(names.values()), splits, remarks)
+    return OwnData(list(names.values()), splits, remarks, [*problems, *unread])
+
+
+def _leave_out(
+    split: str, images: Sequence[Path], files: Mapping[Path, Path], remarks: list[str]
+) -> None:
+    """Remark on a split without labels; one for training has to have some."""
+    if not images:
+        return
+    lacking = f"no image for {split} has a label file; that of {images[0]} would be "
+    lacking += str(files[images[0]])
+    if split == "train":
+        raise DatasetError(lacking)
+    remarks.append(f"{lacking}: {split} is left out")
 
 
 def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
@@ -85,39 +115,60 @@ def read_yolo_labels(path: Path, classes: Mapping[int, str]) -> YoloLabels:
         classes: names of the classes by their numbers.
 
     Raises:
-        DatasetError: the file cannot be read, or a line is neither; naming the line.
+        DatasetError: the file cannot be read.
     """
-    polygons, boxes = [], 0
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        where = f"{path}, line {number}"
-        kind = int(fields[0]) if fields[0].isdecimal() else None
-        if kind not in classes:
-            known = ", ".join(map(str, list(classes)[:20])) + ", ..." * (len(classes) > 20)
-            raise DatasetError(f"{where} has the class {fields[0]}; data.yaml names {known}")
-        try:
-            values = np.array(fields[1:], dtype=np.float64)
-        except ValueError as error:
-            raise DatasetError(f"{where} has a coordinate that is no number: {error}") from error
-        outside = ~((values >= -_TOLERANCE) & (values <= 1 + _TOLERANCE))  # NaN too
-        if outside.any():
-            raise DatasetError(
-                f"{where} has the coordinate {values[outside][0]:g}; they have to be parts of the "
-                f"image's width and height, in [0, 1]"
-            )
-        if len(values) == 4:
-            boxes += 1
-        elif len(values) >= 6 and len(values) % 2 == 0:
-            paint = partial(_paint, values.reshape(-1, 2))
-            polygons.append(Shape(kind, None, paint))
-        else:
-            raise DatasetError(
-                f"{where} has {count(len(values), 'number')} after the class: 4 are a box, and an "
-                f"even number of at least 6 the points of a polygon"
-            )
-    return YoloLabels(polygons, boxes)
+    lines = [
+        (f"{path}, line {number}", line.split())
+        for number, line in enumerate(read_text(path).split("\n"), start=1)
+        if line.strip()
+    ]
+    read, problems = try_each(lambda line: _read_line(*line, classes), lines)
+    polygons = [found for _, found in read if found is not None]
+    outside = sum(bool((points < 0).any() or (points > 1).any()) for _, points in polygons)
+    shapes = [Shape(kind, None, partial(_paint, points)) for kind, points in polygons]
+    return YoloLabels(shapes, len(read) - len(polygons), outside, problems)
+
+
+def _read_line(
+    where: str, fields: Sequence[str], classes: Mapping[int, str]
+) -> tuple[int, np.ndarray] | None:
+    """Class and points (P, 2) of a polygon, as parts of the image's width and height; None for a
+    box.
+
+    Args:
+        where: what a message begins with.
+    """
+    kind = _read_class(fields[0])
+    if kind not in classes:
+        known = ", ".join(map(str, list(classes)[:20])) + ", ..." * (len(classes) > 20)
+        raise DatasetError(f"{where} has the class {fields[0]}; data.yaml names {known}")
+    try:
+        values = list(map(float, fields[1:]))
+    except ValueError as error:
+        raise DatasetError(f"{where} has a coordinate that is no number: {error}") from error
+    outside = [v for v in values if not -_SLACK <= v <= 1 + _SLACK]  # NaN too
+    if outside:
+        look = "; they look like pixels" if abs(outside[0]) > _PIXELS else ""
+        raise DatasetError(
+            f"{where} has the coordinate {outside[0]:g}; they have to be parts of the image's "
+            f"width and height, in [0, 1]{look}"
+        )
+    if len(values) == 4:
+        return None
+    if len(values) < 6 or len(values) % 2:
+        raise DatasetError(
+            f"{where} has {count(len(values), 'number')} after the class: 4 are a box, and an "
+            f"even number of at least 6 the points of a polygon"
+        )
+    return int(kind), np.reshape(values, (-1, 2))
+
+
+def _read_class(text: str) -> float:
+    """The number that a text says, which has a point where numpy.savetxt wrote it; NaN for none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _paint(points: np.ndarray, size: Size) -> np.ndarray:
@@ -148,45 +199,56 @@ def _read_names(path: Path, names: object) -> dict[int, str]:
     """Names of the classes by their numbers, in the order of the numbers."""
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names or not all(type(key) is int for key in names):
+    numbers = [as_integer(key) for key in names] if isinstance(names, dict) else []
+    if not isinstance(names, dict) or not numbers or None in numbers:
         raise DatasetError(f"{path} does not name the classes: names: has to list them")
-    return {key: str(names[key]) for key in sorted(names)}
+    named = dict(zip(numbers, names.values(), strict=True))
+    return {key: str(named[key]) for key in sorted(n for n in numbers if n is not None)}
 
 
-def _find_images(path: Path, config: Mapping, split: str, remarks: list[str]) -> list[Path]:
+def _find_images(
+    path: Path, config: Mapping, split: str, remarks: list[str], problems: list[str]
+) -> list[Path]:
     """Images of a split: those of its folders, and those in its lists of images.
 
     Args:
-        remarks: one is added for each path that is not as it is written.
+        remarks: one is added for each path that is not as it is written, and for what is missing
+            where it is not for training.
+        problems: one is added for each image of a list that is missing.
     """
     named = config[split] if isinstance(config[split], list) else [config[split]]
     images: dict[Path, None] = {}
     for name in map(str, named):
         found, moved = _find_named(path.parent, str(config.get("path") or "."), name, split)
-        if found is None:
-            raise DatasetError(
-                f"{path} names {name} for {split}, which is missing: mend the path in it, or "
-                f"remove the line; found beside it: {describe_folder(path.parent)}"
-            )
-        if moved:
-            remarks.append(f"{path} names {name} for {split}, read from {found}")
-        if found.is_dir():
-            files = [file for file in sorted(found.rglob("*")) if is_image(file)]
-        else:
-            files = _find_listed(path.parent, found, remarks)
+        files: list[Path] = []
+        lacking = (
+            f"{path} names {name} for {split}, which is missing: mend the path in it, or remove "
+            f"the line; found beside it: {describe_folder(path.parent)}"
+        )
+        if found is not None:
+            if moved:
+                remarks.append(f"{path} names {name} for {split}, read from {found}")
+            if found.is_dir():
+                files = [file for file in visible_files(found) if is_image(file)]
+            else:
+                files = _find_listed(path.parent, found, remarks, problems)
+            lacking = f"{found} has no images, {path} names it for {split}"
+        if not files and split == "train":
+            raise DatasetError(lacking)
         if not files:
-            raise DatasetError(f"{found} has no images, {path} names it for {split}")
+            remarks.append(lacking)
         images.update(dict.fromkeys(files))
     return list(images)
 
 
-def _find_listed(root: Path, path: Path, remarks: list[str]) -> list[Path]:
+def _find_listed(root: Path, path: Path, remarks: list[str], problems: list[str]) -> list[Path]:
     """The images in a list of them, which may have moved with it."""
     files, elsewhere = [], 0
     for line in read_lines(path):
         found, moved = _find_named(root, str(path.parent), line)
-        if found is None:
-            raise DatasetError(f"{path} names an image that is missing: {line}")
+        if found is None or not found.is_file():
+            problems.append(f"{path} names an image that is missing: {line}")
+            continue
         files.append(found)
         elsewhere += moved
     if elsewhere:
@@ -201,13 +263,13 @@ def _find_named(root: Path, base: str, name: str, split: str = "") -> tuple[Path
     parts name in the root: all of them, at least two, or one that is named after the split.
     """
     written = Path(root, base, PureWindowsPath(name).as_posix())
-    if written.exists():
+    if exists(written):
         return _absolute(written), False
     parts = [part for part in PureWindowsPath(name).parts if part not in ("..", ".")]
     tails = [parts[begin:] for begin in range(len(parts))]
     for tail in tails:
         enough = tail == parts or len(tail) > 1 or Path(tail[0]).stem == split
-        if enough and root.joinpath(*tail).exists():
+        if enough and exists(root.joinpath(*tail)):
             return _absolute(root.joinpath(*tail)), True
     return None, False
 
@@ -227,16 +289,19 @@ def _label_path(image: Path) -> Path:
     return image.with_suffix(".txt")
 
 
-def _refuse_stray_labels(files: Mapping[Path, Path]) -> None:
-    """Refuse label files without an image of their name; images may be left out on purpose."""
+def _find_stray_labels(files: Mapping[Path, Path]) -> list[str]:
+    """What is wrong with label files without an image of their name; images may be left out on
+    purpose."""
     folders: dict[Path, set[Path]] = {}
     for image, label in files.items():
         if image.parent != label.parent:
             folders.setdefault(label.parent, set()).add(image.parent)
+    problems = []
     for folder, images in folders.items():
         stems = {path.stem for parent in images for path in parent.iterdir() if is_image(path)}
-        for path in sorted(folder.glob("*.txt")):
-            if path.stem not in stems and path.name != "classes.txt":  # which tools write
-                raise DatasetError(
-                    f"{path} belongs to no image: name it after its image, or remove it"
-                )
+        problems += [
+            f"{path} belongs to no image: name it after its image, or remove it"
+            for path in sorted(folder.glob("*.txt"))
+            if path.stem not in stems and path.name != "classes.txt" and not is_hidden(path)
+        ]
+    return problems

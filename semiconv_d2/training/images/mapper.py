@@ -17,7 +17,7 @@ from iopath.common.file_io import PathHandler
 from PIL import Image
 
 from ...data.files import one_line
-from ...data.image_headers import no_limit_of_pillow
+from ...data.limits import no_limit_of_pillow
 from ...data.pixels import Reading, read_rgb
 from ...errors import DatasetError
 from .augmentation import QuarterTurn

@@ -63,5 +63,3 @@ def test_a_choice_of_pages_makes_a_stack_clear(dataset):
     assert defect.kind == "image-unclear"
     assert "has 2 pages: choose one of them by INPUT.PAGES (N,)" in defect.what
     assert not find_defects(content, root, reading=Reading(pages=(1,)), read_images=True)
-    [defect] = find_defects(content, root, reading=Reading(max_pixels=100))[:1]
-    assert "pixels, and the limit is 100 in all" in defect.what

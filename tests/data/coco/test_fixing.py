@@ -52,7 +52,7 @@ def test_a_polygon_is_cut_off_where_the_image_ends_and_its_box_and_area_follow(m
     assert mended["area"] == pytest.approx(150)  # 200 less a quarter
     before, after = (decode_mask(s, SIZE) for s in (triangle, mended["segmentation"]))
     np.testing.assert_array_equal(before, after)
-    assert changes == [
+    assert list(map(str, changes)) == [
         "annotation 1 of image 1 (a.png): its polygon 0 reaches 10 px out of the image → cut the "
         "polygon off at the border of the image"
     ]

@@ -166,9 +166,9 @@ def cvat_polygon(points: str, label: str = "cell") -> Callable[[Path], None]:
         (cvat_polygon("1,1;5,1;5,5", "dog"), "shape 2 has the label 'dog', which is not among"),
         (cvat_shape(element("star")), "shape 2 is of the unknown type star; known are po"),
         (cvat_shape(element("ellipse", cx=1)), "shape 2 has points that are no pairs"),
-        (cvat_mask(rle="0, 5"), "shape 2 is a mask of 2 x 3 pixels .* with runs of 5 pixels"),
-        (cvat_mask(rle="0, -1, 7"), "shape 2 is a mask of 2 x 3 pixels"),
-        (cvat_mask(rle="zero"), "shape 2 has a run-length encoding of no numbers"),
+        (cvat_mask(rle="0, 5"), "shape 2: it is a mask of 2 x 3 pixels .* with runs of 5 pixels"),
+        (cvat_mask(rle="0, -1, 7"), "shape 2: it is a mask of 2 x 3 pixels"),
+        (cvat_mask(rle="zero"), "shape 2: its run-length encoding has no whole numbers"),
         (cvat_mask(width=50, rle="0, 100"), "a mask of 2 x 50 pixels .* in an image of 20 x 40"),
         (cvat_mask(left="a"), "shape 2 has left='a' where a whole number is needed"),
     ],
@@ -176,6 +176,6 @@ def cvat_polygon(points: str, label: str = "cell") -> Callable[[Path], None]:
 def test_an_error_in_cvat_names_the_shape_and_nothing_is_written(cvat, tmp_path, spoil, message):
     spoil(cvat)
     with pytest.raises(DatasetError, match=message) as caught:
-        prepare_own(cvat_data(cvat), tmp_path / "out")
+        prepare_own(cvat_data(cvat), tmp_path / "out", strict=True)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()

@@ -144,8 +144,9 @@ def test_categories_may_be_given(root, tmp_path, read_masks):
     prepare(root, tmp_path / "out", read_masks, categories=["nucleus", "dirt", "cell"])
     content = json.loads((tmp_path / "out" / "train.json").read_text())
     assert [category["name"] for category in content["categories"]] == ["nucleus", "dirt", "cell"]
-    with pytest.raises(DatasetError, match=r"one.json has the label 'cell', which is not among"):
-        labelme_data(root, ["nucleus"])
+    data = labelme_data(root, ["nucleus"])
+    with pytest.raises(DatasetError, match=r"shape 1 has the label 'cell', which is not among"):
+        prepare_own(data, tmp_path / "other", strict=True)
 
 
 def test_folders_are_splits(root, tmp_path):
@@ -200,7 +201,7 @@ def add(*arguments: object, **others: object) -> Callable[[Path], None]:
         (lambda r: (r / "one.json").write_bytes(b"\xff\xfe"), r"cannot read .*one.json: "),
         (lambda r: (r / "one.json").write_text("[]"), "one.json has no list of shapes, so it is n"),
         (change(shapes=None), "one.json has no list of shapes, so it is not of LabelMe"),
-        (change(imagePath=None), "one.json does not name its image"),
+        (change(imagePath="gone/other.jpg"), "one.json names is missing: "),
         (change(imagePath="other.jpg"), r"the image that .*one.json names is missing: .*other.jpg"),
         (change(imagePath="two.jpg"), r"the image .*two.jpg comes more than once: in two splits"),
         (change(imageHeight=39), r"one.json is for an image 39 pixels high, .*one.jpg is 40"),
@@ -211,16 +212,19 @@ def add(*arguments: object, **others: object) -> Callable[[Path], None]:
         (add("polygon", []), "one.json, shape 2 is a polygon of 0 points"),
         (add("cuboid", POLYGON), "one.json, shape 2 is of the unknown type 'cuboid'; known are"),
         (add("polygon", POLYGON, ""), "one.json, shape 2 has no label"),
-        (add("polygon", POLYGON, group_id="a"), "shape 2 has the group_id 'a', which is no whole"),
+        (
+            add("polygon", POLYGON, group_id=[1]),
+            r"shape 2 has the group_id \[1\], which is no whole",
+        ),
         (add("polygon", [[1, 2], [3, 4], [5]]), "shape 2 has points that are no pairs of numbers"),
         (add("polygon", [[1, 2], [3, 4], [5, "x"]]), "shape 2 has points that are no pairs of nu"),
         (add("polygon", [[1, 2], [3, 4], [5, float("nan")]]), "no pairs of finite numbers"),
         (add("polygon", [[1, 2], [3, 4], [5, 1e9]]), r"has a coordinate of 1e\+09, which no imag"),
-        (add("mask", [[1, 2], [3, 3]]), "shape 2 has a mask that cannot be read"),
-        (add("mask", [[1, 2], [3, 3]], mask="AAAA"), "shape 2 has a mask that cannot be read"),
+        (add("mask", [[1, 2], [3, 3]]), "shape 2: its mask cannot be read"),
+        (add("mask", [[1, 2], [3, 3]], mask="AAAA"), "shape 2: its mask cannot be read"),
         (
             add("mask", [[1, 2], [3, 4]], mask=encode(CROP)),
-            r"shape 2 has a mask of \(2, 3\) pixels .* corners of \(3, 3\)",
+            r"shape 2: its mask is \(2, 3\) pixels .* corners of \(3, 3\)",
         ),
         (change(shapes=["x"]), "one.json, shape 1 is no shape"),
         (
@@ -232,7 +236,7 @@ def add(*arguments: object, **others: object) -> Callable[[Path], None]:
 def test_an_error_names_the_shape_and_nothing_is_written(root, tmp_path, spoil, message):
     spoil(root)
     with pytest.raises(DatasetError, match=message) as caught:
-        prepare_own(labelme_data(root), tmp_path / "out")
+        prepare_own(labelme_data(root), tmp_path / "out", strict=True)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 

@@ -83,7 +83,7 @@ def test_masks_belong_to_the_longest_name_that_fits(tmp_path):
         (
             [f"{n:02}_1.png" for n in range(13)],
             lambda f: find_masks(f, ["a"]),
-            "00_1.png, .*09_1.png and 3 more",
+            "13 problems: .*00_1.png; .*09_1.png; .*and 3 more",
         ),
     ],
 )
@@ -130,9 +130,10 @@ def test_labels_of_all_depths(tmp_path, name, kind, mode):
 @pytest.mark.parametrize(
     ("name", "pixels", "message"),
     [
-        ("x.png", np.zeros((2, 3, 3), np.uint8), "x.png is an image of mode RGB, expected one who"),
+        ("x.png", np.zeros((2, 3, 3), np.uint8), "x.png is an image of mode RGB, expected one num"),
         ("x.png", np.zeros((2, 3, 4), np.uint8), "mode RGBA, .*: export the labels as a single-ch"),
-        ("x.tif", np.zeros((2, 3), np.float32), "x.tif is an image of mode F, expected one whole"),
+        ("x.tif", np.full((2, 3), 1.5, np.float32), "x.tif has the value 1.5, which is no label"),
+        ("x.tif", np.full((2, 3), np.nan, np.float32), "x.tif has the value nan, which is no"),
         ("x.png", np.zeros((2, 3), bool), "x.png is an image of mode 1, expected"),
         ("x.jpg", np.zeros((2, 3), np.uint8), "x.jpg cannot be labels, since .jpg files change"),
     ],

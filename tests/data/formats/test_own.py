@@ -14,7 +14,7 @@ from own_images import LABELS, labelled, masked, save
 from PIL import Image
 
 from semiconv_d2.data.formats.mask_folders import labels_data
-from semiconv_d2.data.formats.own import OwnData, Source, by_split, prepare_own
+from semiconv_d2.data.formats.own import OwnData, ReadInstances, Source, by_split, prepare_own
 from semiconv_d2.errors import DatasetError
 
 
@@ -117,7 +117,7 @@ def test_images_must_not_become_one(root, tmp_path):
     save(root / "deep" / "one.pgm", np.arange(88, dtype=np.int32).reshape(8, 11))
     save(root / "deep" / "one.png", np.zeros((8, 11), dtype=np.uint8))
     sources = [
-        Source(root / "deep" / name, lambda size: [(np.ones(size, bool), 1)])
+        Source(root / "deep" / name, lambda size: ReadInstances([(np.ones(size, bool), 1)]))
         for name in ("one.png", "one.pgm")
     ]
     with pytest.raises(DatasetError, match=r"one.png and .*one.pgm would both become one.png: re"):
@@ -197,7 +197,7 @@ def test_a_failed_run_leaves_the_earlier_output(root, tmp_path):
     path = root / "labels" / "two.png"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DatasetError):
-        prepare_own(labelled(root), tmp_path / "out")
+        prepare_own(labelled(root), tmp_path / "out", strict=True)
     assert (tmp_path / "out" / "train.json").read_bytes() == before
 
 
@@ -257,4 +257,4 @@ def test_the_script_needs_neither_detectron2_nor_datumaro(root, tmp_path, script
     done = run("labels", root / "images", root / "masks", *output)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: labels without an image: ")
+    assert line.startswith("error: 7 problems: labels without an image: ")

@@ -50,5 +50,7 @@ def test_shapes_of_a_group_are_one_instance():
         )
 
     shapes = [dot(1, None, 0), dot(2, 7, 1), dot(1, None, 2), dot(2, 7, 3), dot(1, 7, 4)]
-    painted = [(np.flatnonzero(mask).tolist(), kind) for mask, kind in paint_shapes(shapes, (1, 6))]
+    instances, problems = paint_shapes(shapes, (1, 6))
+    painted = [(np.flatnonzero(mask).tolist(), kind) for mask, kind in instances]
+    assert problems == []
     assert painted == [([0], 1), ([1, 3], 2), ([2], 1), ([4], 1)]

@@ -1,93 +1,23 @@
-"""Masks as COCO's format writes them, read so that nothing unchecked reaches pycocotools.
-
-Its C code takes what it is given: a polygon with NaN or with a coordinate of 1e9, and a run-length
-encoding of an absurd size, end the process, and an encoding whose runs are too short gives pixels
-out of memory that was never written.
-
-Coordinates are (x, y) in pixels from the top left corner of the image. Sizes are (height, width).
-"""
+"""Run-length encodings: checked, decoded many at a time, measured, and written."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import DatasetError
-from ..images import Size
-
-FARTHEST = 1e6
-"""Largest absolute coordinate in pixels; drawing takes memory in proportion."""
+from ...images import Size
+from .error import SegmentationError
 
 MOST_PIXELS = 2**31
 """Largest image that a mask can be of."""
 
-FLAT = 1e-6
-"""Largest area in square pixels of a polygon that counts as none; and in pixels, how far its
-corners may lie off a line (the root of the sum of squares) and count as on it."""
-
 RUNS_DO_NOT_ADD_UP = "the runs of its mask do not add up to the pixels of the image"
 
-_NUMBERS = {int, float}
 # Numbers of at most 7 characters, which have 35 bits: the first ones go on, the last one does not.
 _COMPRESSED = re.compile("(?:[P-o]{0,6}[0-O])+")
-
-
-class SegmentationError(DatasetError):
-    """A polygon or run-length encoding is no mask; `kind` is the name of the defect."""
-
-    def __init__(self, kind: str, what: str):
-        super().__init__(what)
-        self.kind = kind
-
-
-def read_polygon(numbers: object) -> np.ndarray:
-    """Corners of a polygon, (P, 2) float64 with P ≥ 3, finite and not too far away.
-
-    Args:
-        numbers: x, y, x, y and so on, as it should be.
-
-    Raises:
-        SegmentationError: it is something else.
-    """
-    if not isinstance(numbers, list) or not set(map(type, numbers)) <= _NUMBERS:
-        raise SegmentationError("polygon-coordinates", "is not a list of numbers x, y, x, y, …")
-    try:
-        values = np.array(numbers, dtype=np.float64)
-    except OverflowError:
-        values = np.full(len(numbers), np.inf)
-    if len(values) < 6:
-        raise SegmentationError("polygon-short", f"has {len(values) / 2:g} corners, fewer than 3")
-    if len(values) % 2:
-        raise SegmentationError("polygon-odd", f"has {len(values)} numbers, which are no pairs")
-    if not (values.min() >= -FARTHEST and values.max() <= FARTHEST):  # NaN too
-        if not np.isfinite(values).all():
-            raise SegmentationError("polygon-coordinates", "has a coordinate that is not finite")
-        farthest = np.abs(values).max()
-        raise SegmentationError(
-            "polygon-coordinates", f"has a coordinate of {farthest:.6g}, which no image has"
-        )
-    return values.reshape(-1, 2)
-
-
-def plain_polygons(segmentation: list) -> list | None:
-    """The same polygons with numbers x, y, x, y and so on for pairs of them and for numbers that
-    are text; None where they are something else.
-
-    Args:
-        segmentation: a list of polygons, or a polygon alone.
-    """
-    if len(segmentation) > 2 and all(isinstance(p, list) and len(p) == 2 for p in segmentation):
-        segmentation = [segmentation]  # the points of one polygon
-    elif not any(isinstance(polygon, list) for polygon in segmentation):
-        segmentation = [segmentation]
-    try:
-        return [np.array(p, dtype=np.float64).ravel().tolist() for p in segmentation]
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def check_encoding(segmentation: Mapping, size: Size | None) -> None:
@@ -227,79 +157,15 @@ def _places(numbers: np.ndarray) -> np.ndarray:
     return np.arange(numbers.sum()) - np.repeat(np.cumsum(numbers) - numbers, numbers)
 
 
-def decode_mask(segmentation: object, size: Size) -> np.ndarray:
-    """Pixels of an instance as COCO's tools draw it, (H, W) bool.
-
-    Polygons that are none (see `read_polygon`) are left out, as Detectron2 leaves them out.
-
-    Args:
-        segmentation: a list of polygons or a run-length encoding.
-        size: of the image.
-
-    Raises:
-        SegmentationError: the run-length encoding is none, or of another size.
-    """
+def encode_mask(mask: np.ndarray) -> dict:
+    """Encode a mask (H, W) bool that is not empty as pycocotools does, looking at its own columns
+    alone."""
     import pycocotools.mask as mask_util
 
-    if isinstance(segmentation, Mapping):
-        check_encoding(segmentation, size)
-        runs, numbers = decode_counts([segmentation["counts"]])
-        if not measure_runs(runs, numbers, np.array([size])).valid[0]:
-            raise SegmentationError("rle-counts", RUNS_DO_NOT_ADD_UP)
-        values = np.arange(len(runs)) % 2 == 1
-        return np.repeat(values, runs).reshape(size[::-1]).T
-    encoded = _encode_polygons(segmentation, size)
-    return np.zeros(size, dtype=bool) if encoded is None else mask_util.decode(encoded) > 0
-
-
-def count_pixels(polygons: object, size: Size) -> int:
-    """Pixels that polygons have as COCO's tools draw them; see `decode_mask`."""
-    import pycocotools.mask as mask_util
-
-    encoded = _encode_polygons(polygons, size)
-    return 0 if encoded is None else int(mask_util.area(encoded))
-
-
-def _encode_polygons(polygons: object, size: Size) -> dict | None:
-    """pycocotools' encoding of those polygons that are some, None where none is."""
-    import pycocotools.mask as mask_util
-
-    outlines = []
-    for numbers in polygons if isinstance(polygons, list) else ():
-        with contextlib.suppress(SegmentationError):
-            outlines.append(read_polygon(numbers).ravel().tolist())
-    return mask_util.merge(mask_util.frPyObjects(outlines, *size)) if outlines else None
-
-
-def polygon_area(points: np.ndarray) -> float:
-    """Area inside a polygon that does not cross itself, in pixels.
-
-    Args:
-        points: (P, 2) float.
-    """
-    x, y = (points - points[0]).T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
-
-
-def clip_polygon(points: np.ndarray, size: Size) -> np.ndarray:
-    """The part of a polygon inside the image, (Q, 2) float64; Q is 0 where nothing is inside.
-
-    Parts that the border cuts off from one another stay connected along the border.
-
-    Args:
-        points: (P, 2) float.
-        size: of the image.
-    """
-    for axis, limit in ((0, size[1]), (1, size[0])):
-        for border, side in ((0.0, 1), (float(limit), -1)):
-            depth = side * (points[:, axis] - border)  # inside where it is not negative
-            following, next_depth = np.roll(points, -1, axis=0), np.roll(depth, -1)
-            crosses = (depth < 0) != (next_depth < 0)
-            step = np.where(crosses, depth - next_depth, 1.0)
-            cuts = points + (depth / step)[:, None] * (following - points)
-            cuts[:, axis] = border
-            keep = np.stack([depth >= 0, crosses], axis=1)
-            points = np.stack([points, cuts], axis=1)[keep]
-            if not len(points):
-                return points
-    return points
+    columns = np.flatnonzero(mask.any(axis=0))
+    begin, end = columns[0], columns[-1] + 2  # with the column in which the last run may end
+    pixels = mask[:, begin:end].ravel(order="F")
+    flips = begin * len(mask) + np.flatnonzero(np.diff(pixels, prepend=False))
+    counts = np.diff(flips, prepend=0, append=mask.size)
+    rle = mask_util.frPyObjects({"size": mask.shape, "counts": counts}, *mask.shape)
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}

@@ -1,0 +1,186 @@
+"""What is wrong with a dataset in COCO's format as a whole: what is odd about an instance tells
+something else where it is so for most of them.
+
+From `MOST` on such a thing is an error, since training would learn little or something that is not
+so, and from `SOME` on many crowd regions are worth a warning. In COCO's own data 1 % are such
+regions, of which an image has one for each category.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from .defects import KINDS, Defect, Findings, Repair
+from .describing import Statistics
+
+MOST = 0.5
+"""Share of the instances from which on something is wrong with the dataset."""
+SOME = 0.1
+"""Share of crowd regions, of three at least, that is remarked on."""
+PIECES = 0.25
+"""Share of instances in several separate pieces that is remarked on."""
+
+_MEANT = {"crowds": "meant"}  # in the info of a JSON
+_LEFT_OUT = {
+    "without a pixel": ("mask-too-thin", "mask-empty"),
+    "with empty boxes": ("bbox-empty",),
+}
+_OUTSIDE = ("polygon-partly-outside", "polygon-outside", "polygon-long", "bbox-partly-outside")
+
+
+def keep_crowds(content: Mapping) -> dict:
+    """A copy that says in its info that its crowd regions are meant as such."""
+    info = content.get("info")
+    return {**content, "info": {**(info if isinstance(info, Mapping) else {}), **_MEANT}}
+
+
+def check_whole(content: Mapping, defects: Sequence[Defect]) -> list[Defect]:
+    """What is wrong with most of the instances, and crowd regions that are none.
+
+    Args:
+        content: see `coco_json.read_coco`.
+        defects: those found in it so far.
+    """
+    entries = content["annotations"]
+    having: dict[str, set[int]] = {}
+    for defect in defects:
+        if defect.part == "annotations":
+            having.setdefault(defect.kind, set()).add(defect.index)
+    crowds = {i for i, entry in enumerate(entries) if _is_crowd(entry)}
+    return [
+        *_check_crowds(content, crowds),
+        *(_whole(*told) for told in _check_shares(content, having, crowds)),
+    ]
+
+
+def check_pieces(statistics: Statistics) -> list[Defect]:
+    """Whether so many instances are in several pieces that their labels may be classes."""
+    if not statistics.pieces >= PIECES:  # NaN too
+        return []
+    return [_whole("several-pieces", tell_pieces(f"{100 * statistics.pieces:.0f} % of the"))]
+
+
+def tell_pieces(share: str) -> str:
+    """
+    Args:
+        share: such as "12 of 20".
+    """
+    return (
+        f"{share} instances are in several separate pieces: if the labels are classes, with one "
+        f"value for all instances of a class, each instance needs a value of its own"
+    )
+
+
+def _is_crowd(entry: Mapping) -> bool:
+    flags = entry.get("iscrowd"), entry.get("ignore")
+    return any(flag in (1, "1", "true", "True") for flag in flags)
+
+
+def _are_most(some: Collection, entries: Collection) -> bool:
+    """A single one says nothing of a dataset, unless there are no others."""
+    return len(some) >= max(min(2, len(entries)), MOST * len(entries)) > 0
+
+
+def _whole(kind: str, what: str, mended: bool = False) -> Defect:
+    """
+    Args:
+        mended: by what is done about the instances.
+    """
+    repair = Repair.PARTS if mended else Repair.NONE
+    return Defect(kind, KINDS[kind], "the dataset", what, repair)
+
+
+def _check_crowds(content: Mapping, crowds: Collection[int]) -> Iterator[Defect]:
+    """Crowd regions are so many that they may be instances. They plainly are where several of an
+    image are of the same category, or where there is nothing else."""
+    entries, info = content["annotations"], content.get("info")
+    if isinstance(info, Mapping) and _MEANT.items() <= info.items():
+        return
+    most = _are_most(crowds, entries)
+    if not most and not (len(crowds) > 2 and len(crowds) >= SOME * len(entries)):
+        return
+    places: Counter[Any] = Counter(_place(entries[index]) for index in crowds)
+    beside_others = [index for index in crowds if places[_place(entries[index])] > 1]
+    plain = len(crowds) == len(entries) or 2 * len(beside_others) >= len(crowds)
+    yield _whole(
+        "mostly-crowds" if most else "some-crowds",
+        f"{_tell(crowds, entries)} are crowds (iscrowd 1), which are not trained on. "
+        + (
+            "They look like instances, as exports of brush masks have them: --fix sets iscrowd 0"
+            if plain
+            else "Set iscrowd 0 if they are instances"
+        )
+        + "; --fix --keep-crowds if they are regions of many objects",
+        plain,
+    )
+    if plain:
+        found = Findings("annotations", lambda i: f"annotation {entries[i].get('id')}")
+        for index in sorted(crowds):
+            what = "it is a crowd (iscrowd 1), and looks like an instance"
+            value = {"iscrowd": 0, **({"ignore": 0} if "ignore" in entries[index] else {})}
+            found.add(index, "crowd-of-masks", what, Repair.SET, value)
+        yield from found.in_order()
+
+
+def _place(entry: Mapping) -> str:
+    return repr((entry.get("image_id"), entry.get("category_id")))
+
+
+def _check_shares(
+    content: Mapping, having: Mapping[str, set[int]], crowds: set[int]
+) -> Iterator[tuple[str, str, bool]]:
+    """Arguments of `_whole` for each defect of the dataset.
+
+    Args:
+        having: indices of the annotations with a defect, by its kind.
+        crowds: indices of the crowd regions.
+    """
+    entries = content["annotations"]
+
+    def union(kinds: Collection[str]) -> set[int]:
+        return set().union(*(having.get(kind, set()) for kind in kinds))
+
+    lost = {reason: union(kinds) for reason, kinds in _LEFT_OUT.items()} | {"crowds": crowds}
+    every = set().union(*lost.values())
+    nothing = len(every) == len(entries) > 0
+    mended = not _are_most(every - lost["with empty boxes"], entries)
+    if nothing or (every != crowds and _are_most(every, entries)):
+        reasons = ", ".join(f"{len(some):,} {reason}" for reason, some in lost.items() if some)
+        left = "nothing is left to train on" if nothing else "too little is left to train on"
+        yield ("mostly-left-out", f"{left}: {reasons}, of {len(entries):,} instances", mended)
+    if _are_most(relative := union(["polygon-relative"]), entries):
+        yield (
+            "mostly-relative",
+            f"{_tell(relative, entries)} have coordinates between 0 and 1, which look relative to "
+            f"width and height; COCO's are pixels: --fix multiplies them",
+            True,
+        )
+    if _are_most(far := union(["bbox-far-from-mask"]), entries):
+        boxes = [entries[index].get("bbox") or [2] for index in far]
+        small = all(isinstance(v, int | float) and v <= 1 for box in boxes for v in box)
+        what = "boxes between 0 and 1, which look relative" if small else "a box elsewhere"
+        yield (
+            "mostly-misplaced",
+            f"{_tell(far, entries)} have {what}: not that of their mask, which --fix sets",
+            True,
+        )
+    if _are_most(outside := union(_OUTSIDE), entries):
+        yield (
+            "mostly-misplaced",
+            f"{_tell(outside, entries)} reach out of their image: they look made for larger "
+            f"images, or for height and width exchanged",
+            False,
+        )
+    if _are_most(filled := union(["hole-filled"]), entries):
+        yield (
+            "mostly-holes-filled",
+            f"{_tell(filled, entries)} have a hole that is a polygon of its own, which COCO's "
+            f"tools fill: --fix cuts it out",
+            True,
+        )
+
+
+def _tell(some: Collection, entries: Collection) -> str:
+    return f"{len(some):,} of {len(entries):,} instances"

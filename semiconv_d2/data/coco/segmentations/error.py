@@ -1,0 +1,13 @@
+"""What is said of a segmentation that is none."""
+
+from __future__ import annotations
+
+from ....errors import DatasetError
+
+
+class SegmentationError(DatasetError):
+    """A polygon or run-length encoding is no mask; `kind` is the name of the defect."""
+
+    def __init__(self, kind: str, what: str):
+        super().__init__(what)
+        self.kind = kind

@@ -1,0 +1,138 @@
+"""Names of files that other people's data have: what they mean here, and which count."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from ..errors import DatasetError
+
+_HIDDEN = ("__macosx", "@eadir", "$recycle.bin", "thumbs", "thumbs.db", "desktop.ini")
+_MOST_FILES = 200_000  # entries of a folder and those below it that are looked through
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # which Label Studio puts before the name of an upload
+
+
+def is_hidden(path: Path, below: Path | None = None) -> bool:
+    """Whether a file or folder is a copy or note that a system or program has made for itself, such
+    as `._a.png` of macOS or what lies in `.ipynb_checkpoints`, and no data.
+
+    Args:
+        below: a folder that it lies in; the folders between count too. By default its own name
+            alone.
+    """
+    parts = (path.name,) if below is None else path.relative_to(below).parts
+    return any(part.startswith(".") or part.lower() in _HIDDEN for part in parts)
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """All files in a folder and those below it that are not hidden, sorted folder by folder."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+        yield from (Path(parent, name) for name in sorted(files) if not is_hidden(Path(name)))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of a name that may be anything."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder of a name that may be anything."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a null character
+        return False
+
+
+def leads_out(name: str) -> bool:
+    """Whether a file name leads out of the folder that it starts from."""
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    return path.is_absolute() or windows.is_absolute() or ".." in windows.parts
+
+
+def path_inside(folder: Path, name: str | Path) -> Path:
+    """Path of a file to be written into a folder.
+
+    Raises:
+        DatasetError: the name leads out of it, also by a link.
+    """
+    path = folder / name
+    if leads_out(str(name)) or not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise DatasetError(f"the name {name} leads out of {folder}, where it should be written")
+    return path
+
+
+def base_name(name: str) -> str:
+    """The last part of what a file name means, which may have slashes, backslashes, and all else
+    that `meant_names` knows."""
+    return PurePosixPath(_local_name(name)).name
+
+
+def meant_names(name: str, alone: bool) -> Iterator[str]:
+    """Names of the file that may be meant by one that is not there, the most likely one first.
+
+    It may be an address, percent-encoded and with a query, as of Label Studio; a path on another
+    computer; or have its extension in other letters.
+
+    Args:
+        alone: no other file name has the same last part, so that this may stand for it.
+    """
+    local = _local_name(name)
+    meant = [name.replace("\\", "/"), local]
+    if alone:
+        base = base_name(name)
+        meant += [base, _UPLOAD.sub("", base, count=1)]
+    spellings = (spelling for each in meant for spelling in _spellings(each))
+    yield from (spelling for spelling in dict.fromkeys(spellings) if spelling)
+
+
+def _local_name(name: str) -> str:
+    """A path out of an address, whose query may have it as `d`."""
+    name = name.replace("\\", "/")
+    try:
+        address = urlsplit(name, allow_fragments="://" in name)
+        values = parse_qs(address.query).get("d")
+    except ValueError:
+        return name
+    if address.scheme and not address.netloc and len(address.scheme) > 1:
+        return name  # as in "12:30 x.png"
+    return (values[0] if values else unquote(address.path)).replace("\\", "/")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A file name as it is and with its extension in lower and in upper case, with accents as one
+    character and as two."""
+    stem, dot, extension = name.rpartition(".")
+    endings = (extension, extension.lower(), extension.upper()) if dot else ("",)
+    for ending in endings:
+        whole = f"{stem}{dot}{ending}" if dot else name
+        yield whole
+        yield from (unicodedata.normalize(form, whole) for form in ("NFC", "NFD"))
+
+
+class FolderIndex:
+    """The files of a folder and those below it by their names, read when first asked for."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._files: dict[str, list[Path]] | None = None
+
+    def only(self, name: str) -> Path | None:
+        """The one file of a name in any folder, in upper or lower case, None for none and for
+        several. It is relative to the folder."""
+        if self._files is None:
+            self._files = {}
+            for number, path in enumerate(visible_files(self._folder)):
+                if number == _MOST_FILES:
+                    break
+                self._files.setdefault(_key(path.name), []).append(path)
+        found = self._files.get(_key(name), [])
+        return found[0].relative_to(self._folder) if len(found) == 1 else None
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
