@@ -11,13 +11,13 @@ import pytest
 from small_coco import HEIGHT, WIDTH, each, instance, make_dataset, put, rectangle
 
 from semiconv_d2.cli import check, evaluate
-from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.coco.segmentations import (
     LONGEST,
     decode_mask,
     draw_polygons,
     outline_length,
 )
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
 
 

@@ -9,10 +9,10 @@ from small_coco import each, instance, put
 
 from semiconv_d2.data.coco.checking import check_before_training, find_defects
 from semiconv_d2.data.coco.checking_whole import check_pieces, keep_crowds
-from semiconv_d2.data.coco.coco_json import write_json
 from semiconv_d2.data.coco.defects import ERROR, errors_of
 from semiconv_d2.data.coco.describing import InputScale, describe
 from semiconv_d2.data.coco.fixing import fix
+from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
 
 
