@@ -29,13 +29,13 @@ from tqdm import tqdm
 from experiments.comparison import draw_comparison, view_crowded_region
 from experiments.dataset_dicts import record_masks
 from semiconv_d2.config import read_preset
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.modeling import SemiConvMixin
 from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
 from semiconv_d2.training.trainer import Trainer
+from semiconv_d2.writing import write_json
 
 STOCK, SEMICONV, PAPER = "stock", "semiconv", "paper"
 """Mask R-CNN without the plugin; with it, as the config has it; and with ŝ = s + log K instead."""

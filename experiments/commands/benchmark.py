@@ -17,8 +17,8 @@ from experiments.benchmarks.evaluation import draw_scene, format_times, time_eva
 from semiconv_d2.cli import benchmark as models
 from semiconv_d2.cli.benchmark import positive_number
 from semiconv_d2.cli.commands import finish, parser_of
-from semiconv_d2.data.files import write_json
 from semiconv_d2.evaluation import find_truth, read_results
+from semiconv_d2.writing import write_json
 
 PIXELS = (100_000,)
 LARGE = (2048**2, 200)  # pixels and instances

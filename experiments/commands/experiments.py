@@ -22,8 +22,9 @@ from experiments.collecting import collect, format_experiments
 from experiments.plan import read_plan
 from experiments.runner import run_plan
 from semiconv_d2.cli.commands import finish, parser_of
-from semiconv_d2.data.files import check_file, check_folder, write_json
+from semiconv_d2.data.files import check_file, check_folder
 from semiconv_d2.errors import ReportError
+from semiconv_d2.writing import write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from experiments.ownership import columns, format_ownership, measure_ownership
 from semiconv_d2.cli.commands import finish, parser_of
-from semiconv_d2.data.files import check_file, write_json
+from semiconv_d2.data.files import check_file
 from semiconv_d2.training import EVALUATION, load_checked_config, show_messages
+from semiconv_d2.writing import write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,7 +22,6 @@ from experiments.documents.coloring_pictures import (
     draw_centres,
     draw_colorings,
 )
-from semiconv_d2.data.files import write_json
 from semiconv_d2.data.geometry import bounding_window
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring
@@ -31,6 +30,7 @@ from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
 from semiconv_d2.training.trainer import Trainer
 from semiconv_d2.visualization.embedding import principal_colours
+from semiconv_d2.writing import write_json
 
 
 def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:

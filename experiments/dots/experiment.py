@@ -41,10 +41,10 @@ from experiments.dots.grids import (
 from experiments.dots.picture import Panel
 from experiments.dots.showing import draw_results, encode_panel, format_results
 from semiconv_d2.data.datasets.dots import draw_stamp
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.modeling import InstanceColoring
 from semiconv_d2.ops import segment_means
+from semiconv_d2.writing import write_json
 
 TRAINING_GRIDS = (4, 7)
 """Rows, and columns, of the grids that a model is trained on: fewest and most."""

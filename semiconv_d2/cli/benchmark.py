@@ -62,9 +62,9 @@ def positive_number(text):
 
 
 def benchmark(arguments):
-    from ..data.files import write_json
     from ..inference.cost import Setting, benchmark_models, format_costs
     from ..training.messages import hush_pytorch
+    from ..writing import write_json
 
     hush_pytorch()
     first = Setting(

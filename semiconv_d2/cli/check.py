@@ -31,12 +31,12 @@ from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
 from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
-from ..data.files import write_json
 from ..data.images import write_image
 from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
+from ..writing import write_json
 from .commands import finish, parser_of, say
 
 CROWD = (0.55, 0.55, 0.55)

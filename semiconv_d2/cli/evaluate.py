@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..data.files import write_json, write_text
 from ..errors import DatasetError
 from ..evaluation import (
     MEASURES,
@@ -36,6 +35,7 @@ from ..evaluation import (
     rank_by_size,
     read_results,
 )
+from ..writing import write_json, write_text
 from .commands import finish, parser_of, say
 
 

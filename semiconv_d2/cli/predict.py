@@ -78,6 +78,11 @@ def parse_arguments(argv):
         help="leave out instances below it (default: %(default)s)",
     )
     parser.add_argument("--classes", nargs="+", help="names of the classes, for the model's own")
+    parser.add_argument(
+        "--run-code",
+        action="store_true",
+        help="load files too that can run any code: LazyConfigs and pickles, if you trust them",
+    )
     parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
@@ -124,6 +129,7 @@ def predict(arguments):
         device=arguments.device,
         classes=arguments.classes,
         overrides=arguments.opts,
+        run_code=arguments.run_code,
     )
     every = SHOWS if can_explain(predictor.model) else ("masks",)
     wanted = {*arguments.show, *(every if "all" in arguments.show else ())}

@@ -49,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_report(arguments):
-    from ..data.files import check_file, write_text
+    from ..data.files import check_file
     from ..report.content import build_page
     from ..report.finished_runs import read_runs
     from ..report.page import render
+    from ..writing import write_text
 
     check_file(arguments.output, "--output")
     runs = read_runs(arguments.runs, arguments.names)

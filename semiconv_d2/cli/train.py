@@ -64,6 +64,11 @@ def run(cfg, args):
 def main(argv: Sequence[str] | None = None) -> int:
     parser = default_argument_parser(__doc__)
     parser.prog = parser_of("train", None).prog
+    parser.add_argument(
+        "--run-code",
+        action="store_true",
+        help="load pickles too, which can run any code, if you trust MODEL.WEIGHTS",
+    )
     arguments = parser.parse_args(argv)
     show_messages()
     return finish(
@@ -87,6 +92,7 @@ def start(arguments):
             eval_only=arguments.eval_only,
             processes=arguments.num_gpus * arguments.num_machines,
             writes_run=True,
+            run_code=arguments.run_code,
         ),
     )
     arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down

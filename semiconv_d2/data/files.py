@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import TypeVar
 
 from ..errors import ConfigError, DatasetError
 
@@ -152,35 +151,3 @@ def check_file(path: Path, option: str) -> None:
     check_folder(path.parent, option)
     if path.exists() and not os.access(path, os.W_OK):
         raise ConfigError(f"{option} {path}: the file is write-protected; name another.")
-
-
-@contextmanager
-def write_whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file to write into that takes its name at the very end: whoever is interrupted, or has no
-    space left, leaves the file of that name as it was.
-
-    Args:
-        mode: "w" for text in UTF-8, "wb" for bytes.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a text file whole or not at all, see `write_whole`."""
-    with write_whole(path) as file:
-        file.write(text)
-
-
-def write_json(content: dict | list, path: Path) -> None:
-    """Write a JSON file whole or not at all, see `write_whole`."""
-    with write_whole(path) as file:
-        json.dump(content, file)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..errors import DatasetError
-from .files import one_line, write_whole
+from ..writing import write_whole
+from .files import one_line
 from .limits import no_limit_of_pillow, tell_too_large
 
 if TYPE_CHECKING:

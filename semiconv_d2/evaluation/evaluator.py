@@ -14,7 +14,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils import comm
 
-from ..data.files import write_json, write_text
+from ..writing import write_json, write_text
 from .evaluation import evaluate
 from .measures import Detections, Threshold, check_measures, choose_threshold
 from .reading import load_truth

@@ -15,12 +15,12 @@ from detectron2.structures import Instances
 from tqdm import tqdm
 
 from ..data.coco.coco_json import read_coco
-from ..data.files import write_json
 from ..errors import ConfigError, DatasetError
 from ..visualization.detections import draw_detections, draw_seeds, following_colours
 from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_axes, thin_arrows
 from ..visualization.figures import pixels, save
 from ..visualization.regions import draw_instance_views, region_scales
+from ..writing import write_json
 from .explanation import Explanation, can_explain
 from .labels import write_labels
 from .predictor import Predictor

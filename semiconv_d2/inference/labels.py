@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from detectron2.structures import Instances
 
-from ..data.files import write_whole
 from ..errors import ConfigError
+from ..writing import write_whole
 from .sources import Source
 
 _MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background

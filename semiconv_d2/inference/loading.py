@@ -49,11 +49,12 @@ def load_model(
     device: str | torch.device | None = None,
     classes: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
+    run_code: bool = False,
 ) -> LoadedModel:
     """Finds and loads a trained model.
 
     Args:
-        model, weights, device, classes, overrides: see `Predictor.load`.
+        model, weights, device, classes, overrides, run_code: see `Predictor.load`.
 
     Raises:
         ConfigError: the config or the weights are missing or do not fit.
@@ -61,9 +62,14 @@ def load_model(
     if isinstance(classes, str):
         raise ConfigError(f"classes is {classes!r}; give a list: [{classes!r}].")
     config, found = find_config(model)
+    if config.suffix == ".py" and not run_code:
+        raise ConfigError(
+            f"{config} is a LazyConfig, a program: reading it runs it. If you trust where it comes "
+            "from: run_code=True, or --run-code."
+        )
     read = _load_lazy if config.suffix == ".py" else _load_yaml
     asked = None if device is None else str(device)
-    loaded, told = read(config, str(weights or found or ""), asked, list(overrides))
+    loaded, told = read(config, str(weights or found or ""), asked, list(overrides), run_code)
     loaded.model.eval()
     return loaded._replace(classes=_class_names(classes, config.parent, told))
 
@@ -77,7 +83,7 @@ class _Classes(NamedTuple):
 
 
 def _load_yaml(
-    config: Path, weights: str, device: str | None, overrides: list[str]
+    config: Path, weights: str, device: str | None, overrides: list[str], run_code: bool
 ) -> tuple[LoadedModel, _Classes]:
     if weights:
         overrides = [*overrides, "MODEL.WEIGHTS", weights]
@@ -91,7 +97,7 @@ def _load_yaml(
             "training. Name the folder of the run, whose config has the number, or set it: "
             "MODEL.ROI_HEADS.NUM_CLASSES N."
         )
-    check_weights(cfg, EVALUATION)
+    check_weights(cfg, EVALUATION._replace(run_code=run_code))
     _check_device(cfg.MODEL.DEVICE, device)
     model = build_checked(lambda: build_model(cfg), str(config))
     complete = load_trained(model, cfg.MODEL.WEIGHTS)
@@ -108,7 +114,7 @@ def _load_yaml(
 
 
 def _load_lazy(
-    config: Path, weights: str, device: str | None, overrides: list[str]
+    config: Path, weights: str, device: str | None, overrides: list[str], run_code: bool
 ) -> tuple[LoadedModel, _Classes]:
     try:
         cfg = LazyConfig.apply_overrides(LazyConfig.load(str(config)), overrides)

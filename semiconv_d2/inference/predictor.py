@@ -93,24 +93,32 @@ class Predictor:
         device: str | torch.device | None = None,
         classes: Sequence[str] | None = None,
         overrides: Sequence[str] = (),
+        run_code: bool = False,
     ) -> Predictor:
         """Finds and loads a trained model.
 
         Args:
             model: the folder of a run; a checkpoint with its `config.yaml` beside it; a config,
-                YAML or LazyConfig (`.py`, which is run); or the name of one of this package.
+                YAML or LazyConfig (`.py`); or the name of one of this package.
             weights: a checkpoint. By default that of the run, or the one that the config names.
             score_threshold: see `__init__`.
             device: "cpu", "cuda", "cuda:1", …; by default the config's, which is the CPU after
                 training on one, or the CPU where that is missing.
             classes: names; by default those of the run, or of the config's datasets.
             overrides: KEY, VALUE, KEY, VALUE, … of a YAML config; "key=value", … of a LazyConfig.
+            run_code: load files too that can run any code: LazyConfigs, and pickles (`.pkl`) that
+                are not of Detectron2's model zoo. For files that you trust.
 
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
         """
         loaded = load_model(
-            model, weights=weights, device=device, classes=classes, overrides=overrides
+            model,
+            weights=weights,
+            device=device,
+            classes=classes,
+            overrides=overrides,
+            run_code=run_code,
         )
         return cls(
             loaded.model,

@@ -13,13 +13,15 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
-from ..data.files import one_line, write_whole
+from ..data.files import one_line
 from ..errors import ConfigError, TrainingError
+from ..writing import write_whole
 
 logger = logging.getLogger(__name__)
 
 NOTE = "last_checkpoint"
 FINAL = "model_final"
+_WRAPPED = ("state_dict", "model_state_dict", "model_state")  # keys of others' checkpoints
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -92,7 +94,18 @@ class Diverged(BaseException):
         self.proven = proven
 
 
-class RunCheckpointer(DetectionCheckpointer):
+class WeightsCheckpointer(DetectionCheckpointer):
+    """Detectron2's, which also reads weights that others have wrapped in another way."""
+
+    def _torch_load(self, f: str) -> Any:
+        content = super()._torch_load(f)
+        if isinstance(content, dict) and "model" not in content:
+            wrapped = (content.get(key) for key in _WRAPPED)
+            content = next((weights for weights in wrapped if isinstance(weights, dict)), content)
+        return content
+
+
+class RunCheckpointer(WeightsCheckpointer):
     """Detectron2's for the folder of a run.
 
     - A checkpoint is written whole or not at all, and only where all weights are finite.

@@ -20,6 +20,7 @@ from ..evaluation import check_measures
 from ..modeling import SemiConvMixin
 from .checkpoints import newest_checkpoint
 from .data_fit import all_datasets, needs_training_data
+from .loading import runs_code
 from .run_folder import check_run_folder
 from .wandb_run import has_wandb
 
@@ -37,6 +38,8 @@ class Start(NamedTuple):
     """That share the images of a step, on all machines together."""
     writes_run: bool = False
     """A run is written into OUTPUT_DIR."""
+    run_code: bool = False
+    """Files that can run code are loaded too."""
 
 
 TRAINING, EVALUATION = Start(), Start(eval_only=True)
@@ -92,13 +95,19 @@ def check_mask_options(cfg: CfgNode, start: Start) -> None:
 
 
 def check_weights(cfg: CfgNode, start: Start) -> None:
-    """MODEL.WEIGHTS is there, where it is a local file, and is not empty for an evaluation."""
+    """MODEL.WEIGHTS is there, where it is a local file, and is not empty for an evaluation; and no
+    code in it is run that nobody has asked for."""
     weights = cfg.MODEL.WEIGHTS
     resumes = start.resume and newest_checkpoint(Path(cfg.OUTPUT_DIR)) is not None
     if start.eval_only and not weights and not resumes:
         raise ConfigError(
             "MODEL.WEIGHTS is empty: an untrained model finds nothing. Name its checkpoint: "
             "MODEL.WEIGHTS PATH."
+        )
+    if not resumes and not start.run_code and runs_code(weights):
+        raise ConfigError(
+            f"MODEL.WEIGHTS is {weights}: loading a pickle runs any code that is in it. If you "
+            "trust where it comes from, --run-code loads it."
         )
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return

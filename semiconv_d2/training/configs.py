@@ -63,7 +63,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         )
     try:
         if config_file:
-            cfg.merge_from_file(config_file)
+            cfg.merge_from_file(config_file, allow_unsafe=False)
         cfg.merge_from_list(overrides or [])
     except (
         *(KeyError, TypeError, ValueError, AssertionError, AttributeError),

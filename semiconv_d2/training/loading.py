@@ -9,18 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
-from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _filter_reused_missing_keys
 from torch import nn
 
 from ..errors import ConfigError
+from .checkpoints import WeightsCheckpointer
 
 ATTACHED = ("mask_branch",)
 """Modules whose parameters a stock model lacks: those that are attached to it."""
 
 _NOT_NEEDED = "num_batches_tracked"  # by batch normalization to infer; Caffe2 does not keep it
 _CLASSES = re.compile(r"box_predictor\.(\d+\.)?cls_score\.(weight|bias)")
+_MODEL_ZOO = ("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
+_KEPT = re.compile(r"GLOBAL ([\w.]+)")  # in PyTorch's message
 _LENGTH = 300  # of the reasons of others, in characters
+
+
+def runs_code(weights: str) -> bool:
+    """Whether loading a checkpoint may run code that is in it, as pickles do; those of Detectron2's
+    own model zoo are trusted.
+
+    Args:
+        weights: a file or an address, as in MODEL.WEIGHTS.
+    """
+    return weights.partition("?")[0].endswith(".pkl") and not weights.startswith(_MODEL_ZOO)
 
 
 def build_checked(build: Callable[[], nn.Module], where: str) -> nn.Module:
@@ -59,6 +71,13 @@ def reading_weights(weights: str) -> Iterator[None]:
                 f"The weights {weights} cannot be fetched: {_reason(error)}. Download them "
                 "elsewhere, and name the file in MODEL.WEIGHTS."
             ) from error
+        if isinstance(error, UnpicklingError) and (kept := _KEPT.search(str(error))):
+            raise ConfigError(
+                f"The weights {weights} cannot be loaded: beside them the file has {kept[1]}, "
+                "which PyTorch does not load, since that may run code. If you trust the file, keep "
+                "the weights alone: python -c \"import torch; torch.save({'model': torch.load("
+                f"{weights!r}, weights_only=False)['model']}}, 'weights.pth')\""
+            ) from error
         raise ConfigError(
             f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or no "
             "checkpoint?"
@@ -92,7 +111,7 @@ def load_trained(model: nn.Module, weights: str) -> bool:
     return not any(_is_attached(name) for name in found.missing)
 
 
-class _Checkpointer(DetectionCheckpointer):
+class _Checkpointer(WeightsCheckpointer):
     """Keeps what did not fit.
 
     Attributes:

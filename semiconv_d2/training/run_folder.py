@@ -12,8 +12,9 @@ from typing import IO
 import yaml
 from detectron2.config import CfgNode
 
-from ..data.files import check_folder, write_whole
+from ..data.files import check_folder
 from ..errors import ConfigError
+from ..writing import write_whole
 from .checkpoints import NOTE, newest_checkpoint
 
 logger = logging.getLogger(__name__)

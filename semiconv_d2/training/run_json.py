@@ -36,7 +36,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
 
-from ..data.files import write_json
+from ..writing import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.files import write_whole
+from ..writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

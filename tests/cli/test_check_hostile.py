@@ -17,8 +17,8 @@ from semiconv_d2.data.coco.segmentations import (
     draw_polygons,
     outline_length,
 )
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
+from semiconv_d2.writing import write_json
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from semiconv_d2.data.coco.coco_json import CocoImage, build_coco
-from semiconv_d2.data.files import write_json
+from semiconv_d2.writing import write_json
 
 CONFIG = "configs/demo_coloring.yaml"
 QUICK = (

@@ -445,8 +445,10 @@ def test_takes_lazy_configs(tmp_path, worms):
     DetectionCheckpointer(model, save_dir=str(tmp_path)).save("trained")
     weights = tmp_path / "trained.pth"
     with pytest.raises(ConfigError, match=r"train\.init_checkpoint"):
-        Predictor.load(tmp_path / "lazy.py")
-    predictor = Predictor.load(tmp_path / "lazy.py", weights=weights, score_threshold=0)
+        Predictor.load(tmp_path / "lazy.py", run_code=True)
+    predictor = Predictor.load(
+        tmp_path / "lazy.py", weights=weights, score_threshold=0, run_code=True
+    )
     assert predictor.classes == ["class 0", "class 1"]
     found = predictor(worms)
     assert len(found)
@@ -454,6 +456,7 @@ def test_takes_lazy_configs(tmp_path, worms):
     overridden = Predictor.load(
         tmp_path / "lazy.py",
         score_threshold=0,
+        run_code=True,
         overrides=[
             f"train.init_checkpoint={weights}",
             "model.roi_heads.box_predictor.test_topk_per_image=1",
@@ -462,10 +465,18 @@ def test_takes_lazy_configs(tmp_path, worms):
     assert len(overridden(worms)) == 1
 
 
+def test_a_program_is_run_where_that_is_asked_for(tmp_path):
+    touched = tmp_path / "touched"
+    (tmp_path / "lazy.py").write_text(f"import pathlib\npathlib.Path({str(touched)!r}).touch()\n")
+    with pytest.raises(ConfigError, match=r"lazy\.py is a LazyConfig, a program.*run_code=True"):
+        Predictor.load(tmp_path / "lazy.py")
+    assert not touched.exists()
+
+
 def test_broken_lazy_configs_get_one_clear_error(tmp_path):
     (tmp_path / "broken.py").write_text("model = 1\n")
     with pytest.raises(ConfigError, match=r"broken\.py"):
-        Predictor.load(tmp_path / "broken.py", weights="x.pth")
+        Predictor.load(tmp_path / "broken.py", weights="x.pth", run_code=True)
 
 
 def test_detectron2s_own_models_work(tmp_path, worms):

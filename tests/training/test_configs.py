@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,30 @@ def test_missing_weights_are_found_before_any_work(tmp_path):
         check_weights(cfg, TRAINING)
     with pytest.raises(ConfigError):
         check_weights(cfg, Start(resume=True))  # nothing to resume from
-    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    with zipfile.ZipFile(tmp_path / "model_0000001.pth", "w"):  # all that is looked at here
+        pass
     check_weights(cfg, Start(resume=True))
+
+
+RUNS_CODE = "X: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{}]]"
+
+
+def test_a_config_runs_no_code(tmp_path):
+    touched = tmp_path / "touched"
+    (tmp_path / "config.yaml").write_text(RUNS_CODE.format(touched))
+    with pytest.raises(ConfigError, match=r"config\.yaml.*python/object/apply"):
+        load_config(str(tmp_path / "config.yaml"))
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("weights", ["x.pkl", "https://example.org/detectron2/x.pkl?a=b"])
+def test_a_pickle_is_loaded_where_that_is_asked_for(tmp_path, weights):
+    (tmp_path / "x.pkl").touch()
+    cfg = load_config(VOC, ["MODEL.WEIGHTS", weights.replace("x.pkl", f"{tmp_path}/x.pkl", 1)])
+    for start in (TRAINING, EVALUATION):
+        with pytest.raises(ConfigError, match=r"loading a pickle runs any code.*--run-code loads"):
+            check_weights(cfg, start)
+    check_weights(cfg, TRAINING._replace(run_code=True))
 
 
 @pytest.mark.parametrize("weights", ["", "detectron2://ImageNetPretrained/MSRA/R-50.pkl"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -77,6 +79,36 @@ def test_broken_files_get_one_clear_error(stock, tmp_path, load, ending, write):
         load(stock, str(path))
     assert "weights_only" not in str(caught.value)  # PyTorch's advice
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_weights, load_trained])
+@pytest.mark.parametrize(
+    ("beside", "name"), [(np.float64(3.2), "numpy"), (argparse.Namespace(lr=1), "argparse")]
+)
+def test_what_is_beside_the_weights_is_named(stock, tmp_path, load, beside, name):
+    path = tmp_path / "x.pth"
+    torch.save({"model": shipped(), "beside": beside}, path)
+    with pytest.raises(ConfigError, match=rf"the file has {name}\S+, which PyTorch .*keep the wei"):
+        load(stock, str(path))
+    assert name not in str(torch.load(path, weights_only=False)["model"])  # as the message says
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: {"state_dict": weights, "epoch": 3},
+        lambda weights: weights,
+        lambda weights: {"model": {f"module.{key}": value for key, value in weights.items()}},
+    ],
+    ids=["state_dict", "bare", "module."],
+)
+def test_weights_are_read_as_others_wrap_them(tmp_path, wrap):
+    model, expected = build(), shipped()
+    torch.save(wrap(dict(expected)), tmp_path / "x.pth")
+    load_trained(model, str(tmp_path / "x.pth"))
+    for key, value in model.state_dict().items():
+        if key in expected:
+            assert torch.equal(value, expected[key].float()), key
 
 
 @pytest.mark.parametrize("weights", ["https://nowhere.invalid/a.pth", "detectron2://a/b.pkl"])

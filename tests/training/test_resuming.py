@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
+import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -251,3 +255,38 @@ def test_a_full_disk_leaves_the_checkpoint_before(config, straight, monkeypatch)
 def test_the_log_of_a_resumed_run_has_each_iteration_once(config, straight):
     lines = [json.loads(line) for line in (straight / "metrics.json").read_text().splitlines()]
     assert len({line["iteration"] for line in lines}) == len(lines)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_while_it_writes_goes_on(config, straight, tmp_path):
+    expected, rng = weights(straight), random.Random(0)
+    fork = multiprocessing.get_context("fork")
+    killed = 0
+    for number in range(50):
+        cfg = config(f"run_{number}")
+        child = fork.Process(target=train, args=(cfg,))
+        child.start()
+        _wait_for_writing(Path(cfg.OUTPUT_DIR), child, rng.randrange(1, 2 * STEPS + 2))
+        time.sleep(rng.uniform(0, 0.02))
+        child.kill()  # SIGKILL
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
+        child = fork.Process(target=train, args=(cfg, True))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert_same(expected, weights(Path(cfg.OUTPUT_DIR)))
+        shutil.rmtree(cfg.OUTPUT_DIR)
+    assert killed > 40
+
+
+def _wait_for_writing(folder: Path, child, times: int) -> None:
+    """Until a file is being written for the n-th time, or the child has ended."""
+    seen: set[str] = set()
+    while child.is_alive():
+        now = {path.name for path in folder.glob(".*.tmp")}
+        times -= len(now - seen)
+        seen = now
+        if times <= 0:
+            return
+        time.sleep(0.0005)

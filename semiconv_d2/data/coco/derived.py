@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DatasetError
-from ..files import write_json
+from ...writing import write_json
 from .coco_json import check_replaceable, mark, read_coco
 from .json_values import is_integer
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DatasetError
-from ..files import write_json
+from ...writing import write_json
 from ..geometry import bounding_window
 from ..images import Size
 from .coco_json import LISTS, check_replaceable, mark

@@ -20,8 +20,8 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import DatasetError
+from ...writing import write_json
 from ..coco.coco_json import CocoImage, build_coco
-from ..files import write_json
 from ..images import write_image
 from ..names import path_inside
 

@@ -15,8 +15,8 @@ from semiconv_d2.data.coco.defects import ERROR, errors_of, format_defects
 from semiconv_d2.data.coco.fixing import fix, write_fixed
 from semiconv_d2.data.datasets.bbbc010 import prepare_bbbc010
 from semiconv_d2.data.datasets.synthetic_worms import prepare_synthetic_worms
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
+from semiconv_d2.writing import write_json
 
 UNMENDABLE = ("no categories", "no images", "no annotations")
 UNDECIDED = (

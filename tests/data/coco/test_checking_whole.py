@@ -12,8 +12,8 @@ from semiconv_d2.data.coco.checking_whole import check_pieces, keep_crowds
 from semiconv_d2.data.coco.defects import ERROR, errors_of
 from semiconv_d2.data.coco.describing import InputScale, describe
 from semiconv_d2.data.coco.fixing import fix
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
+from semiconv_d2.writing import write_json
 
 
 def kinds(content, root, **options) -> dict[str, int]:

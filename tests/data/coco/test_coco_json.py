@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from semiconv_d2.data.coco.checking import check_before_training
 from semiconv_d2.data.coco.coco_json import CocoImage, build_coco, read_coco
-from semiconv_d2.data.files import write_json
 from semiconv_d2.errors import DatasetError
+from semiconv_d2.writing import write_json
 
 
 def image(*instances: tuple[np.ndarray, int], name: str = "a.png") -> CocoImage:

@@ -154,7 +154,7 @@ def test_damaged_files_and_stacks_are_named(tmp_path):
         ("stack.tif", r"stack.tif has 3 pages: save the one that is meant"),
         ("cut.png", r"cannot read the image .*cut.png"),
         ("text.tif", r"cannot read the image .*text.tif"),
-        ("none.png", r"cannot read the image .*none.png"),
+        ("none.png", r"there is no image .*none.png"),
     ):
         for read in (read_labels, read_mask):
             with pytest.raises(DatasetError, match=message) as caught:
