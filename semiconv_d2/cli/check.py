@@ -163,6 +163,7 @@ def read_scale(cfg):
         anchors.SIZES,
         anchors.ASPECT_RATIOS,
         [shapes[name].stride for name in cfg.MODEL.RPN.IN_FEATURES],
+        most_detections=max(0, cfg.TEST.DETECTIONS_PER_IMAGE),
     )
 
 

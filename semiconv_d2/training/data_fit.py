@@ -79,9 +79,10 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
 
 def _input_scale(cfg: CfgNode, name: str) -> InputScale:
     """At which scale the model looks at the images of a dataset; the smallest one, in training."""
-    if name in cfg.DATASETS.TRAIN:
-        return InputScale(min(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN)
-    return InputScale(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    given, trained = cfg.INPUT, name in cfg.DATASETS.TRAIN
+    low = min(given.MIN_SIZE_TRAIN) if trained else given.MIN_SIZE_TEST
+    high = given.MAX_SIZE_TRAIN if trained else given.MAX_SIZE_TEST
+    return InputScale(low, high, most_detections=max(0, cfg.TEST.DETECTIONS_PER_IMAGE))
 
 
 def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:

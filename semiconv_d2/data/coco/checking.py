@@ -69,7 +69,7 @@ def find_defects(
         content["images"], image_root, read_images, quick, scale, reading
     )
     of_annotations = check_annotations(content["annotations"], images, categories, not quick)
-    whole = check_whole(content, of_annotations)
+    whole = check_whole(content, of_annotations, scale)
     return [*defects, *whole, *of_categories, *of_images, *of_annotations]
 
 

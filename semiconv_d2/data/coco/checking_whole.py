@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .defects import KINDS, Defect, Findings, Repair
-from .describing import Statistics
+from .describing import InputScale, Statistics
 
 MOST = 0.5
 """Share of the instances from which on something is wrong with the dataset."""
@@ -36,12 +36,16 @@ def keep_crowds(content: Mapping) -> dict:
     return {**content, "info": {**(info if isinstance(info, Mapping) else {}), **_MEANT}}
 
 
-def check_whole(content: Mapping, defects: Sequence[Defect]) -> list[Defect]:
-    """What is wrong with most of the instances, and crowd regions that are none.
+def check_whole(
+    content: Mapping, defects: Sequence[Defect], scale: InputScale | None = None
+) -> list[Defect]:
+    """What is wrong with most of the instances, crowd regions that are none, and images with more
+    instances than a model can find.
 
     Args:
         content: see `coco_json.read_coco`.
         defects: those found in it so far.
+        scale: what a model can see.
     """
     entries = content["annotations"]
     having: dict[str, set[int]] = {}
@@ -52,7 +56,25 @@ def check_whole(content: Mapping, defects: Sequence[Defect]) -> list[Defect]:
     return [
         *_check_crowds(content, crowds),
         *(_whole(*told) for told in _check_shares(content, having, crowds)),
+        *_check_numbers(entries, crowds, scale),
     ]
+
+
+def _check_numbers(
+    entries: Sequence[Mapping], crowds: Collection[int], scale: InputScale | None
+) -> Iterator[Defect]:
+    """Images with more instances than a model finds."""
+    limit = scale.most_detections if scale is not None else 0
+    instances = (entry for index, entry in enumerate(entries) if index not in crowds)
+    numbers = Counter(repr(entry.get("image_id")) for entry in instances)
+    most = max(numbers.values(), default=0)
+    if limit and most > limit:
+        full = sum(number > limit for number in numbers.values())
+        what = (
+            f"{full:,} images have more instances than the {limit:,} that the model finds in one: "
+            f"raise TEST.DETECTIONS_PER_IMAGE to {most:,} or more"
+        )
+        yield _whole("too-many-instances", what)
 
 
 def check_pieces(statistics: Statistics) -> list[Defect]:

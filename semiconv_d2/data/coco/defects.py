@@ -26,6 +26,7 @@ KINDS = {
     "mostly-misplaced": ERROR,
     "mostly-holes-filled": ERROR,
     "several-pieces": WARNING,
+    "too-many-instances": WARNING,
     "category-id": ERROR,
     "category-name": ERROR,
     "duplicate-category-id": ERROR,

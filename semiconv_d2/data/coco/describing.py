@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from itertools import zip_longest
 
 import numpy as np
@@ -37,6 +37,8 @@ class InputScale:
     """Pixels that the shorter side of an image gets; 0 where images are not resized."""
     max_size: int
     """Pixels that the longer side may get."""
+    most_detections: int = field(default=0, kw_only=True)
+    """That the model finds in an image; 0 where nobody knows."""
 
     def factor(self, size: Size) -> float:
         """By how much an image of a height and width is enlarged."""

@@ -9,7 +9,7 @@ from small_coco import each, instance, put
 
 from semiconv_d2.data.coco.checking import check_before_training, find_defects
 from semiconv_d2.data.coco.checking_whole import check_pieces, keep_crowds
-from semiconv_d2.data.coco.defects import ERROR, errors_of
+from semiconv_d2.data.coco.defects import ERROR, WARNING, errors_of
 from semiconv_d2.data.coco.describing import InputScale, describe
 from semiconv_d2.data.coco.fixing import fix
 from semiconv_d2.errors import DatasetError
@@ -91,6 +91,14 @@ def test_an_image_that_vanishes_at_the_size_of_the_model(dataset):
     assert [(d.kind, d.severity) for d in found] == [("image-vanishes", ERROR)]
     assert "0 × 1333 at the model's input size" in str(found[0])
     assert find_defects(content, None, scale=InputScale(0, 0)) == []
+
+
+def test_more_instances_than_the_model_finds(dataset):
+    content, root = dataset
+    [defect] = find_defects(content, root, scale=InputScale(0, 0, most_detections=2))
+    assert (defect.kind, defect.severity) == ("too-many-instances", WARNING)
+    assert "raise TEST.DETECTIONS_PER_IMAGE to" in defect.what
+    assert find_defects(content, root, scale=InputScale(0, 0, most_detections=6)) == []
 
 
 def test_images_are_bounded_by_a_limit_that_people_may_raise(dataset, monkeypatch):
