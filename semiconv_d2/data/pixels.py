@@ -134,7 +134,7 @@ def is_special(header: Header, reading: Reading) -> bool:
     return header.bits > 8 or header.pages > 1 or bool(reading.channels)
 
 
-def read_rgb(path: Path, reading: Reading = Reading()) -> np.ndarray:  # noqa: B008, it is immutable
+def read_rgb(path: Path, reading: Reading = Reading()) -> np.ndarray:
     """Pixels of an image file, (H, W, 3) uint8, RGB.
 
     Raises:

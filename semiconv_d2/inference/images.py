@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     ImageLike = np.ndarray | Image | str | Path
 
 
-def read_rgb(image: ImageLike, reading: Reading = Reading()) -> np.ndarray:  # noqa: B008
+def read_rgb(image: ImageLike, reading: Reading = Reading()) -> np.ndarray:
     """An image as (H, W, 3) uint8, RGB; files the way their EXIF data turn them.
 
     Args:

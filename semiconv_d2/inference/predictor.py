@@ -50,7 +50,7 @@ class Predictor:
         score_threshold: float = SCORE_THRESHOLD,
         augmentations: Sequence[transforms.Augmentation] = (),
         image_format: str = "BGR",
-        reading: Reading = Reading(),  # noqa: B008, it is immutable
+        reading: Reading = Reading(),
         trained_embedding: bool = True,
     ):
         """

@@ -44,7 +44,7 @@ def build_gallery(
     by_run: Mapping[str, Detections],
     root: str | Path | None,
     most: int,
-    reading: Reading = Reading(),  # noqa: B008, it is immutable
+    reading: Reading = Reading(),
 ) -> tuple[pages.Gallery, list[str]]:
     """The gallery, and what is to be said about images that are missing.
 
@@ -201,7 +201,7 @@ def _describe(
 def read_pixels(
     image: dict,
     root: str | Path | None,
-    reading: Reading = Reading(),  # noqa: B008, it is immutable
+    reading: Reading = Reading(),
 ) -> np.ndarray:
     """An image of the ground truth, (H, W, 3) uint8 in RGB.
 

@@ -138,6 +138,15 @@ def check_batch(cfg: CfgNode, start: Start) -> None:
         )
 
 
+def check_schedule(cfg: CfgNode, start: Start) -> None:
+    """The learning rate falls before the training ends."""
+    if not start.eval_only and cfg.SOLVER.MAX_ITER in cfg.SOLVER.STEPS:
+        raise ConfigError(
+            f"SOLVER.STEPS is {tuple(cfg.SOLVER.STEPS)}, and the training ends at SOLVER.MAX_ITER "
+            f"{cfg.SOLVER.MAX_ITER}: leave that step out, or take a smaller one."
+        )
+
+
 def check_writers(cfg: CfgNode, start: Start) -> None:
     """Weights & Biases is installed, where it is asked for."""
     if start.eval_only:
@@ -207,6 +216,7 @@ CHECKS: tuple[Callable[[CfgNode, Start], None], ...] = (
     check_tests,
     check_writers,
     check_batch,
+    check_schedule,
     check_chosen_measures,
     check_reading,
     check_datasets,

@@ -126,10 +126,12 @@ def _first_difference(cfg: CfgNode, trained: Path) -> str:
     none. Keys that came or went with a version of the package count not."""
     if not trained.is_file():
         return ""
-    now, before = (
-        flatten(yaml.safe_load(text)["MODEL"])
-        for text in (cfg.dump(), trained.read_text(encoding="utf-8"))
-    )
+    try:
+        before = flatten(yaml.safe_load(trained.read_text(encoding="utf-8"))["MODEL"])
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        logger.warning("%s is damaged, and is written anew.", trained)
+        return ""
+    now = flatten(yaml.safe_load(cfg.dump())["MODEL"])
     different = (k for k in now if k in before and now[k] != before[k] and k not in _SET_ANEW)
     key = next(different, None)
     return f"MODEL.{key} is {now[key]} and was {before[key]}" if key else ""

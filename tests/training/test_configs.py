@@ -16,6 +16,7 @@ from semiconv_d2.training.checks import (
     check_batch,
     check_datasets,
     check_mask_options,
+    check_schedule,
     check_weights,
 )
 
@@ -101,6 +102,13 @@ def test_missing_weights_are_found_before_any_work(tmp_path):
     with zipfile.ZipFile(tmp_path / "model_0000001.pth", "w"):  # all that is looked at here
         pass
     check_weights(cfg, Start(resume=True))
+
+
+def test_a_step_at_the_end_of_the_training_is_refused():
+    cfg = load_config(VOC, ["SOLVER.MAX_ITER", "100", "SOLVER.STEPS", "(50, 100)"])
+    with pytest.raises(ConfigError, match=r"SOLVER\.STEPS is \(50, 100\).*MAX_ITER 100: leave"):
+        check_schedule(cfg, TRAINING)
+    check_schedule(cfg, EVALUATION)
 
 
 RUNS_CODE = "X: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{}]]"

@@ -59,6 +59,14 @@ def test_a_config_of_another_version_is_no_obstacle(tmp_path):
     check_run_folder(config(tmp_path), resume=True)
 
 
+@pytest.mark.parametrize("text", ["", "MODEL", "MODEL: 3", "a: b: c", "\0"])
+def test_a_damaged_config_is_no_obstacle(tmp_path, text, caplog):
+    left_by_a_run(tmp_path, config(tmp_path))
+    (tmp_path / "config.yaml").write_text(text)
+    check_run_folder(config(tmp_path), resume=True)
+    assert "config.yaml is damaged, and is written anew" in caplog.text
+
+
 def test_nothing_to_resume_is_said(tmp_path, caplog):
     caplog.set_level("INFO")
     check_run_folder(config(tmp_path), resume=True)

@@ -38,7 +38,7 @@ def find_defects(
     image_root: Path | None,
     read_images: bool = False,
     quick: bool = False,
-    reading: Reading = Reading(),  # noqa: B008, it is immutable
+    reading: Reading = Reading(),
     scale: InputScale | None = None,
 ) -> list[Defect]:
     """All that is wrong, in the order of the dataset as a whole, categories, images and
@@ -77,7 +77,7 @@ def check_before_training(
     json_file: Path,
     image_root: Path,
     scale: InputScale | None = None,
-    reading: Reading = Reading(),  # noqa: B008, it is immutable
+    reading: Reading = Reading(),
 ) -> dict:
     """The check that is quick enough to come before every training. Warnings about the dataset as a
     whole are logged.

@@ -80,7 +80,7 @@ def prepare_own(
     val_fraction: float | None = None,
     seed: int = 0,
     strict: bool = False,
-    reading: Reading = Reading(),  # noqa: B008, it is immutable
+    reading: Reading = Reading(),
 ) -> OwnSummary:
     """Write the COCO JSON of own data; images are linked to, or copied where they must change.
 
