@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -312,3 +316,14 @@ def test_tables_do_without_an_ap():
     for entry in runs:
         entry["values"] = {"S 0.5": 40.0}
     assert "40.0" in format_experiments({"runs": runs, "against": "stock"})
+
+
+def test_whoever_ends_a_plan_ends_its_runs():
+    children = runner.Children()
+    with ThreadPoolExecutor(1) as pool:
+        status = pool.submit(children.run, [sys.executable, "-c", "import time; time.sleep(60)"])
+        while not children._running:
+            time.sleep(0.01)
+        children.end()
+        assert status.result(timeout=30) == -signal.SIGTERM
+    assert children.run([sys.executable, "-c", ""]) == 1  # none begins any more
