@@ -1,4 +1,5 @@
-"""Random mutations of a COCO JSON, of results and of a YOLO folder: see `helpers/fuzzing.py`."""
+"""Random mutations of a COCO JSON, of results, of a YOLO folder and of the folder of a run: see
+`helpers/fuzzing.py`."""
 
 from __future__ import annotations
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from ..data.coco.json_values import is_number
+from ..data.coco.json_values import is_integer, is_number
 from ..data.files import describe_folder
 from ..data.pixels import Reading
 from ..errors import ReportError
@@ -56,9 +55,7 @@ class Run:
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Iterations and values of a number of metrics.json that is finite."""
         points = [
-            (line["iteration"], line[key])
-            for line in self.metrics
-            if isinstance(line.get(key), (int, float)) and math.isfinite(line[key])
+            (line["iteration"], line[key]) for line in self.metrics if is_number(line.get(key))
         ]
         return [float(x) for x, _ in points], [float(y) for _, y in points]
 
@@ -192,6 +189,8 @@ def _read_metrics(path: Path) -> list[dict]:
         try:
             content = json.loads(line) if line.strip() else {"iteration": -1}
             iteration = content["iteration"] = int(content["iteration"])
+            if not is_integer(iteration):
+                raise ValueError("its number is beyond 64 bits")
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             if number == len(lines):
                 continue

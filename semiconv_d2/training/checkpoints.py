@@ -14,6 +14,7 @@ from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from ..data.files import one_line
+from ..data.names import is_file
 from ..errors import ConfigError, TrainingError
 from ..writing import write_whole
 
@@ -65,7 +66,7 @@ def _noted(folder: Path) -> list[Path]:
         return []
     name = note.read_text(encoding="utf-8", errors="replace").strip()
     path = folder / name
-    if name and Path(name).name == name and path.suffix == ".pth" and path.is_file():
+    if name and Path(name).name == name and path.suffix == ".pth" and is_file(path):
         return [path]
     logger.warning("%s names no checkpoint of its folder.", note)
     return []

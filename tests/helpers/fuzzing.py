@@ -19,9 +19,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from semiconv_d2.cli import check, convert, evaluate
+from semiconv_d2 import evaluation
+from semiconv_d2.cli import check, convert, evaluate, report
 from semiconv_d2.data.coco.checking import check_before_training
 from semiconv_d2.errors import UserError
+from semiconv_d2.evaluation.reading import load_truth, read_results
+from semiconv_d2.inference.finding import find_config
+from semiconv_d2.training import load_config
+from semiconv_d2.training.run_folder import check_run_folder
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_coco import make_dataset, rectangle
@@ -148,6 +153,58 @@ def fuzz_yolo(folder: Path, numbers: range) -> None:
             _only(output, {"images", "train.json", "val.json"})
 
 
+def fuzz_run(folder: Path, numbers: range) -> None:
+    """The folder of a run: its report, and whether it can be resumed or predict."""
+    truth, root = make_dataset(folder)
+    truth["annotations"] = [a for a in truth["annotations"] if not a["iscrowd"]]
+    data, run = folder / "test.json", folder / "run"
+    data.write_text(json.dumps(truth))
+    keys = ["OWN_DATA.TEST_JSON", str(data), "OWN_DATA.TEST_IMAGES", str(root)]
+    keys += ["OUTPUT_DIR", str(run), "MODEL.DEVICE", "cpu"]
+    cfg = load_config("demo_semiconv", keys)
+    found = [
+        {k: a[k] for k in ("image_id", "category_id", "segmentation", "bbox")} | {"score": 0.5}
+        for a in truth["annotations"]
+    ]
+    (folder / "found.json").write_text(json.dumps(found))
+    loaded = load_truth(data)
+    detections = evaluation.Detections(loaded, read_results(folder / "found.json", loaded))
+    measured = evaluation.evaluate(detections, ["coco"], str(data)).to_json()
+    losses = [{"iteration": i, "total_loss": 1 / (i + 1), "lr": 0.1} for i in (19, 39)]
+    files = {
+        "config.yaml": cfg.dump(),
+        "run.json": json.dumps({"command": ["semiconv", "train"], "classes": ["a", "b"]}),
+        "metrics.json": "".join(json.dumps(line) + "\n" for line in losses),
+        "last_checkpoint": "model_0000039.pth",
+        "inference/evaluation.json": json.dumps(measured),
+        "inference/coco_instances_results.json": json.dumps(found),
+    }
+    (run / "inference").mkdir(parents=True)
+    (run / "model_0000039.pth").write_bytes(b"")
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        chosen = list(files)[rng.integers(len(files))]
+        for name, text in files.items():
+            as_json = name == chosen and chosen.endswith("n.json") and rng.integers(2)
+            if as_json:
+                text = json.dumps(mutate(json.loads(text), rng))
+            elif name == chosen:
+                text = _mutate_text(text, rng)
+            (run / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        with _watched(number):
+            page = str(folder / "page.html")
+            assert report.main([str(run), "--output", page, "--resamples", "0"]) in (0, 1)
+            for look in (
+                lambda: check_run_folder(cfg, resume=True),
+                lambda: find_config(run),
+                lambda: load_config(str(run / "config.yaml")),
+            ):
+                with contextlib.suppress(UserError):
+                    look()
+        _only(folder, {"images", "test.json", "found.json", "run", "page.html"})
+        _only(run, {*(name.split("/")[0] for name in files), "model_0000039.pth"})
+
+
 def _mutate_text(text: str, rng: np.random.Generator) -> str:
     for _ in range(rng.integers(1, 4)):
         begin, end = sorted(rng.integers(0, len(text) + 1, 2))
@@ -167,6 +224,7 @@ FUZZ: dict[str, Callable[[Path, range], None]] = {
     "coco": fuzz_coco,
     "results": fuzz_results,
     "yolo": fuzz_yolo,
+    "run": fuzz_run,
 }
 
 
