@@ -2,6 +2,7 @@
 evaluation} → {data, visualization} → {ops, config, errors, writing}. And no room is a hall."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,13 @@ def test_the_mathematics_needs_pytorch_alone():
                 assert {a.name.split(".")[0] for a in node.names} <= {"torch", "math"}, path
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 assert node.module.split(".")[0] in {"torch", "collections"}, path
+
+
+def test_files_are_written_whole_or_not_at_all():
+    """By `writing.py`; /proc, whose files are no files, is written to as it is."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "writing.py":
+            source = path.read_text(encoding="utf-8").replace('Path("/proc/self/clear_refs").', "")
+            assert not re.search(r"\.write_(text|bytes)\(|open\([^)]*[\"']w[b+]?[\"']", source), (
+                path
+            )

@@ -36,7 +36,7 @@ from ..data.pixels import Reading, read_rgb
 from ..errors import DatasetError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
-from ..writing import write_json
+from ..writing import write_json, write_text
 from .commands import finish, parser_of, say
 
 CROWD = (0.55, 0.55, 0.55)
@@ -239,11 +239,10 @@ def tell_drops(changes):
 
 def write_report(folder, table, statistics, defects, changes):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.txt").write_text(f"{table}\n", encoding="utf-8")
-    (folder / "defects.txt").write_text(f"{format_defects(defects, None)}\n", encoding="utf-8")
+    write_text(f"{table}\n", folder / "table.txt")
+    write_text(f"{format_defects(defects, None)}\n", folder / "defects.txt")
     if changes:
-        lines = "".join(f"{change}\n" for change in changes)
-        (folder / "changes.txt").write_text(lines, encoding="utf-8")
+        write_text("".join(f"{change}\n" for change in changes), folder / "changes.txt")
     write_json(statistics.as_dict(), folder / "statistics.json")
 
 

@@ -17,6 +17,7 @@ from ..errors import DatasetError
 from .files import one_line
 from .images import Size, read_orientation
 from .limits import no_limit_of_pillow, tell_too_large
+from .names import is_file
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -56,7 +57,7 @@ def read_header(path: Path) -> Header:
     Raises:
         DatasetError: the file is missing, damaged in its header, or no image.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DatasetError(f"there is no image {path}")
     try:
         with path.open("rb") as file:

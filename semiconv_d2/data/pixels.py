@@ -159,7 +159,7 @@ def scale_to_8bit(
     """Values of more than 8 bits as uint8, in the same shape.
 
     Args:
-        values: whole numbers or fractions. What is not finite becomes 0.
+        values: whole numbers or fractions. NaN becomes 0; infinity lies beyond any limit.
         name: of the image, for messages.
 
     Raises:

@@ -10,6 +10,8 @@ from pathlib import Path
 import yaml
 from detectron2.config import CfgNode
 
+from ..writing import write_text
+
 logger = logging.getLogger(__name__)
 
 RUN_ID_FILE = "wandb_run_id.txt"  # in the output folder, for those who resume
@@ -47,7 +49,7 @@ def wandb_run(cfg: CfgNode, resumed: bool) -> Iterator[None]:
             resume="allow" if known else None,
             sync_tensorboard=True,
         )
-        id_file.write_text(f"{run.id}\n")
+        write_text(f"{run.id}\n", id_file)
     except Exception as error:  # no network, no key, no such project: no reason to stop
         logger.warning("Weights & Biases cannot be used: %s Training goes on without.", error)
         yield
