@@ -5,14 +5,18 @@
         MODEL.WEIGHTS output/voc_semiconv/model_final.pth
     semiconv train --config-file configs/own_semiconv.yaml \\
         OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images OWN_DATA.TEST_JSON val.json
+    torchrun --nproc-per-node 4 --no-python semiconv train \\
+        --config-file configs/voc_semiconv.yaml
 
 The configs are in configs/; what the plugin's keys do stands in semiconv_d2/config.py.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -20,25 +24,30 @@ from detectron2.engine import default_argument_parser, default_setup, hooks, lau
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UserError
 from ..training import (
     Start,
     Trainer,
+    fit_config,
     load_checked_config,
+    load_config,
     register_own_data,
     show_messages,
 )
 from ..training.configs import find_config_file
 from ..training.loading import load_trained
+from ..training.processes import Worker
 from ..training.run_folder import checkpoint_of, config_kept, locked
 from .commands import finish, parser_of
+
+SECONDS_TO_SPEAK = 5
 
 
 def run(cfg, args):
     """In each process."""
     register_own_data(cfg)  # in every process
     if args.eval_only:
-        with config_kept(cfg):
+        with config_kept(cfg) if comm.is_main_process() else nullcontext():
             default_setup(cfg, args)
         show_messages(cfg.OUTPUT_DIR)
         model = Trainer.build_model(cfg)
@@ -70,35 +79,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="load pickles too, which can run any code, if you trust MODEL.WEIGHTS",
     )
     arguments = parser.parse_args(argv)
-    show_messages()
+    worker = Worker.of_environment()
+    show_messages(first=worker is None or worker.rank == 0)
     return finish(
-        lambda: start(arguments),
+        lambda: start(arguments, worker),
         interrupted="interrupted; the last checkpoint goes on with --resume",
     )
 
 
-def start(arguments):
+def start(arguments, worker):
+    if not arguments.config_file:
+        raise ConfigError("Name a config: --config-file own_semiconv, say.")
+    if worker is None:
+        launch_processes(arguments)
+        return
+    try:
+        join_processes(arguments, worker)
+    except UserError as error:
+        worker.tell(error)
+        raise
+
+
+def launch_processes(arguments):
+    """Starts the processes itself, as Detectron2's tool does."""
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
         raise ConfigError(
             f"--num-gpus {arguments.num_gpus}: there are {torch.cuda.device_count()}. "
             "Without the option one is used, or the CPU."
         )
+    first = arguments.machine_rank == 0
+    processes = arguments.num_gpus * arguments.num_machines
     # Checked before there are several processes, whose errors nobody wants to read.
     config = load_checked_config(
-        arguments.config_file,
-        arguments.opts,
-        Start(
-            resume=arguments.resume,
-            eval_only=arguments.eval_only,
-            processes=arguments.num_gpus * arguments.num_machines,
-            writes_run=True,
-            run_code=arguments.run_code,
-        ),
+        arguments.config_file, arguments.opts, start_of(arguments, processes, first)
     )
-    arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down
-    # Of several machines the first one writes.
-    first = arguments.machine_rank == 0
-    with locked(Path(config.OUTPUT_DIR)) if first else nullcontext():
+    with writing_run(config, arguments, first):
         launch(
             run,
             arguments.num_gpus,
@@ -107,3 +122,52 @@ def start(arguments):
             dist_url=arguments.dist_url,
             args=(config, arguments),
         )
+
+
+def join_processes(arguments, worker):
+    """Is one of the processes that torchrun has started."""
+    config = load_for(worker, arguments)
+    arguments.resume |= worker.restarts > 0
+    first = worker.rank == 0
+    with worker.joined(config.MODEL.DEVICE):
+        # One process of each machine looks at the data; all take the config of the first one.
+        if worker.local_rank == 0:
+            config = fit_config(config, start_of(arguments, worker.world_size, first))
+        config = comm.all_gather(config)[0]
+        with writing_run(config, arguments, first):
+            run(config, arguments)
+
+
+def load_for(worker, arguments):
+    """A config that fits the machine; the first process of each machine says why there is none."""
+    try:
+        if arguments.num_gpus > 1 or arguments.num_machines > 1:
+            raise ConfigError(
+                "torchrun starts the processes: leave out --num-gpus and --num-machines, and give "
+                "it --nproc-per-node and --nnodes."
+            )
+        config = load_config(arguments.config_file, arguments.opts)
+        worker.check(config.MODEL.DEVICE)
+    except UserError:
+        if worker.local_rank == 0:
+            raise
+        time.sleep(SECONDS_TO_SPEAK)  # torchrun ends all processes when one has ended
+        sys.exit(1)
+    return config
+
+
+def start_of(arguments, processes, first):
+    return Start(
+        resume=arguments.resume,
+        eval_only=arguments.eval_only,
+        processes=processes,
+        writes_run=first,  # of several machines the first one writes
+        run_code=arguments.run_code,
+    )
+
+
+@contextmanager
+def writing_run(config, arguments, first):
+    arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down
+    with locked(Path(config.OUTPUT_DIR)) if first else nullcontext():
+        yield

@@ -1,7 +1,7 @@
 """From a config to a trained model: checked configs, the trainer, and what a run leaves."""
 
 from .checks import EVALUATION, TRAINING, Start
-from .configs import load_checked_config, load_config, register_own_data
+from .configs import fit_config, load_checked_config, load_config, register_own_data
 from .messages import show_messages
 from .trainer import Trainer
 
@@ -10,6 +10,7 @@ __all__ = [
     "TRAINING",
     "Start",
     "Trainer",
+    "fit_config",
     "load_checked_config",
     "load_config",
     "register_own_data",

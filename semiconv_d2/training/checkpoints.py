@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
@@ -56,7 +58,8 @@ def set_aside(folder: Path, proven: int | None) -> None:
     for path in folder.glob("model_*.pth"):
         number = path.stem.removeprefix("model_")
         if path.stem == FINAL or (number.isdecimal() and int(number) > proven):
-            path.rename(path.with_suffix(".diverged"))
+            with suppress(FileNotFoundError):  # another process has found the same
+                path.rename(path.with_suffix(".diverged"))
 
 
 def _noted(folder: Path) -> list[Path]:
@@ -142,9 +145,15 @@ class RunCheckpointer(WeightsCheckpointer):
         """Detectron2's.
 
         Raises:
-            ConfigError: the run has checkpoints, and none of them can be read.
+            ConfigError: the run has checkpoints, and none of them can be read; or of several
+                processes not all see the same ones.
         """
         folder, damaged = Path(self.save_dir), []
+        if resume and len({*comm.all_gather(newest_checkpoint(folder))}) > 1:
+            raise ConfigError(
+                f"OUTPUT_DIR {folder} has other checkpoints on another machine: to resume, all "
+                "machines must see the same folder."
+            )
         for checkpoint in whole_checkpoints(folder) if resume else ():
             try:
                 return self.load(str(checkpoint))

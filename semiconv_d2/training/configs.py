@@ -139,20 +139,29 @@ def register_own_data(cfg: CfgNode) -> None:
 def load_checked_config(
     config_file: str, overrides: Sequence[str] = (), start: Start = TRAINING
 ) -> CfgNode:
-    """A config that is fitted to its data and checked, as far as that takes no time worth speaking
-    of. Its datasets are registered.
-
-    Args:
-        config_file, overrides: as of `load_config`.
-        start: how the command was started.
+    """`load_config` and `fit_config` in one.
 
     Raises:
-        ConfigError: see `load_config` and `checks.CHECKS`.
+        ConfigError, DatasetError: see there.
+    """
+    return fit_config(load_config(config_file, list(overrides)), start)
+
+
+def fit_config(cfg: CfgNode, start: Start = TRAINING) -> CfgNode:
+    """Fits a config to its data and checks it, as far as that takes no time worth speaking of. Its
+    datasets are registered.
+
+    Args:
+        cfg: of `load_config`.
+        start: how the command was started.
+
+    Returns:
+        The same config.
+
+    Raises:
+        ConfigError: see `checks.CHECKS`.
         DatasetError: a dataset is missing or broken.
     """
-    if not config_file:
-        raise ConfigError("Name a config: --config-file own_semiconv, say.")
-    cfg = load_config(config_file, list(overrides))
     register_own_data(cfg)
     check_config(cfg, start)
     cfg.defrost()

@@ -9,12 +9,20 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 
-def show_messages(output_dir: str | None = None) -> None:
-    """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own."""
+def show_messages(output_dir: str | None = None, *, first: bool | None = None) -> None:
+    """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own.
+
+    Args:
+        output_dir: the folder.
+        first: whether this is the process whose messages are shown; by default the main one.
+    """
     hush_pytorch()
     name = __name__.partition(".")[0]
-    fresh = not logging.getLogger(name).handlers
-    if fresh or output_dir:
+    logger = logging.getLogger(name)
+    fresh = not logger.handlers
+    if first is False:
+        logger.addHandler(logging.NullHandler())
+    elif fresh or output_dir:
         setup_logger(output_dir, comm.get_rank(), name=name, configure_stdout=fresh)
 
 

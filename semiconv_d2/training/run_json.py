@@ -24,7 +24,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -111,6 +111,21 @@ class TimedEvaluator(DatasetEvaluator):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._taken.append((time.perf_counter() - self._begin, len(inputs[0])))
+
+
+def gather_timings(timings: Iterable[dict | None]) -> list[dict | None]:
+    """The timings of all processes together: the number of their images, and the mean time that a
+    process takes for one."""
+    return [_add_timings(shares) for shares in zip(*comm.all_gather(list(timings)), strict=True)]
+
+
+def _add_timings(shares: Iterable[dict | None]) -> dict | None:
+    known = [share for share in shares if share is not None]
+    images = sum(share["images"] for share in known)
+    if not images:
+        return None
+    seconds = sum(share["seconds_per_image"] * share["images"] for share in known) / images
+    return {"seconds_per_image": round(seconds, 6), "images": images}
 
 
 def record_run(

@@ -1,4 +1,4 @@
-"""Detectron2's trainer with the plugin's evaluation, writers and quarter turns."""
+"""Detectron2's trainer with the plugin's data, checkpoints and evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    TrainerBase,
+    create_ddp_model,
+)
 from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -26,18 +33,32 @@ from .checkpoints import FINAL, Diverged, RunCheckpointer, is_whole, set_aside, 
 from .images.mapper import ImageMapper
 from .images.order import Progress, build_train_loader, seed_all
 from .loading import build_checked, reading_weights
-from .run_json import TimedEvaluator, record_run
+from .processes import Lost, is_lost_connection, lost_another, share_statistics
+from .run_json import TimedEvaluator, gather_timings, record_run
 from .wandb_run import wandb_run
 
 
 class Trainer(DefaultTrainer):
-    """Trains and evaluates any instance segmentation model of a config, stock ones included."""
+    """Trains and evaluates any instance segmentation model of a config, stock ones included, in one
+    process or in several, on GPUs or CPUs."""
 
     def __init__(self, cfg: CfgNode):
+        # Not DefaultTrainer's own, which needs a GPU for each of several processes.
+        TrainerBase.__init__(self)
+        self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         self._diverged = False
-        super().__init__(cfg)
-        self.model.register_forward_hook(self._check_losses)
-        record_run(cfg, self.model)
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
+        model.register_forward_hook(self._check_losses)
+        steps = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = steps(model, loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = RunCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.register_hooks(self.build_hooks())
+        record_run(cfg, model)
 
     @property
     def progress(self) -> Progress:
@@ -50,14 +71,14 @@ class Trainer(DefaultTrainer):
         return build_checked(lambda: super(Trainer, cls).build_model(cfg), "MODEL")
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, with checkpoints that are written whole, and a last one in any case."""
-        self.checkpointer = RunCheckpointer(
-            self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
-        )
-        hooks = super().build_hooks()
-        saving = [k for k, hook in enumerate(hooks) if isinstance(hook, PeriodicCheckpointer)]
-        for place in saving:  # in the main process alone
-            hooks.insert(place + 1, _FinalCheckpoint(self.checkpointer))
+        """Detectron2's, with statistics that all processes share, and a last checkpoint in any
+        case."""
+        periods = self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
+        hooks: list[HookBase] = [_SharedStatistics(periods)]
+        for hook in super().build_hooks():
+            hooks.append(hook)
+            if isinstance(hook, PeriodicCheckpointer):  # in the main process alone
+                hooks.append(_FinalCheckpoint(self.checkpointer))
         return hooks
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -105,6 +126,10 @@ class Trainer(DefaultTrainer):
             super().run_step()
         except FloatingPointError:  # of Detectron2's RPN
             self._diverge("predicted boxes or scores")
+        except RuntimeError as error:
+            if is_lost_connection(error):
+                raise Lost from None
+            raise
 
     def after_step(self) -> None:
         try:
@@ -147,13 +172,15 @@ class Trainer(DefaultTrainer):
         """Detectron2's, with Weights & Biases where WANDB.PROJECT is set.
 
         Raises:
-            TrainingError: the training diverges.
+            TrainingError: the training diverges, or another of its processes is gone.
         """
         wanted = self.cfg.WANDB.PROJECT and comm.is_main_process()
         writing = wandb_run(self.cfg, resumed=self.start_iter > 0) if wanted else nullcontext()
         try:
             with writing:
                 return super().train()
+        except Lost:
+            raise lost_another() from None
         except Diverged as error:
             folder, solver = Path(self.cfg.OUTPUT_DIR), self.cfg.SOLVER
             set_aside(folder, error.proven)
@@ -202,7 +229,7 @@ class Trainer(DefaultTrainer):
         chosen = evaluators or cls._build_evaluators(cfg, model)
         timed = [TimedEvaluator(evaluator, model) for evaluator in chosen]
         results = super().test(cfg, model, timed)
-        timings = [evaluator.timing for evaluator in timed]
+        timings = gather_timings(evaluator.timing for evaluator in timed)
         record_run(cfg, model, dict(zip(cfg.DATASETS.TEST, timings, strict=True)))
         return results
 
@@ -225,6 +252,23 @@ class Trainer(DefaultTrainer):
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None
         return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]
+
+
+class _SharedStatistics(HookBase):
+    """All processes have the same statistics of batch normalization before the model is saved or
+    evaluated.
+
+    Args:
+        periods: of both, in iterations; 0 for the end of the training alone.
+    """
+
+    def __init__(self, periods: Sequence[int]):
+        self.periods = [period for period in periods if period]
+
+    def after_step(self) -> None:
+        made = self.trainer.iter + 1
+        if made == self.trainer.max_iter or not all(made % period for period in self.periods):
+            share_statistics(self.trainer.model)
 
 
 class _FinalCheckpoint(HookBase):
