@@ -177,9 +177,8 @@ class Demo:
         shows = [s for s in self.drawing.shows if s != "kernels"]
         stem, axes, colours, masks = self._stem(source), self.drawing.axes, None, None
         frames, total, rate = open_video(source)
-        writers = VideoWriters(self.output, stem, rate)
         go_on, count = True, 0
-        try:
+        with VideoWriters(self.output, stem, rate) as writers:
             bar = tqdm(frames, total=total, desc=stem, unit="frame", leave=False, file=sys.stderr)
             for number, image in enumerate(bar):
                 count += 1
@@ -198,8 +197,6 @@ class Demo:
                         writers.write(show, picture)
                 if not go_on:
                     break
-        finally:
-            writers.close()
         if go_on and total is not None and count < _COMPLETE * total:
             raise UnreadableError(f"it breaks off after {count} of {total} frames")
         return go_on

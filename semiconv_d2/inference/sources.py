@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,28 +102,40 @@ def open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]
 
 
 class VideoWriters:
-    """One video for each kind of picture, opened by its first frame."""
+    """One video for each kind of picture, opened by its first frame. In a `with` statement: the
+    videos take their names at its end, when they can be played, with all frames until then."""
 
     def __init__(self, output: Path | None, stem: str, rate: float):
         self._output, self._stem, self._rate = output, stem, rate
-        self._writers: dict = {}
+        self._writers: dict[Path, Any] = {}
+
+    def __enter__(self) -> VideoWriters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path, writer in self._writers.items():
+            writer.release()
+            if _unfinished(path).exists():
+                _unfinished(path).replace(path)
 
     def write(self, show: str, picture: np.ndarray) -> None:
         import cv2
 
         height, width = (2 * (n // 2) for n in picture.shape[:2])  # codecs want even sizes
-        if show not in self._writers:
+        path = self._output / f"{self._stem}_{show}.mp4"
+        if path not in self._writers:
             self._output.mkdir(parents=True, exist_ok=True)
-            path = self._output / f"{self._stem}_{show}.mp4"
             code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writers[show] = cv2.VideoWriter(str(path), code, self._rate, (width, height))
-            if not self._writers[show].isOpened():
+            self._writers[path] = cv2.VideoWriter(
+                str(_unfinished(path)), code, self._rate, (width, height)
+            )
+            if not self._writers[path].isOpened():
                 raise ConfigError(f"OpenCV cannot write {path}.")
-        self._writers[show].write(np.ascontiguousarray(picture[:height, :width, ::-1]))
+        self._writers[path].write(np.ascontiguousarray(picture[:height, :width, ::-1]))
 
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.release()
+
+def _unfinished(video: Path) -> Path:
+    return video.with_name(f".{video.stem}.tmp{video.suffix}")  # OpenCV goes by the suffix
 
 
 def _source(path: Path) -> Source:

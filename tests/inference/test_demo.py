@@ -127,9 +127,8 @@ def test_videos_have_the_colours_of_their_pictures(tmp_path):
     picture = np.zeros((65, 96, 3), dtype=np.uint8)  # of odd height
     picture[:, :48] = 230, 40, 10
     picture[:, 48:] = 10, 60, 220
-    writers = VideoWriters(tmp_path, "film", 10)
-    writers.write("masks", picture)
-    writers.close()
+    with VideoWriters(tmp_path, "film", 10) as writers:
+        writers.write("masks", picture)
     [frame] = read_video(tmp_path / "film_masks.mp4")
     np.testing.assert_allclose(frame[32, [20, 80]], picture[32, [20, 80]], atol=12)
 
@@ -448,3 +447,13 @@ def test_stops_where_there_are_no_windows(run_tool, worms):
     )
     assert status == 1
     assert "--output" in err
+
+
+def test_a_video_takes_its_name_when_it_can_be_played(tmp_path):
+    frame = np.full((16, 16, 3), 200, np.uint8)
+    with VideoWriters(tmp_path, "worms", 10) as writers:
+        for _ in range(3):
+            writers.write("masks", frame)
+        assert not (tmp_path / "worms_masks.mp4").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["worms_masks.mp4"]
+    assert len(read_video(tmp_path / "worms_masks.mp4")) == 3

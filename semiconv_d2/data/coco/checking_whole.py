@@ -14,6 +14,7 @@ from typing import Any
 
 from .defects import KINDS, Defect, Findings, Repair
 from .describing import InputScale, Statistics
+from .json_values import is_number
 
 MOST = 0.5
 """Share of the instances from which on something is wrong with the dataset."""
@@ -21,6 +22,9 @@ SOME = 0.1
 """Share of crowd regions, of three at least, that is remarked on."""
 PIECES = 0.25
 """Share of instances in several separate pieces that is remarked on."""
+PERCENT = 100, 80, 200, 20
+"""Coordinates up to 100, of which some reach 80, of at least 20 outlines in images of at least 200
+pixels look like percent."""
 
 _MEANT = {"crowds": "meant"}  # in the info of a JSON
 _LEFT_OUT = {
@@ -56,6 +60,7 @@ def check_whole(
     return [
         *_check_crowds(content, crowds),
         *(_whole(*told) for told in _check_shares(content, having, crowds)),
+        *_check_percent(content),
         *_check_numbers(entries, crowds, scale),
     ]
 
@@ -148,6 +153,30 @@ def _check_crowds(content: Mapping, crowds: Collection[int]) -> Iterator[Defect]
 
 def _place(entry: Mapping) -> str:
     return repr((entry.get("image_id"), entry.get("category_id")))
+
+
+def _check_percent(content: Mapping) -> Iterator[Defect]:
+    """Coordinates that no image goes beyond, though all are larger."""
+    most, reached, side, least = PERCENT
+    sizes = [image.get(key) for image in content["images"] for key in ("height", "width")]
+    if not all(is_number(size) and size >= side for size in sizes):
+        return
+    highest, outlines = 0.0, 0
+    for entry in content["annotations"]:
+        polygons = entry.get("segmentation")
+        for polygon in polygons if isinstance(polygons, list) else [[most + 1]]:
+            values = polygon if isinstance(polygon, list) else []
+            highest = max((highest, *filter(is_number, values)))
+            outlines += 1
+        if highest > most:
+            return
+    if highest >= reached and outlines >= least:
+        what = (
+            f"the coordinates of all instances lie between 0 and {most}, and all images have sides "
+            f"of {side} pixels or more: they look like percent of width and height; COCO's are "
+            f"pixels: multiply x by width / {most} and y by height / {most}"
+        )
+        yield _whole("mostly-percent", what)
 
 
 def _check_shares(

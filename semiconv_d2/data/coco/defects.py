@@ -23,6 +23,7 @@ KINDS = {
     "mostly-crowds": ERROR,
     "some-crowds": WARNING,
     "mostly-relative": ERROR,
+    "mostly-percent": ERROR,
     "mostly-misplaced": ERROR,
     "mostly-holes-filled": ERROR,
     "several-pieces": WARNING,

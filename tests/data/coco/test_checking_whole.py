@@ -8,7 +8,7 @@ import pytest
 from small_coco import each, instance, put
 
 from semiconv_d2.data.coco.checking import check_before_training, find_defects
-from semiconv_d2.data.coco.checking_whole import check_pieces, keep_crowds
+from semiconv_d2.data.coco.checking_whole import check_pieces, check_whole, keep_crowds
 from semiconv_d2.data.coco.defects import ERROR, WARNING, errors_of
 from semiconv_d2.data.coco.describing import InputScale, describe
 from semiconv_d2.data.coco.fixing import fix
@@ -68,6 +68,47 @@ def test_relative_coordinates_come_back(dataset, box):
     for entry, original in zip(mended["annotations"], before, strict=True):
         assert entry["bbox"] == pytest.approx(original["bbox"])
         assert entry["area"] == pytest.approx(original["area"])
+
+
+def in_percent(images: int) -> dict:
+    """Two outlines in each image, with coordinates up to 90 in images of 400 × 300 pixels."""
+    numbers = range(images)
+    outlines = [[10, 10, 90, 12, 50, 60], [30, 40, 35, 90, 20, 70]]
+    return {
+        "images": [
+            {"id": n, "file_name": f"{n}.png", "width": 400, "height": 300} for n in numbers
+        ],
+        "annotations": [
+            {"id": 2 * n + k, "image_id": n, "category_id": 1, "segmentation": [outline]}
+            for n in numbers
+            for k, outline in enumerate(outlines)
+        ],
+        "categories": [{"id": 1, "name": "worm"}],
+    }
+
+
+def test_coordinates_in_percent_are_an_error():
+    content = in_percent(10)
+    [defect] = check_whole(content, [])
+    assert (defect.kind, defect.severity) == ("mostly-percent", ERROR)
+    assert "multiply x by width / 100 and y by height / 100" in str(defect)
+    content["annotations"][7]["segmentation"][0][2] = 101
+    assert check_whole(content, []) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["images"][3].update(width=199),
+        lambda content: content["annotations"][3].update(segmentation={"size": [300, 400]}),
+        lambda content: content["annotations"].pop(),
+    ],
+    ids=["a small image", "a mask", "few"],
+)
+def test_what_may_be_pixels_is_not_percent(change):
+    content = in_percent(10)
+    change(content)
+    assert check_whole(content, []) == []
 
 
 def test_a_pixel_in_the_corner_is_not_relative(dataset):
