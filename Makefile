@@ -5,6 +5,7 @@
 #   make dots               the paper's experiment with dots: can an operator tell copies apart?
 #   make drop-in            what attaching costs, for several σ
 #   make figures            the pictures and tables of README and docs, from results/ and trained models
+#   make docs               the site, into site/, which opens from disk
 #   make test               lint and tests
 #   make test-slow          the tests that take minutes
 #   make lint               style and types alone
@@ -28,7 +29,7 @@ HOST_PYTHON = $(shell command -v python3 || command -v python3.13 || command -v 
 FIND_PYTHON = $(if $(PYTHON),command -v "$(PYTHON)",\
     "$(HOST_PYTHON)" requirements/environment.py "$(VENV)" $(if $(DETECTRON2),--detectron2 $(DETECTRON2)))
 
-.PHONY: help python environment lint test test-slow demo drop-in demo-checkpoint dots bbbc010 bbbc010-checkpoint figures lock
+.PHONY: help python environment docs lint test test-slow demo drop-in demo-checkpoint dots bbbc010 bbbc010-checkpoint figures lock
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -38,6 +39,10 @@ python:
 
 environment:
 	@$(FIND_PYTHON) >&2
+
+docs:
+	@python="$$($(FIND_PYTHON))" && NO_MKDOCS_2_WARNING=1 "$$python" -m mkdocs build --strict && \
+	echo "site/index.html"
 
 lint:
 	@python="$$($(FIND_PYTHON))" && "$$python" -m ruff check . && "$$python" -m ruff format --check . && \

@@ -86,7 +86,9 @@ def explain_unknown(name: str) -> str:
     if parent != "MODEL.SEMICONV":
         return ""
     if key in REMOVED:
-        return f"{name} is gone since version 0.2 (docs/ablation.md tells why): leave it out."
+        return (
+            f"{name} is gone since version 0.2 (docs/results/ablation.md tells why): leave it out."
+        )
     from detectron2.config import CfgNode
 
     known = CfgNode()
@@ -95,8 +97,9 @@ def explain_unknown(name: str) -> str:
 
 
 def _add_model(node: CfgNode) -> None:
-    # What they do is in docs/method.md. Defaults are the paper's system with what this project adds
-    # to it, which configs/presets/paper.yaml takes off. What was measured is in docs/ablation.md.
+    # What they do is in docs/explanation/method.md, what each is worth in docs/results/ablation.md.
+    # Defaults are the paper's system with what this project adds to it, which
+    # configs/presets/paper.yaml takes off.
 
     # --- The paper: section 3.5 of the article.
 

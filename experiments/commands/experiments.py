@@ -7,7 +7,7 @@ Each variant starts from the same checkpoint, for each random seed. All are chec
 is trained. What is complete is not trained again, and what has begun goes on from its last
 checkpoint: the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
 
-How a plan is written, and what is written where, is in docs/experiments.md.
+How a plan is written, and what is written where, is in docs/how_to/experiments.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from semiconv_d2.writing import write_json
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("experiments", __doc__)
-    parser.add_argument("plan", type=Path, help="YAML, see docs/experiments.md")
+    parser.add_argument("plan", type=Path, help="YAML, see docs/how_to/experiments.md")
     parser.add_argument("--output", type=Path, help="folder (default: output/experiments/PLAN)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="at a time")
     parser.add_argument("--json", type=Path, help="file for all numbers")

@@ -17,13 +17,18 @@ from semiconv_d2.training import show_messages
 
 TABLES = [
     Path("README.md"),
-    *(Path("docs", f"{name}.md") for name in ("results", "ablation", "cost")),
+    *(
+        Path("docs", "results", f"{name}.md")
+        for name in ("index", "photographs", "ablation", "ablation_v0_1_0", "cost")
+    ),
 ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("figures", __doc__)
-    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder to write to")
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs", "images"), help="folder to write to"
+    )
     parser.add_argument("--only", nargs="+", default=[], help="names of pictures")
     arguments = parser.parse_args(argv)
     figures = documented_figures()

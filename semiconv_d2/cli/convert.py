@@ -4,7 +4,7 @@
     semiconv convert yolo dataset --output prepared
 
 What is wrong with single images and instances is left out, counted and named; --strict ends with an
-error instead. What each form is, and what is written: datasets/README.md."""
+error instead. What each form is, and what is written: docs/how_to/convert.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Prepares the datasets that have a name, draws those that are drawn, and splits any.
 
-What each of them is, and where to get it: datasets/README.md.
+What each of them is, and where to get it: docs/how_to/datasets.md.
 """
 
 from __future__ import annotations

@@ -278,8 +278,9 @@ def test_a_damaged_data_set_names_folder_and_command(root, bbbc010, spoil, messa
     assert "\n" not in str(caught.value)
 
 
-def test_the_readme_has_every_name_file_and_command(scripts):
-    readme = (scripts / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_every_name_file_and_command(scripts):
+    page = scripts.parent / "docs" / "how_to" / "datasets.md"
+    readme = page.read_text(encoding="utf-8")
     assert {dataset.name for dataset in PREPARED_DATASETS} == set(NAMES)
     for dataset in PREPARED_DATASETS:
         assert f"| `{dataset.name}` | `{NAMES[dataset.name]}`, " in readme

@@ -99,7 +99,7 @@ def test_k_means_prefers_pieces_of_bars_to_bars():
     bars = np.mean([((p - p.mean(axis=0)) ** 2).sum(axis=1).mean() for p in positions])
     pixels = np.concatenate(positions)
     pieces = KMeans(16, n_init=10, random_state=0).fit(pixels).inertia_ / len(pixels)
-    assert round(bars) == 75  # as docs/dots.md says
+    assert round(bars) == 75  # as docs/explanation/dots.md says
     assert pieces == pytest.approx(60, abs=5)
 
 
@@ -159,11 +159,11 @@ def test_the_config_trains_on_prepared_dots(run_tool, datasets_folder, tmp_path,
 
 def test_the_page_says_what_the_results_say():
     content = json.loads((ROOT / "experiments" / "results" / "dots.json").read_text())
-    page = (ROOT / "docs" / "dots.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "dots.md").read_text(encoding="utf-8")
     assert format_results(content) in page
     assert content["sizes"] == [list(size) for size in SIZES]
     assert len(content["seeds"]) == 3
-    assert (ROOT / "docs" / "dots.png").stat().st_size < 300_000
+    assert (ROOT / "docs" / "images" / "dots.png").stat().st_size < 300_000
 
 
 def test_what_the_page_concludes_holds():

@@ -1,0 +1,153 @@
+"""Pages of the site that are made of the code, so that they never say something else: config keys
+from semiconv_d2/config.py, commands from their --help. MkDocs calls `on_page_markdown`."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "semiconv_d2" / "config.py"
+ABLATION = ROOT / "experiments" / "results" / "ablation_bbbc010.json"
+SECTIONS = {
+    "_add_model": ("MODEL.SEMICONV", "The semi-convolutional mask head."),
+    "_add_coloring": ("MODEL.COLORING", "The meta-architecture `InstanceColoring`."),
+    "_add_timm": ("MODEL.TIMM", "A classifier of timm as the backbone."),
+    "_add_input": ("INPUT", "How images are read."),
+    "_add_own_data": ("OWN_DATA", "Data of your own."),
+    "_add_evaluation": ("EVALUATION", "What is measured."),
+    "_add_wandb": ("WANDB", "Weights & Biases."),
+}
+"""By the function that adds them: where the keys are, and what they are about."""
+
+
+class Key(NamedTuple):
+    """A key of the config."""
+
+    name: str
+    default: str
+    """As Python writes it."""
+    about: str
+    """The comment above it."""
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """A page with its placeholders filled in."""
+    for placeholder, make in (
+        ("<!-- config keys -->", config_reference),
+        ("<!-- commands -->", command_reference),
+    ):
+        if placeholder in markdown:
+            markdown = markdown.replace(placeholder, make())
+    return markdown
+
+
+def config_reference() -> str:
+    """A section for each node of the config, with a table of its keys."""
+    return "\n\n".join(
+        f"## {node}\n\n{about}\n\n{_tell_keys(node, keys)}"
+        for node, about, keys in read_sections(CONFIG.read_text(encoding="utf-8"))
+    )
+
+
+def read_sections(source: str) -> Iterator[tuple[str, str, list[Key]]]:
+    """Where keys are, what they are about, and the keys.
+
+    Args:
+        source: of semiconv_d2/config.py.
+    """
+    lines = source.splitlines()
+    for function in ast.parse(source).body:
+        if isinstance(function, ast.FunctionDef) and function.name in SECTIONS:
+            keys = [
+                Key(
+                    statement.targets[0].attr,
+                    ast.unparse(statement.value),
+                    _comment_above(lines, statement.lineno - 1),
+                )
+                for statement in function.body
+                if isinstance(statement, ast.Assign)
+                and isinstance(statement.targets[0], ast.Attribute)
+            ]
+            yield *SECTIONS[function.name], keys
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    first = line
+    while lines[first - 1].strip().startswith("# "):
+        first -= 1
+    return " ".join(text.strip()[2:] for text in lines[first:line])
+
+
+def _tell_keys(node: str, keys: list[Key]) -> str:
+    measured = node == "MODEL.SEMICONV"
+    rows = [
+        "| key | default | |" + (" AP |" if measured else ""),
+        "|---|---|---|" + "---|" * measured,
+    ]
+    for key in keys:
+        about = key.about.replace("|", "\\|")
+        row = f"| `{key.name}` | `{key.default}` | {about} |"
+        rows.append(f"{row} {_tell_ablation(key.name)} |" if measured else row)
+    return "\n".join(rows)
+
+
+def _tell_ablation(key: str) -> str:
+    """Mask AP with other values of a key, and with the default, as far as they were measured."""
+    plan = _ablation()
+    name = f"MODEL.SEMICONV.{key}"
+    told = []
+    for variant, keys in plan["variants"].items():
+        others = {k for k in keys if k != name}
+        if name in keys and not others and (values := _values(variant)):
+            told.append(f"`{keys[name]}`: {mean(values):.1f}")
+    if not told:
+        return "–"
+    return f"{', '.join(told)}; default: {mean(_values('ours')):.1f}"
+
+
+@cache
+def _ablation() -> dict:
+    return json.loads(ABLATION.read_text(encoding="utf-8"))
+
+
+def _values(variant: str) -> list[float]:
+    return [run["values"]["AP"] for run in _ablation()["runs"] if run["variant"] == variant]
+
+
+def command_reference() -> str:
+    """A section for each command, with what it prints for --help."""
+    from semiconv_d2.cli import COMMANDS
+
+    return "\n\n".join(
+        f"## semiconv {name}\n\n{about[0].upper()}{about[1:]}.\n\n```\n{_help(name)}\n```"
+        for name, about in COMMANDS.items()
+    )
+
+
+def _help(command: str) -> str:
+    import sys
+
+    out, argv = io.StringIO(), sys.argv
+    columns = os.environ.get("COLUMNS")
+    try:
+        sys.argv, os.environ["COLUMNS"] = ["semiconv"], "100"
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            import_module(f"semiconv_d2.cli.{command}").main(["--help"])
+    finally:
+        sys.argv = argv
+        if columns is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = columns
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).rstrip()
