@@ -96,6 +96,18 @@ def make_coco(real: Path, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def make_a_few(real: Path, folder: Path) -> list[str]:
+    """The same, tested on five images: without boxes a model looks for 80 classes in each pixel."""
+    names = make_coco(real, folder)
+    content = json.loads(Path(names[5]).read_text())
+    content["images"] = content["images"][:5]
+    known = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in known]
+    names[5] = str(folder / "val.json")
+    Path(names[5]).write_text(json.dumps(content))
+    return names
+
+
 def make_labels(real: Path, folder: Path) -> list[str]:
     """An image of 16-bit labels for each photograph."""
     from pycocotools import mask as mask_util
@@ -167,7 +179,7 @@ def make_labelme(real: Path, folder: Path) -> list[str]:
         (make_labels, CONFIG),
         (make_yolo, CONFIG),
         (make_labelme, CONFIG),
-        (make_coco, "configs/own_coloring.yaml"),
+        (make_a_few, "configs/own_coloring.yaml"),
     ],
 )
 def test_own_data_trains_with_one_config_and_no_python(
@@ -175,7 +187,7 @@ def test_own_data_trains_with_one_config_and_no_python(
 ):
     (tmp_path / "original").mkdir()
     arguments = make(real_coco_tiny, tmp_path / "original")
-    if make is make_coco:
+    if make in (make_coco, make_a_few):
         data = arguments
     else:
         output = tmp_path / "prepared"
