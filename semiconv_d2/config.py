@@ -1,7 +1,10 @@
-"""The plugin's config keys: the model's under MODEL.SEMICONV, under MODEL.COLORING what
-InstanceColoring has beside them, and under MODEL.TIMM a backbone; some under INPUT, and OWN_DATA,
-EVALUATION and WANDB, which the commands read. Everything else is Detectron2's own: classes, mask
-resolution, pooling and FPN levels come from the keys that it has for them."""
+"""The config keys of the plugin.
+
+The model is under MODEL.SEMICONV, what InstanceColoring adds under MODEL.COLORING, and a backbone
+under MODEL.TIMM. Some keys are under INPUT; the commands read OWN_DATA, EVALUATION and WANDB.
+Everything else is Detectron2's own: classes, mask resolution, pooling and FPN levels come from its
+keys.
+"""
 
 from __future__ import annotations
 
@@ -103,116 +106,120 @@ def _add_model(node: CfgNode) -> None:
 
     # --- The paper: section 3.5 of the article.
 
-    # Whether mask logits are rescored by the kernel. False: masks stay those of the stock head, and
-    # the two losses below act as auxiliary ones; with both weights 0 this is the stock model.
+    # Rescore mask logits by the kernel. If False, masks are those of the stock head, and the two
+    # losses below only shape the features. With both weights 0 it is the stock model.
     node.RESCORE = True
-    # D, channels of the embedding Φ; the first two are geometric.
+    # D, the number of channels of the embedding Φ. The first two are geometric.
     node.EMBEDDING_DIM = 8
     # Channels of the subnet's 1×1 convolution. 0: Φ is a single 1×1 convolution of the features.
     node.HIDDEN_DIM = 256
-    # Gradient of the subnet into the FPN, as a factor. 0 leaves the FPN to the other losses.
+    # Factor on the gradient that goes from the subnet into the FPN. 0: none goes there.
     node.GRADIENT_SCALE = 0.1
-    # Ψ = f(Φ, u): "additive", equations (3) and (6), or "none", the purely convolutional ablation.
+    # How coordinates join the embedding: "additive", equations (3) and (6), or "none", which leaves
+    # a purely convolutional embedding.
     node.MIXING = "additive"
     # "laplacian", equation (9), or "gaussian", equation (7).
     node.KERNEL = "laplacian"
-    # σ at the start, in cells of the finest level, or of a region's with EMBEDDING_LEVELS
-    # "assigned"; learned. Weights that have a kernel bring their own.
+    # σ at the start, in cells of the finest level, or of the region's level if EMBEDDING_LEVELS is
+    # "assigned". σ is learned. A checkpoint that has a kernel brings its own σ.
     node.SIGMA_INIT = 10.0
-    # The segment embedding loss, equation (5). It counts cells: about ten for a long worm, where
-    # the kernel's cross-entropy is 0.3. A loss of weight 0 is left out.
+    # Weight of the segment embedding loss, equation (5). The loss counts cells: about ten for a
+    # long worm, where the kernel's cross-entropy is 0.3. With weight 0 it is not computed.
     node.EMBEDDING_LOSS_WEIGHT = 0.003
-    # Cross-entropy between K, or P, and the ground-truth mask of the region.
+    # Weight of the cross-entropy between the kernel K, or the share P, and the true mask.
     node.KERNEL_LOSS_WEIGHT = 1.0
 
     # --- What this project adds.
 
-    # Regions are pooled from all levels of Φ "summed" into the finest, or each from the level that
-    # its size has "assigned" it to, as mask features are.
+    # "summed": the maps of all FPN levels are summed into the finest, and regions are pooled from
+    # there. "assigned": each region is pooled from the level that its size assigns it to, as mask
+    # features are.
     node.EMBEDDING_LEVELS = "summed"
-    # Whether a seed has to share pixels out with those of the other instances: P, its share, takes
-    # the place of K. In training these are the true instances, at test the other detections. Needs
+    # Seeds compete for pixels: P, the share of a seed, takes the place of K. The other seeds are
+    # those of the true instances in training, and of the other detections at test. Needs
     # EMBEDDING_LEVELS "summed".
     node.COMPETITION = True
-    # g in ŝ = s + g · evidence. "learned": from 0, so that a model is exactly the stock one at the
-    # moment of attaching. "fixed": 1, the paper's.
+    # The gain g in ŝ = s + g · evidence. "learned": it starts at 0, so that an attached model is
+    # exactly the stock model. "fixed": it is 1, as in the paper.
     node.GAIN = "learned"
-    # Learning rate of subnet and kernel, as a multiple of that of all else, with whatever trainer
-    # and optimizer; with Adam σ, gain and background learn 30 times as fast again.
+    # Learning rate of subnet and kernel, as a multiple of that of all other parameters. It works
+    # with any trainer and optimizer. With Adam σ, gain and background learn another 30 times as
+    # fast.
     node.LR_FACTOR = 10.0
 
-    # --- Masks at test. Both work with RESCORE False and without losses too, on a stock model.
-    # Test-time augmentation leaves them out.
+    # --- Masks at test. Both keys also work on a stock model: RESCORE False and both weights 0.
+    # Test-time augmentation ignores them.
 
-    # Whether scores are multiplied by the IoU that masks can be expected to have, by their own
-    # probabilities. Scores become smaller, and those of doubtful masks most.
+    # Multiply each score by the IoU that the mask is expected to have, by its own probabilities.
+    # Scores become smaller, those of doubtful masks most.
     node.MASK_SCORE = False
-    # Whether a pixel that several detections claim is left to the one whose score times probability
-    # is largest there, where masks are pasted into the image. A traced model leaves it out.
+    # Give a pixel that several detections claim to the one whose score times probability is largest
+    # there. It is done where masks are pasted into the image; a traced model leaves it out.
     node.EXCLUSIVE_MASKS = False
 
 
 def _add_coloring(node: CfgNode) -> None:
-    # The meta-architecture InstanceColoring. The keys of MODEL.SEMICONV on embedding, kernel and
-    # losses hold for it too, but not their defaults, which were measured with regions: see
-    # configs/own_coloring.yaml. Those on regions, seeds and rescoring mean nothing to it.
+    # The meta-architecture InstanceColoring. It also has the keys of MODEL.SEMICONV on embedding,
+    # kernel and losses. Their defaults were measured with regions: configs/own_coloring.yaml has
+    # values for InstanceColoring. The keys on regions, seeds and rescoring mean nothing to it.
 
-    # The backbone's feature map that pixels are coloured from: "p2" of an FPN, "res2" of a ResNet.
+    # The feature map of the backbone that is used: "p2" of an FPN, "res2" of a ResNet.
     node.IN_FEATURE = "p2"
-    # "learned": a foreground head finds the pixels of instances, and their classes. "image": the
+    # "learned": a foreground head finds the pixels of instances and their classes. "image": the
     # foreground is given, as the brightness of a binary image.
     node.FOREGROUND = "learned"
-    # From which probability on, or brightness from 0 to 1, a pixel is foreground at test.
+    # A pixel is foreground from this probability on at test, or from this brightness, 0 to 1.
     node.FOREGROUND_THRESHOLD = 0.5
-    # Cross-entropy of the foreground head.
+    # Weight of the cross-entropy of the foreground head.
     node.FOREGROUND_LOSS_WEIGHT = 1.0
-    # The repulsive half of equation (1), with the margin M. The paper does without.
+    # Weight of the repulsive half of equation (1), with the margin M. The paper does without it.
     node.MARGIN_LOSS_WEIGHT = 0.0
     # M, in cells of IN_FEATURE.
     node.MARGIN = 0.5
-    # Pixels of instances drawn at random from each image for the losses that compare pixels with
-    # all instances, or with all pixels: those of the kernel and the margin.
+    # Some losses compare pixels with all instances or with all pixels: those of kernel and margin.
+    # They draw at most this many pixels at random from each image.
     node.MAX_PIXELS = 2048
-    # What makes instances of the embedding: "greedy", "mean_shift", "kmeans" (which has to be told
-    # their number), or one that you have registered in DECODER_REGISTRY.
+    # How instances are made of the embedding: "greedy", "mean_shift", "kmeans" (which has to be
+    # told their number), or a decoder that you have registered in DECODER_REGISTRY.
     node.DECODER = "greedy"
-    # Instances of fewer pixels than this, in the image as it came, are left out: a single pixel
-    # with an odd embedding agrees with itself perfectly.
+    # Instances of fewer pixels than this, in the original image, are left out. A single pixel with
+    # an odd embedding would agree with itself perfectly.
     node.MIN_PIXELS = 10
 
 
 def _add_timm(node: CfgNode) -> None:
-    # MODEL.BACKBONE.NAME "build_timm_fpn_backbone": a classifier of timm below the FPN.
-    # MODEL.BACKBONE.FREEZE_AT is 0, all of it is trained, or 2 to 5: nothing is up to res2 to res5.
+    # A classifier of timm below the FPN: MODEL.BACKBONE.NAME "build_timm_fpn_backbone". With
+    # MODEL.BACKBONE.FREEZE_AT 0 all of it is trained; with 2 to 5 nothing up to res2 to res5 is.
 
-    # Of timm's architecture.
+    # Name of the architecture in timm.
     node.NAME = "tf_efficientnet_lite0"
-    # Checkpoint of the classifier, in PyTorch's format. "": random weights; to train from them set
-    # MODEL.BACKBONE.FREEZE_AT 0, or the first ones stay random.
+    # Checkpoint of the classifier, in PyTorch's format. "": random weights. Then set
+    # MODEL.BACKBONE.FREEZE_AT 0 as well, or the first layers stay random.
     node.WEIGHTS = ""
-    # Whether its batch normalisation keeps the statistics of these weights.
+    # Keep the statistics of batch normalization as they are in these weights.
     node.FREEZE_NORM = True
 
 
 def _add_input(node: CfgNode) -> None:
-    # Whether images are turned by 0, 90, 180 or 270 degrees at random, in training: for data
-    # without an up and down, such as microscopy and aerial images.
+    # Turn training images by 0, 90, 180 or 270 degrees at random. For images without an up and
+    # down, such as those of microscopes and from the air.
     node.QUARTER_TURNS = False
-    # Which values become 0 and 255 in images of more than 8 bits in a channel: "percentiles 0.1
-    # 99.9" of each image, "bounds 100 3500" for the same values in all of them, or "full" for the
-    # least and the greatest number of the file's type. Images of 8 bits are taken as they are.
+    # Which values become 0 and 255 in images of more than 8 bits: "percentiles 0.1 99.9" of each
+    # image, "bounds 100 3500" for all images alike, or "full" for the range of the file's type.
+    # Images of 8 bits are taken as they are.
     node.INTENSITY_RANGE = "percentiles 0.1 99.9"
     # The page that counts in files of several pages, such as TIFF stacks, from 0 on: (2,). Three
-    # pages become red, green and blue: (0, 1, 2). With none, such files are refused.
+    # pages become red, green and blue: (0, 1, 2). With (), such files are refused.
     node.PAGES = ()
-    # The channel that counts, or three of them, likewise. With none, all channels of grey and RGB
-    # images count, alpha is left out, and images with other channels are refused.
+    # The channel that counts, or three of them, in the same way. With (), all channels of grey and
+    # RGB images count, alpha is left out, and images with other channels are refused.
     node.CHANNELS = ()
 
 
 def _add_own_data(node: CfgNode) -> None:
-    # Data of your own, without a line of Python: annotations to train with, in COCO's format. They
-    # take the place of DATASETS.TRAIN.
+    # Data of your own, in COCO's format, without a line of Python.
+
+    # Annotations to train with. They take the place of DATASETS.TRAIN.
     node.TRAIN_JSON = ""
     # The folder that the file names in TRAIN_JSON start from.
     node.TRAIN_IMAGES = ""
@@ -226,15 +233,15 @@ def _add_evaluation(node: CfgNode) -> None:
     # Any of "coco" (mask and box AP), "boundary" (boundary AP), "region" (AP^r), "s" (S and avS),
     # "difficulty" (AP by contact with neighbours and by elongation), "errors" (errors by kind).
     node.MEASURES = ("coco",)
-    # From which score on detections count in S, unless THRESHOLD_DATASET says where to choose it.
+    # The score from which detections count in S, if THRESHOLD_DATASET is "".
     node.SCORE_THRESHOLD = 0.5
-    # Name of a dataset that the score is chosen on, for the largest avS: the one trained on, never
-    # one of DATASETS.TEST. The model is run on it before each evaluation. "": SCORE_THRESHOLD. Data
-    # of your own have the name that OWN_DATA.TRAIN_JSON gives, letter for letter.
+    # The name of a dataset on which that score is chosen, for the largest avS: the training data,
+    # never a dataset of DATASETS.TEST. The model is run on it before each evaluation. The name of
+    # data of your own is the path in OWN_DATA.TRAIN_JSON, letter for letter.
     node.THRESHOLD_DATASET = ""
 
 
 def _add_wandb(node: CfgNode) -> None:
-    # Project of Weights & Biases that training is logged to, beside TensorBoard; needs
+    # The project of Weights & Biases that training is logged to, beside TensorBoard. It needs
     # `pip install wandb`. "": none.
     node.PROJECT = ""

@@ -51,5 +51,8 @@ def test_sentences_are_short_and_words_plain(page):
 
 
 def test_a_sentence_is_told_apart_from_what_is_none():
-    page = "# Head\n\nOne `a b c` two [three four](x). Next one.\n\n| a | b |\n\n```\ncode\n```\n- A b.\n- C d.\n"
+    page = (
+        "# Head\n\nOne `a b c` two [three four](x). Next one.\n\n"
+        "| a | b |\n\n```\ncode\n```\n- A b.\n- C d.\n"
+    )
     assert list(sentences(page)) == ["One code two three four.", "Next one.", "- A b.", "- C d."]

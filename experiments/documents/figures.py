@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog
 from experiments.attaching import PAPER, SEMICONV, STOCK, draw_twins, read_rows
 from experiments.documents.charts import draw_attaching, draw_costs, draw_difficulty
 from experiments.documents.coloring_views import view_colorings
+from experiments.documents.method_figure import draw_method_of
 from experiments.documents.tables import fill_tables
 from experiments.dots.showing import draw_results
 from semiconv_d2 import get_config_file
@@ -31,6 +32,8 @@ BBBC010_TWINS = [
     Path("output/experiments/bbbc010", name, "seed_1", "model_final.pth")
     for name in ("stock", "ours")
 ]
+SHIPPED = Path("checkpoints/bbbc010_small_one_stage.pth")
+SAMPLE = Path("docs/images/sample.png")
 _CHANGES = ("gain", "loss")
 _COORDINATES = "k-means of coordinates, true number"  # a row that is not drawn: far below the rest
 _SHOWN = Threshold(0.5, "given")
@@ -93,6 +96,14 @@ def documented_figures(results: Path = Path("experiments", "results")) -> list[F
             [*map(_predictions, BBBC010_TWINS), data],
             "python tools/experiments.py experiments/plans/bbbc010.yaml",
             _draw_bbbc010_changes,
+        ),
+        FigureFile(
+            ["method.png"],
+            [SHIPPED, SAMPLE],
+            "git checkout checkpoints docs/images",
+            lambda output: draw_method_of(
+                get_config_file("bbbc010_small_semiconv"), SHIPPED, SAMPLE, output / "method.png"
+            ),
         ),
         FigureFile(
             ["attaching.svg"],
