@@ -73,6 +73,13 @@ def test_no_room_is_a_hall():
         assert len(list(folder.glob("*.py"))) <= 12, folder
 
 
+def test_no_file_is_too_long_to_read():
+    texts = (p for ending in ("py", "js", "css", "j2") for p in PACKAGE.rglob(f"*.{ending}"))
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in texts}
+    assert len(lengths) > 100
+    assert {path: n for path, n in lengths.items() if n > 400} == {}
+
+
 def test_the_mathematics_needs_pytorch_alone():
     for path in (PACKAGE / "ops").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

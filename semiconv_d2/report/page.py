@@ -129,12 +129,17 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(
         page=page,
         style=_read("report.css") + _colours(),
-        script=_read("report.js"),
+        script=_script(),
         draw=lambda c: draw_bars(c) if isinstance(c, BarChart) else draw_lines(c),
         ends=_ends,
         index=page.gallery and _json(_index(page.gallery)),
         pictures=[_json(_picture(p)) for p in page.gallery.pictures] if page.gallery else [],
     )
+
+
+def _script() -> str:
+    body = "".join(_read(name) for name in ("gallery.js", "viewer.js"))
+    return f'"use strict";\n(() => {{\n{body}}})();\n'
 
 
 def _read(name: str) -> str:

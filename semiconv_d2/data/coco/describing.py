@@ -9,15 +9,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ..geometry import (
-    CONTACT,
-    ELONGATION,
-    Bins,
-    contact,
-    elongation,
-    has_pieces,
-    inscribed_radius,
-)
+from ..geometry import CONTACT, ELONGATION, Bins, contact, elongation, has_pieces, inscribed_radius
 from ..images import Size
 from ..limits import tell_too_large
 from .segmentations import decode_mask
