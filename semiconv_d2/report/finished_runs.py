@@ -96,10 +96,10 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 def read_run(folder: Path, name: str) -> Run:
     """One run, see `read_runs`."""
     if not folder.is_dir():
-        raise ReportError(f"there is no folder {folder}: name an output folder of train_net.py")
+        raise ReportError(f"there is no folder {folder}: name an output folder of semiconv train")
     if not (folder / "config.yaml").is_file():
         raise ReportError(
-            f"{folder} has no config.yaml, so it is no output folder of train_net.py; found: "
+            f"{folder} has no config.yaml, so it is no output folder of semiconv train; found: "
             f"{describe_folder(folder)}"
         )
     evaluations = _find_evaluations(folder)
@@ -132,7 +132,7 @@ def _find_evaluations(folder: Path) -> dict[str, Path]:
         elif not (path.parent / RESULTS).is_file():
             problem = f"{path.parent} has {EVALUATION} but no {RESULTS}"
         if problem:
-            raise ReportError(f"{problem}: evaluate again by train_net.py --eval-only")
+            raise ReportError(f"{problem}: evaluate again by semiconv train --eval-only")
         found[dataset] = path.parent
     return found
 

@@ -289,7 +289,7 @@ def _split(
         "val": [source for i, source in enumerate(sources) if i in held_out],
     }
     return chosen, [
-        f"val.json holds out {count(number, 'image')}, chosen at random with seed {seed}; "
+        f"val.json holds out {count(number, 'image')}, chosen by the random seed {seed}; "
         f"--val-fraction 0 would put all into train.json"
     ]
 
