@@ -1,5 +1,5 @@
-"""Measures what the plugin costs on this machine: time and memory of inference and of a training
-step, on drawn images. Mask R-CNN, SemiConv, PointRend and Cascade Mask R-CNN run by turns.
+"""Measure what the plugin costs on this machine: time and memory of inference and of a training
+step, on drawn images. Mask R-CNN, SemiConv, PointRend and Cascade Mask R-CNN take turns.
 
     semiconv benchmark
     semiconv benchmark --config-file your_mask_rcnn.yaml --sizes 1024 --masks 300

@@ -1,14 +1,14 @@
-"""Checks a dataset in COCO's format before training, and says what is in it.
+"""Find what is wrong with a dataset in COCO's format, mend it, and say what is in it.
 
     semiconv check annotations/train.json images
     semiconv check bbbc010_train --config-file configs/bbbc010_semiconv.yaml
     semiconv check --config-file configs/own_semiconv.yaml \\
         --opts OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images
 
-The dataset is a JSON with its folder of images or a registered name; without one, the datasets of
-the config are checked. A config also tells how the instances look to its detector. The last line
-says whether training starts with the data. The exit status is 1 where there are errors, with --fix
-where any are left.
+The dataset is a JSON with its folder of images, or a registered name. Without a dataset, those of
+the config are checked. A config also says how the instances look to its detector.
+The last line says whether training starts with the data. The exit status is 1 if there are errors;
+with --fix, if errors are left.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ def parse_arguments(argv):
     parser.add_argument(
         "--keep-crowds",
         action="store_true",
-        help="crowd regions (iscrowd 1) are meant, however many; with --fix the copy says so",
+        help="crowd regions (iscrowd 1) are meant as such; with --fix the copy says so",
     )
     parser.add_argument(
-        "--no-images", action="store_true", help="read the headers of the images alone: quicker"
+        "--no-images",
+        action="store_true",
+        help="read only the headers of images: quicker",
     )
     parser.add_argument(
         "--all",
@@ -75,7 +77,7 @@ def parse_arguments(argv):
         "--output", type=Path, help="folder to write all defects, the table and pictures to"
     )
     parser.add_argument(
-        "--pictures", type=int, default=0, metavar="N", help="random images with their masks"
+        "--pictures", type=int, default=0, metavar="N", help="draw N random images with their masks"
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args(argv)

@@ -1,10 +1,10 @@
-"""Writes images with instance masks in any of these forms as a dataset in COCO's format.
+"""Convert images with instance masks into a dataset in COCO's format.
 
     semiconv convert labels images labels --category cell --output prepared
     semiconv convert yolo dataset --output prepared
 
-What is wrong with single images and instances is left out, counted and named; --strict ends with an
-error instead. What each form is, and what is written: docs/how_to/convert.md."""
+If single images or instances are wrong, they are left out, counted and named. With --strict they
+are an error. docs/how_to/convert.md describes the forms and what is written."""
 
 from __future__ import annotations
 

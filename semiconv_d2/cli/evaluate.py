@@ -1,14 +1,15 @@
-"""Measures results that any model wrote.
+"""Measure results that any model wrote, or compare those of two models.
 
     semiconv evaluate bbbc010_test output/inference/coco_instances_results.json
     semiconv evaluate annotations/test.json masks_of_another_tool/ --output output/other
     semiconv evaluate bbbc010_test --compare A.json B.json
     semiconv evaluate bbbc010_test --compare A.json B.json --pictures differences/
 
-The ground truth is a registered dataset or a JSON in COCO's format. Results are a COCO results
-JSON, or a folder with a label image for each image or with one mask for each instance, named after
-the images. The table is printed; with --output it is written too, beside everything as JSON. With
---pictures the images that change most from A to B are drawn, half of them gains and half losses.
+The first argument is the ground truth: a registered dataset, or a JSON in COCO's format. Results
+are a COCO results JSON or a folder. A folder has a label image for each image, or one mask for each
+instance; the files are named after the images.
+The table is printed. --output also writes it, and all numbers as JSON. --pictures draws the images
+that change most from A to B, half of them gains and half losses.
 """
 
 from __future__ import annotations
@@ -60,25 +61,25 @@ def parse_arguments(argv):
         "--max-detections",
         type=int,
         metavar="N",
-        help="best ones of an image and class in COCO's measures, as COCO's 100 (default: all)",
+        help="count only the best N of an image and class, as COCO counts 100 (default: all)",
     )
     parser.add_argument(
         "--label-suffix",
         default="",
-        help='what label images are named behind the image\'s name, such as "_cp_masks"',
+        help='ending of label images behind the name of their image, such as "_cp_masks"',
     )
     parser.add_argument(
         "--score-threshold",
         type=float,
         default=0.5,
-        help="from which score on detections count in S (default: %(default)s)",
+        help="the score from which detections count in S (default: %(default)s)",
     )
     parser.add_argument(
         "--threshold-from",
         nargs="+",
         metavar="TRUTH RESULTS",
-        help="choose that score on other images, those trained on: their ground truth, and the "
-        "results there, of both models with --compare",
+        help="choose that score on the training images: their ground truth, then the results on "
+        "them (with --compare those of both models)",
     )
     parser.add_argument(
         "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
@@ -86,25 +87,27 @@ def parse_arguments(argv):
     parser.add_argument(
         "--within-foreground",
         action="store_true",
-        help="cut all masks to the bright pixels of the images, where these are binary foregrounds",
+        help="cut all masks to the bright pixels of the images, which are binary foregrounds",
     )
     parser.add_argument(
         "--rank-by-size",
         action="store_true",
-        help="leave out what S does not count, and rank the rest by size: for a comparison with "
-        "masks without scores, which are ranked so",
+        help="rank detections by size, without those that S does not count: for comparing with "
+        "masks that have no scores",
     )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
     parser.add_argument(
-        "--close-up", action="store_true", help="pictures: only the part whose instances change"
+        "--close-up",
+        action="store_true",
+        help="draw only the part of an image that changes",
     )
-    parser.add_argument("--most", type=int, default=12, help="pictures at most (default: 12)")
+    parser.add_argument("--most", type=int, default=12, help="most pictures to draw (default: 12)")
     parser.add_argument(
         "--format", choices=("png", "jpg", "svg", "pdf"), default="png", help="of the pictures"
     )
     parser.add_argument(
-        "--image-root", type=Path, help="folder of the images, where the dataset does not tell it"
+        "--image-root", type=Path, help="folder of the images, if the dataset does not name it"
     )
     arguments = parser.parse_args(argv)
     if (arguments.results is None) == (arguments.compare is None):

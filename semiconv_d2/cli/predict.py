@@ -1,4 +1,4 @@
-"""Shows what a model makes of images, folders, videos and cameras.
+"""Find instances in images, folders, videos and cameras; draw them and write them.
 
     semiconv predict --model output/bbbc010_semiconv --input images/ --output pictures
     semiconv predict --model configs/voc_semiconv.yaml --weights model.pth --input "*.jpg" \\
@@ -6,13 +6,12 @@
     semiconv predict --model output/bbbc010_semiconv --input worms.mp4 --output pictures
     semiconv predict --model output/bbbc010_semiconv --input 0
 
-The last one opens the first camera and shows windows, as does everything without --output.
-Files that cannot be read are named and skipped; the exit status is then 1.
-
     semiconv predict --model output/own_semiconv --input "wells/**/*.tif" --labels labels
 
-This one looks into all subfolders, and writes a label image for each image: PNG of 16 bits, 0 for
-the background and a number for each instance.
+Without --output and --labels, windows show the pictures. "--input 0" opens the first camera.
+A pattern such as "wells/**/*.tif" finds the files of all subfolders. --labels writes a 16-bit PNG
+for each image: 0 is background, and each instance has a number.
+If a file cannot be read, the command names it, goes on, and ends with exit status 1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Prepares the datasets that have a name, draws those that are drawn, and splits any.
+"""Prepare the datasets that have a name, draw synthetic ones, or split a dataset.
 
-What each of them is, and where to get it: docs/how_to/datasets.md.
+docs/how_to/datasets.md describes them and says where to get them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes a report of one training run, or of several beside each other.
+"""Make a report of one training run, or of several side by side.
 
     semiconv report output/voc_semiconv --output report.html
     semiconv report output/voc_mask_rcnn output/voc_semiconv --output report.html
@@ -20,12 +20,14 @@ def parse_arguments(argv):
     parser = parser_of("report", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="HTML to write")
-    parser.add_argument("--names", nargs="+", help="of the runs (default: those of the folders)")
     parser.add_argument(
-        "--dataset", help="evaluated on (default: the first that all runs were evaluated on)"
+        "--names", nargs="+", help="names of the runs (default: those of their folders)"
     )
     parser.add_argument(
-        "--image-root", type=Path, help="folder of the images, where the dataset does not tell it"
+        "--dataset", help="dataset to show (default: the first that all runs were evaluated on)"
+    )
+    parser.add_argument(
+        "--image-root", type=Path, help="folder of the images, if the dataset does not name it"
     )
     parser.add_argument(
         "--pictures",

@@ -1,4 +1,4 @@
-"""Trains and evaluates; the arguments are those of Detectron2's own `train_net.py`.
+"""Train a model, or evaluate one. The arguments are those of Detectron2's own `train_net.py`.
 
     semiconv train --config-file configs/voc_semiconv.yaml
     semiconv train --config-file configs/voc_semiconv.yaml --eval-only \\
@@ -8,7 +8,8 @@
     torchrun --nproc-per-node 4 --no-python semiconv train \\
         --config-file configs/voc_semiconv.yaml
 
-The configs are in configs/; what the plugin's keys do stands in semiconv_d2/config.py.
+A config is a YAML file, or the name of one in configs/. KEY VALUE pairs at the end override it.
+--resume continues a run in its OUTPUT_DIR, and stands before these pairs.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--run-code",
         action="store_true",
-        help="load pickles too, which can run any code, if you trust MODEL.WEIGHTS",
+        help="also load pickles, which can run any code; only if you trust MODEL.WEIGHTS",
     )
     arguments = parser.parse_args(argv)
     worker = Worker.of_environment()
