@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from experiments.documents.figures import (
     FigureFile,
@@ -14,12 +15,13 @@ from experiments.documents.figures import (
     draw_figures,
     update_tables,
 )
+from experiments.documents.screencast import save
 from experiments.documents.tables import fill_tables
 from experiments.ownership import Ownership
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = {"sample.png", "sample_masks.png"}
-"""What the README's first command takes and makes."""
+SAMPLES = {"sample.png", "sample_masks.png", "screencast.gif"}
+"""What the README's first command takes and makes, and the moving picture of it."""
 
 
 @pytest.fixture
@@ -36,6 +38,24 @@ def test_every_picture_of_the_docs_can_be_drawn_again(figures):
         shown |= {Path(p).name for p in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
     assert shown | SAMPLES == drawn | SAMPLES
     assert {p.name for p in (ROOT / "docs" / "images").iterdir()} == drawn | SAMPLES
+
+
+def test_a_moving_picture_shows_each_moment_as_long_as_it_should(tmp_path):
+    moments = [
+        (Image.new("RGB", (20, 10), colour), 100 * k)
+        for k, colour in enumerate(("red", "green", "blue"), 1)
+    ]
+    save(moments, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as gif:
+        shown = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            shown.append((gif.convert("RGB").getpixel((3, 3)), gif.info["duration"]))
+    assert shown == [((255, 0, 0), 100), ((0, 128, 0), 200), ((0, 0, 255), 300)]
+
+
+def test_the_moving_picture_is_small():
+    assert (ROOT / "docs" / "images" / "screencast.gif").stat().st_size < 1_000_000
 
 
 def test_the_first_picture_is_small():
