@@ -9,7 +9,7 @@ import pytest
 
 from experiments.ownership import Ownership, format_ownership, measure_ownership, separation
 from semiconv_d2.errors import ConfigError
-from semiconv_d2.training import load_config
+from semiconv_d2.training import load_config, register_own_data
 
 SEMICONV = "configs/demo_semiconv.yaml"  # attached to the shipped stock model
 
@@ -41,10 +41,12 @@ def configs(datasets_folder):
         "OWN_DATA.TEST_JSON", str(datasets_folder / "synthetic_worms" / "val.json"),
         "OWN_DATA.TEST_IMAGES", str(datasets_folder / "synthetic_worms" / "images"),
     ]  # fmt: skip
-    return {
+    configs = {
         "stock": load_config(SEMICONV, [*data, "MODEL.ROI_HEADS.NAME", "StandardROIHeads"]),
         "semiconv": load_config(SEMICONV, data),
     }
+    register_own_data(configs["semiconv"])
+    return configs
 
 
 @pytest.fixture(scope="module")
