@@ -90,7 +90,7 @@ def explain_unknown(name: str) -> str:
         return ""
     if key in REMOVED:
         return (
-            f"{name} is gone since version 0.2 (docs/results/ablation.md tells why): leave it out."
+            f"{name} is gone since version 0.2, see docs/results/ablation_v0_1_0.md: leave it out."
         )
     from detectron2.config import CfgNode
 

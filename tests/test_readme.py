@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 COLORING = (DOCS / "explanation" / "instance_coloring.md").read_text(encoding="utf-8")
 EVALUATION = (DOCS / "how_to" / "evaluate.md").read_text(encoding="utf-8")
+ABLATION = (DOCS / "results" / "ablation.md").read_text(encoding="utf-8")
 MEASURES = (DOCS / "reference" / "measures.md").read_text(encoding="utf-8")
 
 
@@ -64,6 +65,85 @@ def test_what_it_costs_is_what_was_measured():
     ):
         ratios = [case["costs"][phase]["SemiConv"]["ratio"] for case in cases]
         assert f"{words} {min(ratios):.2f} to {max(ratios):.2f} times" in page
+
+
+def test_what_it_costs_small_models_is_what_was_measured():
+    page = " ".join((DOCS / "results" / "cost.md").read_text().split())
+    for name, words in (
+        ("demo", "for an image of `make demo`"),
+        ("bbbc010_drop_in", "for one of `make bbbc010`"),
+    ):
+        rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+        stock, ours = (row["seconds_per_image"] for row in rows[-2:])
+        assert f"{100 * (ours / stock - 1):.0f} % {words}" in page
+
+
+PARTS = {
+    "today's defaults": "ours",
+    "the whole plugin: the stock model": "stock",
+    "what this project adds: the paper": "the paper",
+    "rescoring: the kernel has a loss, masks are left alone": "no rescoring",
+    "competition": "no competition",
+    "competition and summed levels": "no competition, assigned levels",
+    "the faster learning rate": "learning rate × 1",
+    "more than two channels": "D = 2",
+    "the kernel's own loss": "no kernel loss",
+    "coordinates": "no mixing",
+    "the exponential kernel: a Gaussian": "Gaussian",
+    "the learned gain": "gain fixed",
+    "256 channels: 64": "64 channels",
+    "σ from 10 cells: from 100": "σ from 100",
+    "the embedding loss": "no embedding loss",
+}
+"""Rows of the ablation, and what they are called in the plan."""
+
+
+def cells_below(page: str, title: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its first two lines."""
+    lines = page.partition(f"\n## {title}\n")[2].splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    end = next((i for i, row in enumerate(rows[2:], 2) if row.startswith("|---")), len(rows) + 1)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2 : end - 1]]
+
+
+def test_what_each_part_is_worth_is_what_was_measured():
+    runs = json.loads((RESULTS / "ablation_bbbc010.json").read_text())["runs"]
+    measured = {
+        name: [run["values"]["AP"] for run in runs if run["variant"] == variant]
+        for name, variant in PARTS.items()
+    }
+    rows = cells_below(ABLATION, "What each part is worth")
+    assert [row[0] for row in rows] == list(PARTS)
+    ours = mean(measured["today's defaults"])
+    for name, _, said, costs in rows:
+        values = measured[name]
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        assert said == f"{mean(values):.1f}{spread}"
+        if costs:
+            assert float(costs.replace("−", "-")) == pytest.approx(ours - mean(values), abs=0.101)
+
+
+def test_one_stage_on_held_out_wells_is_what_was_measured():
+    runs = json.loads((RESULTS / "ablation_bbbc010.json").read_text())["runs"]
+    variants = {
+        "stock": "stock, one stage",
+        "the paper": "the paper, one stage",
+        "today's defaults": "one stage",
+    }
+    rows = cells_below(ABLATION, "In one stage")
+    assert {row[0] for row in rows} == {
+        name for name, variant in variants.items() if any(r["variant"] == variant for r in runs)
+    }
+    for name, *said in rows:
+        [values] = [run["values"] for run in runs if run["variant"] == variants[name]]
+        keys = ("AP", "AP75", "contact up to 10 %", "contact 10 to 30 %")
+        assert said == [f"{values[key]:.1f}" for key in keys]
+    tried = json.loads((RESULTS / "tried_bbbc010.json").read_text())
+    [_, difference, low, high] = tried["intervals_of_today"]["rows"][0]
+    told = (
+        f"difference is {difference} AP, with a 95 % interval over the wells from {low} to {high}"
+    )
+    assert told in " ".join(ABLATION.split())
 
 
 def test_it_is_short():

@@ -22,9 +22,14 @@ SOME = 0.1
 """Share of crowd regions, of three at least, that is remarked on."""
 PIECES = 0.25
 """Share of instances in several separate pieces that is remarked on."""
-PERCENT = 100, 80, 200, 20
-"""Coordinates up to 100, of which some reach 80, of at least 20 outlines in images of at least 200
-pixels look like percent."""
+PERCENT = 100
+"""Coordinates that look like percent go up to this,"""
+PERCENT_REACHED = 80
+"""and some of them beyond this,"""
+PERCENT_SIDE = 200
+"""in images whose sides have at least so many pixels,"""
+PERCENT_OUTLINES = 20
+"""where there are at least so many outlines."""
 
 _MEANT = {"crowds": "meant"}  # in the info of a JSON
 _LEFT_OUT = {
@@ -156,25 +161,26 @@ def _place(entry: Mapping) -> str:
 
 
 def _check_percent(content: Mapping) -> Iterator[Defect]:
-    """Coordinates that no image goes beyond, though all are larger."""
-    most, reached, side, least = PERCENT
+    """All coordinates are such as percent would be, in images that are larger."""
     sizes = [image.get(key) for image in content["images"] for key in ("height", "width")]
-    if not all(is_number(size) and size >= side for size in sizes):
+    if not all(is_number(size) and size >= PERCENT_SIDE for size in sizes):
         return
     highest, outlines = 0.0, 0
     for entry in content["annotations"]:
         polygons = entry.get("segmentation")
-        for polygon in polygons if isinstance(polygons, list) else [[most + 1]]:
-            values = polygon if isinstance(polygon, list) else []
-            highest = max((highest, *filter(is_number, values)))
-            outlines += 1
-        if highest > most:
+        if not isinstance(polygons, list):
+            return  # run-length encodings count pixels
+        for polygon in polygons:
+            values = filter(is_number, polygon if isinstance(polygon, list) else ())
+            highest = max((highest, *values))
+        outlines += len(polygons)
+        if highest > PERCENT:
             return
-    if highest >= reached and outlines >= least:
+    if highest >= PERCENT_REACHED and outlines >= PERCENT_OUTLINES:
         what = (
-            f"the coordinates of all instances lie between 0 and {most}, and all images have sides "
-            f"of {side} pixels or more: they look like percent of width and height; COCO's are "
-            f"pixels: multiply x by width / {most} and y by height / {most}"
+            f"the coordinates of all instances lie between 0 and {PERCENT}, and all images have "
+            f"sides of {PERCENT_SIDE} pixels or more: they look like percent of width and height; "
+            f"COCO's are pixels: multiply x by width / {PERCENT} and y by height / {PERCENT}"
         )
         yield _whole("mostly-percent", what)
 
