@@ -67,7 +67,8 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
 
     Args:
         cfg: of the semi-convolutional model; MODEL.WEIGHTS is the stock model to attach to.
-        output: folder to write to.
+        output: folder to write to. The fine-tuned models are run folders in it, "stock" and
+            "semiconv", which `semiconv report` compares.
         sigmas: evaluates the attached model before fine-tuning also as the paper rescores, by
             ŝ = s + log K, at each of these σ.
 
@@ -121,7 +122,7 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         announce(f"fine-tuning: {name}")
         models[name] = fine_tune(_changed(one, {"OUTPUT_DIR": str(output / variant)}))
         announce(f"evaluating: {name}")
-        row = _row(f"{name}, fine-tuned", one, models[name], output)
+        row = _row(f"{name}, fine-tuned", one, models[name], output / variant)
         rows.append(row._replace(variant=variant, tuned=True))
     announce("timing both, and drawing")
     seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
@@ -194,10 +195,15 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def fine_tune(cfg: CfgNode) -> nn.Module:
-    """Trains the model of `cfg` from its weights with a progress bar; checkpoints are written."""
+    """Trains the model of `cfg` from its weights with a progress bar.
+
+    OUTPUT_DIR becomes a run folder, like one of `semiconv train`.
+    """
     seed = cfg.SEED if cfg.SEED >= 0 else SEED
     seed_all_rng(seed)
-    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    folder = Path(cfg.OUTPUT_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
     trainer = _QuietTrainer(cfg)
     trainer.resume_or_load(resume=False)
     seed_all_rng(seed)  # the same images for all models, however many parameters they have
@@ -209,6 +215,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
     """Mask AP of a model on the first test dataset, with a progress bar."""
     name = cfg.DATASETS.TEST[0]
     loader = Trainer.build_test_loader(cfg, name)
+    output.mkdir(parents=True, exist_ok=True)
     with _stdout_to(output / "log.txt"):
         evaluator = Trainer.build_evaluator(cfg, name, str(output / "inference"))
         bar = tqdm(loader, desc="images", unit="image", leave=False)

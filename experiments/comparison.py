@@ -28,6 +28,7 @@ from semiconv_d2.visualization.regions import (
 
 MIN_SCORE = 0.5
 
+_FONT = 13  # readable where the picture is as wide as a phone
 _CONTEXT = 3  # how much larger than a region its surroundings are
 
 
@@ -84,7 +85,7 @@ def draw_comparison(
     predictions: Mapping[str, Instances],
     view: RegionView | None,
 ) -> None:
-    """Writes the picture, 1200 pixels wide; the format is that of the path's ending.
+    """Writes the picture, 1600 pixels wide; the format is that of the path's ending.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -92,7 +93,7 @@ def draw_comparison(
         predictions: by the name of the model, as the model returns them for the image; two.
         view: of the last of the models; None, for the whole image, where it has detected nothing.
     """
-    panel, title, gap = 2.0, 0.22, 0.04  # inches
+    panel, title, gap = 2.0, 0.29, 0.04  # inches
     whole = 2 * (panel + title)
     figure = Figure(figsize=(4 * panel, whole))
     axes = np.empty((2, 4), dtype=object)
@@ -122,7 +123,7 @@ def draw_comparison(
         _look_at(ax, window)
     if view is not None:
         _draw_region(axes[0, 3], axes[1], view)
-    save(figure, path, scale=1.5)
+    save(figure, path)
 
 
 def _most_crowded(found: Instances) -> int:
@@ -140,7 +141,7 @@ def _draw_region(above, row, view: RegionView) -> None:
     """The four pictures of the lower row, and the region's box in the picture above them."""
     (left, top, _), (height, width) = view.window, view.embedding.shape[:2]
     place = (left, left + width, top + height, top)
-    _show(row[0], view.embedding, "embedding Ψ (PCA)", extent=place)
+    _show(row[0], view.embedding, "embedding (PCA)", extent=place)
     for ax in (above, row[0]):
         outline_box(ax, view.instance.box)
         _look_at(ax, view.window)
@@ -148,13 +149,13 @@ def _draw_region(above, row, view: RegionView) -> None:
     for ax, column, title in zip(
         row[1:],
         ("seed", "kernel", "rescored"),
-        ("seed", "log kernel or share", "rescored mask"),
+        ("seed", "kernel or share", "rescored mask"),
         strict=True,
     ):
         show_grid(ax, view.instance, column, scales)
         mark_seed(ax, view.instance.seed)
         _look_at(ax, square_around(view.instance.box, margin=0))
-        ax.set_title(title, fontsize=11)
+        ax.set_title(title, fontsize=_FONT)
 
 
 def _look_at(ax, window: tuple[float, float, float]) -> None:
@@ -164,4 +165,4 @@ def _look_at(ax, window: tuple[float, float, float]) -> None:
 
 def _show(ax, picture, title: str, **options) -> None:
     ax.imshow(picture, interpolation="nearest", **options)
-    ax.set_title(plain(title), fontsize=11)
+    ax.set_title(plain(title), fontsize=_FONT)

@@ -2,7 +2,7 @@
 
     python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output output/demo
 
-Writes a table, JSON, log, checkpoints and a picture to the output folder.
+Writes a table, JSON, log, a picture and the two runs to the output folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.attaching import compare_drop_in, format_rows
+from experiments.attaching import SEMICONV, STOCK, compare_drop_in, format_rows
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.files import check_folder
 from semiconv_d2.training import load_checked_config
@@ -47,3 +47,5 @@ def compare(args):
         print("Scores are those of MASK_SCORE in all rows.")
     print("Seconds are medians, both models by turns on the same images.")
     print(f"Picture: {args.output / 'comparison.png'}")
+    runs = " ".join(str(args.output / variant) for variant in (STOCK, SEMICONV))
+    print(f"All images of both: semiconv report {runs} --output {args.output / 'report.html'}")

@@ -29,8 +29,7 @@ from semiconv_d2.visualization.figures import save
 
 BBBC010_MODEL = Path("output/bbbc010_coloring/model_final.pth")
 BBBC010_TWINS = [
-    Path("output/experiments/bbbc010", name, "seed_1", "model_final.pth")
-    for name in ("stock", "ours")
+    Path("output/bbbc010_small", name, "model_final.pth") for name in (STOCK, SEMICONV)
 ]
 SHIPPED = Path("checkpoints/bbbc010_small_one_stage.pth")
 SAMPLE = Path("docs/images/sample.png")
@@ -88,13 +87,13 @@ def documented_figures(results: Path = Path("experiments", "results")) -> list[F
         FigureFile(
             ["bbbc010.png"],
             [*BBBC010_TWINS, data],
-            "python tools/experiments.py experiments/plans/bbbc010.yaml",
+            "make bbbc010",
             _draw_bbbc010_twins,
         ),
         FigureFile(
             [f"bbbc010_{name}.png" for name in _CHANGES],
             [*map(_predictions, BBBC010_TWINS), data],
-            "python tools/experiments.py experiments/plans/bbbc010.yaml",
+            "make bbbc010",
             _draw_bbbc010_changes,
         ),
         FigureFile(

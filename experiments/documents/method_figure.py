@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = (
-    ("a region", "Mask R-CNN finds a box."),
-    ("embedding Ψ", "Every pixel votes\nfor a place (arrows)."),
+    ("image", "Mask R-CNN finds boxes."),
+    ("region", "One box holds parts\nof two worms."),
+    ("embedding", "Every pixel votes for\na place (arrows)."),
     ("seed", "Pixels that are surely\ninside choose the seed."),
-    ("share of each pixel", "How close is its vote to\nthis seed, and to others?"),
+    ("share", "Is a pixel's vote closer to\nthis seed or to another?"),
     ("mask", "The share rescores\nthe mask's logits."),
 )
 """The title of each panel, and the words below it."""
@@ -38,8 +39,9 @@ WELL = 0.75
 """From this score on an instance is found well."""
 
 COLOUR = np.array([0.90, 0.62, 0.0])  # orange of Okabe and Ito
-_WIDE, _HIGH, _GAP = 1.9, 1.9, 0.3  # inches of a panel, and between two
-_ABOVE, _BELOW = 0.32, 0.55
+_COLUMNS = 3
+_SIDE, _GAP = 1.95, 0.12  # inches of a panel, and between two
+_ABOVE, _BELOW = 0.34, 0.5
 _ARROWS = 24
 
 
@@ -71,7 +73,7 @@ def most_crowded(explanation: Explanation) -> int:
 
 
 def draw_method(image: np.ndarray, explanation: Explanation, index: int) -> Figure:
-    """A row of panels with an arrow between each two.
+    """Numbered panels in two rows.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -80,25 +82,19 @@ def draw_method(image: np.ndarray, explanation: Explanation, index: int) -> Figu
     from matplotlib.figure import Figure
 
     view = explanation.views[index]
-    count = len(STEPS)
-    width = count * _WIDE + (count - 1) * _GAP + 0.1
-    height = _ABOVE + _HIGH + _BELOW
+    across, down = _SIDE + _GAP, _ABOVE + _SIDE + _BELOW
+    width, height = _COLUMNS * across, len(STEPS) / _COLUMNS * down
     figure = Figure(figsize=(width, height))
-    left, top, side = square_around(view.box)
-    panels = [
-        figure.add_axes(
-            (
-                (0.05 + k * (_WIDE + _GAP)) / width,
-                _BELOW / height,
-                _WIDE / width,
-                _HIGH / height,
-            )
-        )
-        for k in range(count)
-    ]
-    region, embedding, seed, share, mask = panels
-    region.imshow(image)
-    outline_box(region, view.box)
+    panels = []
+    for number in range(len(STEPS)):
+        row, column = divmod(number, _COLUMNS)
+        corner = column * across + _GAP / 2, height - (row + 1) * down + _BELOW
+        share = corner[0] / width, corner[1] / height, _SIDE / width, _SIDE / height
+        panels.append(figure.add_axes(share))
+    whole, region, embedding, seed, share, mask = panels
+    for ax in (whole, region):
+        ax.imshow(image)
+        outline_box(ax, view.box)
     _show_embedding(embedding, explanation, view)
     scales = region_scales([view])
     for ax, column in ((seed, "seed"), (share, "kernel")):
@@ -106,15 +102,13 @@ def draw_method(image: np.ndarray, explanation: Explanation, index: int) -> Figu
         mark_seed(ax, view.seed)
     mask.imshow(paint_masks(image, view.mask[None], COLOUR[None], 0.65))
     outline(mask, view.mask, [("black", 2.2), (COLOUR, 1.2)])
-    for ax, (title, words) in zip(panels, STEPS, strict=True):
+    for number, (ax, (title, words)) in enumerate(zip(panels, STEPS, strict=True), 1):
+        box = (0, 0, image.shape[1], image.shape[0]) if ax is whole else view.box
+        left, top, side = square_around(box, margin=0) if ax is whole else square_around(box)
         ax.set(xticks=[], yticks=[], facecolor="0.9")
         ax.set(xlim=(left, left + side), ylim=(top + side, top))
-        ax.set_title(title, fontsize=10)
-        ax.set_xlabel(words, fontsize=8.5)
-    for k in range(1, count):
-        x = (0.05 + k * (_WIDE + _GAP) - _GAP / 2) / width
-        y = (_BELOW + _HIGH / 2) / height
-        figure.text(x, y, "→", fontsize=16, ha="center", va="center")
+        ax.set_title(f"{number}. {title}", fontsize=11.5)
+        ax.set_xlabel(words, fontsize=10)
     return figure
 
 

@@ -23,7 +23,7 @@ UNCHANGED, GAINED, LOST, CLEANED, SPOILT = range(5)
 A alone, or by B alone."""
 
 _OPACITY = 0.85  # of masks
-_LETTERS = 26  # of a name in a line
+_LETTERS, _SHORT = 24, 18  # of a name in a line above a panel, and in the legend
 _CLEAR = 0.2  # of IoU: a change that is looked at closely
 _AROUND = 1.3  # size of the part that is shown, to what changes
 
@@ -93,14 +93,22 @@ def draw_differences(
     rows, columns = window or (slice(0, image.shape[0]), slice(0, image.shape[1]))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     first, second = (fill(name, _LETTERS, max_lines=2, placeholder=" …") for name in names)
-    panel, tallest, below = 3.2, 4.5, 0.6  # inches
-    above = 0.5 if "\n" in first + second else 0.3
+    panel, tallest, gap, below = 3.2, 4.5, 0.05, 0.95  # inches
+    above = 0.55 if "\n" in first + second else 0.32
     inches = min(panel * height / width, tallest)
-    whole = above + inches + below
-    figure = Figure(figsize=(4 * panel, whole))
-    figure.subplots_adjust(
-        left=0.005, right=0.995, bottom=below / whole, top=1 - above / whole, wspace=0.02
-    )
+    whole = 2 * (above + inches) + below
+    figure = Figure(figsize=(2 * panel, whole))
+    axes = [
+        figure.add_axes(
+            (
+                (column * panel + gap / 2) / (2 * panel),
+                (below + (1 - row) * (above + inches)) / whole,
+                (panel - gap) / (2 * panel),
+                inches / whole,
+            )
+        )
+        for row, column in np.ndindex(2, 2)
+    ]
     owners = owners or (match_best(a, truth), match_best(b, truth))
     changes = difference_map(truth, a, b, owners)
     changed = 0.8 + 0.2 * np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
@@ -112,26 +120,26 @@ def draw_differences(
         (second, paint_matched(image, b, owners[1])),
         ("what changes", changed),
     )
-    for ax, (title, picture) in zip(figure.subplots(1, 4), panels, strict=True):
+    for ax, (title, picture) in zip(axes, panels, strict=True):
         ax.imshow(picture, interpolation="nearest")
-        ax.set_title(plain(title), fontsize=11)
+        ax.set_title(plain(title), fontsize=12)
         ax.set(xticks=[], xlim=(columns.start - 0.5, columns.stop - 0.5))
         ax.set(yticks=[], ylim=(rows.stop - 0.5, rows.start - 0.5))
-    first, second = (n if len(n) <= _LETTERS else f"{n[: _LETTERS - 1]}…" for n in names)
+    first, second = (n if len(n) <= _SHORT else f"{n[: _SHORT - 1]}…" for n in names)
     texts = {
-        GAINED: f"right in {second} alone",
-        CLEANED: f"wrong in {first} alone",
-        LOST: f"right in {first} alone",
-        SPOILT: f"wrong in {second} alone",
+        GAINED: f"right only in {second}",
+        CLEANED: f"wrong only in {first}",
+        LOST: f"right only in {first}",
+        SPOILT: f"wrong only in {second}",
     }
     counted = changes[rows, columns]
     squares = [
         Patch(facecolor=colour, label=f"{plain(texts[code])}: {(counted == code).sum():,} px")
         for code, colour in DIFFERENCE_COLOURS.items()
     ]
-    squares.append(Patch(facecolor=[UNMATCHED] * 3, label="fits no instance"))
-    look = {"frameon": False, "fontsize": 9, "handlelength": 1.0, "handleheight": 1.0}
-    figure.legend(handles=squares, loc="lower center", ncols=3, **look)
+    squares.append(Patch(facecolor=[UNMATCHED] * 3, label="matches no instance"))
+    look = {"frameon": False, "fontsize": 9.5, "handlelength": 1.0, "handleheight": 1.0}
+    figure.legend(handles=squares, loc="lower center", ncols=2, **look)
     return figure
 
 

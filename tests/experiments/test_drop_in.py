@@ -85,6 +85,13 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_f
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again.png")), picture)
     assert "[5/9]" in err
 
+    command = next(line for line in out.splitlines() if "semiconv report" in line)
+    words = command.partition("semiconv ")[2].split()
+    assert words[1:3] == [str(output / name) for name in ("stock", "semiconv")]
+    status, _, err = run_tool("semiconv_d2/__main__.py", *words)
+    assert status == 0, err
+    assert "<html" in (output / "report.html").read_text()
+
 
 @pytest.mark.parametrize("heads", ["StandardROIHeads", "UnheardOfROIHeads"])
 def test_heads_that_are_not_ours_are_refused(run_tool, stock_checkpoint, tmp_path, heads):

@@ -1,7 +1,5 @@
 """What changes from one model to another: maps, pictures and windows."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -132,11 +130,11 @@ def test_gains_and_losses_have_the_colours_of_the_legend(differences):
         for box in [patch.get_window_extent()]
     }  # fmt: skip
     expected = {
-        "right in second alone: 400 px": DIFFERENCE_COLOURS[GAINED],
-        "right in first alone: 80 px": DIFFERENCE_COLOURS[LOST],
-        "wrong in first alone: 300 px": DIFFERENCE_COLOURS[CLEANED],
-        "wrong in second alone: 160 px": DIFFERENCE_COLOURS[SPOILT],
-        "fits no instance": [UNMATCHED] * 3,
+        "right only in second: 400 px": DIFFERENCE_COLOURS[GAINED],
+        "right only in first: 80 px": DIFFERENCE_COLOURS[LOST],
+        "wrong only in first: 300 px": DIFFERENCE_COLOURS[CLEANED],
+        "wrong only in second: 160 px": DIFFERENCE_COLOURS[SPOILT],
+        "matches no instance": [UNMATCHED] * 3,
     }
     assert set(named) == set(expected)
     for name, colour in expected.items():
@@ -144,7 +142,7 @@ def test_gains_and_losses_have_the_colours_of_the_legend(differences):
 
 
 def test_instances_may_be_given_to_masks_by_more_than_their_overlap():
-    """A mask of the right place and of the wrong class fits no instance."""
+    """A mask of the right place and of the wrong class matches no instance."""
     image = np.full((20, 30, 3), 255, dtype=np.uint8)
     truth = np.zeros((1, 20, 30), dtype=bool)
     truth[0, 5:15, 5:25] = True
@@ -183,7 +181,7 @@ def test_a_window_alone_is_shown_and_counted():
     right = 0.15 + 0.85 * instance_colours(2)[1]
     np.testing.assert_allclose(seen(figure, figure.axes[0], 60, 20), right, atol=0.01)
     [legend] = figure.legends
-    assert "right in B alone: 400 px" in [t.get_text() for t in legend.get_texts()]
+    assert "right only in B: 400 px" in [t.get_text() for t in legend.get_texts()]
 
 
 def test_the_window_of_changes_holds_what_changes_and_has_the_shape_of_the_image():
@@ -207,9 +205,10 @@ def test_texts_keep_clear_of_each_other(size):
     FigureCanvasAgg(figure).draw()
     titles = [ax.title.get_window_extent() for ax in figure.axes]
     width, height = figure.canvas.get_width_height()
-    assert all(a.x1 < b.x0 for a, b in pairwise(titles))
-    assert titles[0].x0 >= 0
-    assert titles[-1].x1 <= width
+    for left, right in (titles[:2], titles[2:]):
+        assert 0 <= left.x0
+        assert left.x1 < right.x0
+        assert right.x1 <= width
     assert max(t.y1 for t in titles) <= height
     legend = figure.legends[0].get_window_extent()
     assert legend.x0 >= 0
