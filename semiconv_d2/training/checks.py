@@ -139,11 +139,27 @@ def check_batch(cfg: CfgNode, start: Start) -> None:
 
 
 def check_schedule(cfg: CfgNode, start: Start) -> None:
-    """The learning rate falls before the training ends."""
-    if not start.eval_only and cfg.SOLVER.MAX_ITER in cfg.SOLVER.STEPS:
+    """The learning rate rises to SOLVER.BASE_LR, and falls before the training ends."""
+    if start.eval_only:
+        return
+    steps, rising, end = cfg.SOLVER.STEPS, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER
+    if end in steps:
         raise ConfigError(
-            f"SOLVER.STEPS is {tuple(cfg.SOLVER.STEPS)}, and the training ends at SOLVER.MAX_ITER "
-            f"{cfg.SOLVER.MAX_ITER}: leave that step out, or take a smaller one."
+            f"SOLVER.STEPS is {tuple(steps)}, and the training ends at SOLVER.MAX_ITER {end}: "
+            "leave that step out, or take a smaller one."
+        )
+    if cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and min((end, *steps)) <= rising < end:
+        raise ConfigError(
+            f"SOLVER.STEPS is {tuple(steps)}, and the warm-up takes SOLVER.WARMUP_ITERS {rising}: "
+            "the learning rate would fall before it has risen to SOLVER.BASE_LR. Take a shorter "
+            f"warm-up: SOLVER.WARMUP_ITERS {min(steps) // 10}."
+        )
+    if rising >= end:
+        logger.warning(
+            "SOLVER.WARMUP_ITERS is %d, and the training ends at SOLVER.MAX_ITER %d: the learning "
+            "rate does not rise to SOLVER.BASE_LR.",
+            rising,
+            end,
         )
 
 

@@ -21,6 +21,7 @@ from semiconv_d2.training.checks import (
 )
 
 STOCK_HEADS = ["MODEL.ROI_HEADS.NAME", "StandardROIHeads"]
+CONFIGS = Path(semiconv_d2.get_config_file("voc_semiconv")).parent
 VOC = semiconv_d2.get_config_file("voc_semiconv")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -109,6 +110,33 @@ def test_a_step_at_the_end_of_the_training_is_refused():
     with pytest.raises(ConfigError, match=r"SOLVER\.STEPS is \(50, 100\).*MAX_ITER 100: leave"):
         check_schedule(cfg, TRAINING)
     check_schedule(cfg, EVALUATION)
+
+
+@pytest.mark.parametrize(("steps", "refused"), [((1000,), True), ((1001,), False), ((), False)])
+def test_a_learning_rate_that_never_rises_is_refused(steps, refused):
+    keys = ["SOLVER.MAX_ITER", "2000", "SOLVER.STEPS", str(steps), "SOLVER.WARMUP_ITERS", "1000"]
+    cfg = load_config(VOC, keys)
+    check_schedule(cfg, EVALUATION)
+    if refused:
+        with pytest.raises(
+            ConfigError, match=r"STEPS is \(1000,\).*WARMUP_ITERS 1000.*ITERS 100\."
+        ):
+            check_schedule(cfg, TRAINING)
+    else:
+        check_schedule(cfg, TRAINING)
+    cosine = load_config(VOC, [*keys, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"])
+    check_schedule(cosine, TRAINING)  # which has no steps
+
+
+def test_a_training_shorter_than_its_warm_up_is_warned_of(caplog):
+    check_schedule(load_config(VOC, ["SOLVER.MAX_ITER", "500"]), TRAINING)
+    assert "WARMUP_ITERS is 1000, and the training ends at SOLVER.MAX_ITER 500" in caplog.text
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_learning_rate_of_every_config_rises(path, caplog):
+    check_schedule(load_config(str(path)), TRAINING)
+    assert "WARMUP_ITERS" not in caplog.text
 
 
 RUNS_CODE = "X: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{}]]"

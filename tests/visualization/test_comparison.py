@@ -206,7 +206,7 @@ def test_texts_keep_clear_of_each_other(size):
     titles = [ax.title.get_window_extent() for ax in figure.axes]
     width, height = figure.canvas.get_width_height()
     for left, right in (titles[:2], titles[2:]):
-        assert 0 <= left.x0
+        assert left.x0 >= 0
         assert left.x1 < right.x0
         assert right.x1 <= width
     assert max(t.y1 for t in titles) <= height
