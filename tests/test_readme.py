@@ -81,7 +81,7 @@ def test_what_it_costs_small_models_is_what_was_measured():
 PARTS = {
     "today's defaults": "ours",
     "the whole plugin: the stock model": "stock",
-    "what this project adds: the paper": "the paper",
+    "what this project changes: the paper": "the paper",
     "rescoring: the kernel has a loss, masks are left alone": "no rescoring",
     "competition": "no competition",
     "competition and summed levels": "no competition, assigned levels",

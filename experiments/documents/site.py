@@ -12,13 +12,17 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
+from semiconv_d2.config import read_preset
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "semiconv_d2" / "config.py"
 ABLATION = ROOT / "experiments" / "results" / "ablation_bbbc010.json"
+_GROUP = "# --- "
 SECTIONS = {
     "_add_model": ("MODEL.SEMICONV", "The semi-convolutional mask head."),
     "_add_coloring": ("MODEL.COLORING", "The meta-architecture `InstanceColoring`."),
@@ -39,6 +43,8 @@ class Key(NamedTuple):
     """As Python writes it."""
     about: str
     """The comment above it."""
+    group: str
+    """The last comment above it that begins with "---": what a group of keys has in common."""
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
@@ -74,6 +80,7 @@ def read_sections(source: str) -> Iterator[tuple[str, str, list[Key]]]:
                     statement.targets[0].attr,
                     ast.unparse(statement.value),
                     _comment_above(lines, statement.lineno - 1),
+                    _group_of(lines, statement.lineno - 1),
                 )
                 for statement in function.body
                 if isinstance(statement, ast.Assign)
@@ -89,16 +96,40 @@ def _comment_above(lines: list[str], line: int) -> str:
     return " ".join(text.strip()[2:] for text in lines[first:line])
 
 
+def _group_of(lines: list[str], line: int) -> str:
+    while line and not lines[line].startswith("def "):
+        line -= 1
+        if lines[line].strip().startswith(_GROUP):
+            return _comment_above(lines, _end_of_comment(lines, line)).removeprefix("--- ")
+    return ""
+
+
+def _end_of_comment(lines: list[str], line: int) -> int:
+    while lines[line].strip().startswith("# "):
+        line += 1
+    return line
+
+
 def _tell_keys(node: str, keys: list[Key]) -> str:
-    measured = node == "MODEL.SEMICONV"
-    rows = [
-        "| key | default | |" + (" AP |" if measured else ""),
-        "|---|---|---|" + "---|" * measured,
-    ]
+    """A table for each group of keys."""
+    return "\n\n".join(
+        (f"{group}\n\n" if group else "") + _tell_group(node, list(members))
+        for group, members in groupby(keys, key=lambda key: key.group)
+    )
+
+
+def _tell_group(node: str, keys: list[Key]) -> str:
+    """The table. That of the mask head also has the paper's values and what was measured."""
+    more = ("the paper", "AP") if node == "MODEL.SEMICONV" else ()
+    headers = ("key", "default", *more[:1], "", *more[1:])
+    rows = [f"| {' | '.join(headers)} |", "|" + "---|" * len(headers)]
+    paper = read_preset("paper")
     for key in keys:
-        about = key.about.replace("|", "\\|")
-        row = f"| `{key.name}` | `{key.default}` | {about} |"
-        rows.append(f"{row} {_tell_ablation(key.name)} |" if measured else row)
+        cells = [f"`{key.name}`", f"`{key.default}`", key.about.replace("|", "\\|")]
+        if more:
+            cells.insert(2, f"`{paper[f'{node}.{key.name}']!r}`")
+            cells.append(_tell_ablation(key.name))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

@@ -61,7 +61,10 @@ def test_every_key_has_its_default_and_what_it_does():
         for name, key in known.items():
             assert values[name] == eval(key.default)  # a literal of our own file
             assert len(key.about) > 3, name
-    assert "| `EMBEDDING_DIM` | `8` |" in config_reference()
+    told = config_reference()
+    assert "| `EMBEDDING_LOSS_WEIGHT` | `0.003` | `1.0` |" in told
+    groups = [line for line in told.splitlines() if line.startswith(("The paper:", "What this"))]
+    assert len(groups) == 2
 
 
 def test_every_command_tells_its_help():
