@@ -62,7 +62,7 @@ def test_drops_are_named_with_their_reason(run, tmp_path):
     assert said[index + 1].endswith(
         "its segmentation is empty → drop the annotation, which becomes background"
     )
-    assert said[index + 2].startswith("1 of them are instances of images that stay")
+    assert said[index + 2].startswith("1 of them are instances in images that stay")
     assert "its segmentation is empty" in (tmp_path / "o" / "changes.txt").read_text()
 
 

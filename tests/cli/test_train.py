@@ -72,7 +72,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
             "semiconv prepare bbbc010",
         ),
-        (("MODEL.WEIGHTS", ""), "error: Name a config: --config-file"),
+        (("MODEL.WEIGHTS", ""), "error: Name a config, for example: --config-file"),
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "--resume"),
             "error: --resume stands behind the keys",
