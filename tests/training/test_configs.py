@@ -28,8 +28,8 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("MODEL.SEMICONV.SIGMA", r"SIGMA is no key\. There are: RESCORE, .*SIGMA_INIT"),
-        ("MODEL.SEMICONV.SEED_ROUNDS", r"SEED_ROUNDS is gone since version 0\.2.*leave it out"),
+        ("MODEL.SEMICONV.SIGMA", r"SIGMA is not a key\. The keys are: RESCORE, .*SIGMA_INIT"),
+        ("MODEL.SEMICONV.SEED_ROUNDS", r"SEED_ROUNDS was removed in version 0\.2.*leave it out"),
         ("MODEL.SIGMA", r"Non-existent (config )?key: MODEL\.SIGMA"),
     ],
 )
