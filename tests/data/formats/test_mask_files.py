@@ -151,7 +151,7 @@ def test_damaged_files_and_stacks_are_named(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-30])
     (tmp_path / "text.tif").write_text("no image")
     for name, message in (
-        ("stack.tif", r"stack.tif has 3 pages: save the one that is meant"),
+        ("stack.tif", r"stack.tif has 3 pages: save the right page"),
         ("cut.png", r"cannot read the image .*cut.png"),
         ("text.tif", r"cannot read the image .*text.tif"),
         ("none.png", r"there is no image .*none.png"),

@@ -79,7 +79,7 @@ def test_a_size_that_does_not_fit_a_turned_image_names_its_orientation(root, tmp
     exif[0x0112] = 6
     pixels = np.zeros((*LABELS["one"].shape, 3), dtype=np.uint8)
     save(root / "images" / "one.jpg", pixels, exif=exif)
-    message = "as its EXIF orientation 6 turns it: if .*, save it without that orientation"
+    message = "because its EXIF orientation 6 turns it: if .*, save it without that orientation"
     with pytest.raises(DatasetError, match=message):
         prepare_own(labelled(root), tmp_path / "out", strict=True)
     with pytest.raises(DatasetError, match=message):

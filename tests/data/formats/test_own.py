@@ -175,7 +175,7 @@ def test_nothing_of_anybody_elses_is_overwritten(root, tmp_path):
     with pytest.raises(DatasetError, match="no earlier output"):
         prepare_own(data, root)
     (root / "train.json").write_text('{"info": {}}')
-    with pytest.raises(DatasetError, match=r"train\.json would be overwritten, which this package"):
+    with pytest.raises(DatasetError, match=r"train\.json would be overwritten, but this package"):
         prepare_own(data, root)
     (root / "train.json").write_text('{"info": {"written_by": "semiconv_d2"}}')
     with pytest.raises(DatasetError, match=r"lies in the output folder .*mine, whose images are"):
