@@ -347,7 +347,9 @@ def test_photographs_beside_labels_are_not_read_as_such(tmp_path):
 
 def test_the_mask_of_all_instances_is_no_labels(tmp_path):
     save(tmp_path / "1.png", (LEFT | RIGHT).astype(np.uint8) * 255)
-    with pytest.raises(DatasetError, match=r"1\.png has the one label 255, .*number the instances"):
+    with pytest.raises(
+        DatasetError, match=r"1\.png has only the label 255, .*number the instances"
+    ):
         read_results(tmp_path, TRUTH)
 
 
