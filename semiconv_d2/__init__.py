@@ -1,8 +1,8 @@
 """Semi-convolutional operators for instance segmentation, as a Detectron2 plugin.
 
-Importing it registers ROI heads, a meta-architecture and datasets with Detectron2: at once where
-that is imported already, and otherwise as soon as it is, so that this package alone loads quickly.
-`semiconv_d2.ops` needs nothing but PyTorch.
+Importing this package registers ROI heads, a meta-architecture and datasets with Detectron2. If
+Detectron2 is not imported yet, they are registered when it is: this package alone loads quickly.
+`semiconv_d2.ops` needs only PyTorch.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ._after_import import after_import
 
-if TYPE_CHECKING:  # what `__getattr__` imports when it is asked for
+if TYPE_CHECKING:  # at run time, `__getattr__` imports these
     from .config import add_semiconv_config as add_semiconv_config
     from .inference.predictor import Predictor as Predictor
     from .modeling import Competition as Competition
@@ -51,10 +51,10 @@ def get_config_file(name: str) -> str:
     """Path of a config that comes with the package: "voc_semiconv", "lazy/voc_semiconv.py", …
 
     Raises:
-        ValueError: there is none of that name; the message lists those that there are.
+        ValueError: no config has that name; the message lists all names.
     """
     package = Path(__file__).parent
-    # In a clone they are at the top level, in an installed package inside it.
+    # configs/ is at the top level of a clone, and inside an installed package.
     folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
     path = folder / (name if name.endswith((".yaml", ".py")) else f"{name}.yaml")
     if not path.is_file():
@@ -72,7 +72,7 @@ def __getattr__(name: str):
         raise AttributeError(f"module 'semiconv_d2' has no attribute {name!r}")
     if not _HAS_DETECTRON2:
         raise ImportError(
-            f"semiconv_d2.{name} needs Detectron2, which is not installed. Install it by: "
+            f"semiconv_d2.{name} needs Detectron2, which is not installed. Install it with: "
             "pip install --no-build-isolation "
             "'git+https://github.com/facebookresearch/detectron2.git'"
         )

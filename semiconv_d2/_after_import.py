@@ -1,4 +1,4 @@
-"""Something to do once a module is imported, without importing it."""
+"""Runs an action after a module is imported, without importing the module."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from importlib.util import find_spec
 
 
 def after_import(module: str, action: Callable[[], object]) -> None:
-    """Does something after a module has been imported: now, if it has been, or at the end of its
-    first import, or never.
+    """Runs an action after a module is imported.
+
+    If the module is imported already, the action runs now; otherwise at the end of its first
+    import. If the module is never imported, the action never runs.
 
     Example:
         >>> after_import("sys", lambda: print("sys is there"))
@@ -25,7 +27,7 @@ def after_import(module: str, action: Callable[[], object]) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module where the others do, and has its loader do something more at the end."""
+    """Finds one module as the other finders do, and makes its loader run the action at the end."""
 
     def __init__(self, module: str, action: Callable[[], object]):
         self._module, self._action = module, action
@@ -33,7 +35,7 @@ class _Finder(MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
         if fullname != self._module:
             return None
-        sys.meta_path.remove(self)  # so that the others are asked, and once only
+        sys.meta_path.remove(self)  # the other finders find the module; the action runs once
         spec = find_spec(fullname)
         if spec is None or spec.loader is None:
             return spec

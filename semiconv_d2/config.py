@@ -38,11 +38,12 @@ def add_semiconv_config(cfg: CfgNode) -> None:
 
 
 def complete(cfg: CfgNode) -> CfgNode:
-    """`cfg` itself if it has all keys; otherwise a copy with the defaults of those that it lacks:
-    a short YAML that another program has merged over Detectron2's own defaults has but a few.
+    """`cfg` itself if it has all keys; otherwise a copy with the defaults of the missing keys.
+
+    Keys are missing if another program has merged a short YAML over Detectron2's own defaults.
 
     Raises:
-        ValueError: MODEL.SEMICONV has a key that is none; the message names it.
+        ValueError: MODEL.SEMICONV has an unknown key; the message names it.
     """
     from detectron2.config import get_cfg
 
@@ -63,7 +64,7 @@ def complete(cfg: CfgNode) -> CfgNode:
 
 
 def read_preset(name: str) -> dict[str, object]:
-    """The keys that a fragment of configs/presets sets, by their names with dots.
+    """The keys and values that a file of configs/presets sets, with full key names.
 
     Example:
         >>> read_preset("stock")["MODEL.SEMICONV.RESCORE"]
@@ -79,30 +80,31 @@ REMOVED = (
     *("HIDDEN_LAYERS", "COORD_UNIT", "EMBEDDING_RESOLUTION", "SEED", "SEED_ROUNDS", "EVIDENCE"),
     *("KERNEL_PIXELS", "SHARED_PIXELS", "MASK_TARGETS"),
 )
-"""Keys of version 0.1 that made no difference, or that only one value was good for."""
+"""Keys of version 0.1 that were removed: they made no difference, or only one value was good."""
 
 
 def explain_unknown(name: str) -> str:
-    """What to say of a name that is no key, such as "MODEL.SEMICONV.SEED_ROUNDS"; "" for one that
-    has nothing to do with this plugin."""
+    """The message for an unknown key, such as "MODEL.SEMICONV.SEED_ROUNDS"; "" for a key that does
+    not belong to this plugin."""
     parent, _, key = name.rpartition(".")
     if parent != "MODEL.SEMICONV":
         return ""
     if key in REMOVED:
         return (
-            f"{name} is gone since version 0.2, see docs/results/ablation_v0_1_0.md: leave it out."
+            f"{name} was removed in version 0.2: leave it out. docs/results/ablation_v0_1_0.md "
+            "says why."
         )
     from detectron2.config import CfgNode
 
     known = CfgNode()
     _add_model(known)
-    return f"{name} is no key. There are: {', '.join(known)}."
+    return f"{name} is not a key. The keys are: {', '.join(known)}."
 
 
 def _add_model(node: CfgNode) -> None:
-    # What they do is in docs/explanation/method.md, what each is worth in docs/results/ablation.md.
-    # Defaults are the paper's system with what this project adds to it, which
-    # configs/presets/paper.yaml takes off.
+    # docs/explanation/method.md explains these keys; docs/results/ablation.md has their effects.
+    # The defaults are the paper's system with the additions of this project.
+    # configs/presets/paper.yaml turns the additions off.
 
     # --- The paper: section 3.5 of the article.
 
@@ -113,7 +115,7 @@ def _add_model(node: CfgNode) -> None:
     node.EMBEDDING_DIM = 8
     # Channels of the subnet's 1×1 convolution. 0: Φ is a single 1×1 convolution of the features.
     node.HIDDEN_DIM = 256
-    # Factor on the gradient that goes from the subnet into the FPN. 0: none goes there.
+    # Factor on the gradient that goes from the subnet into the FPN. 0: no gradient.
     node.GRADIENT_SCALE = 0.1
     # How coordinates join the embedding: "additive", equations (3) and (6), or "none", which leaves
     # a purely convolutional embedding.
@@ -123,8 +125,8 @@ def _add_model(node: CfgNode) -> None:
     # σ at the start, in cells of the finest level, or of the region's level if EMBEDDING_LEVELS is
     # "assigned". σ is learned. A checkpoint that has a kernel brings its own σ.
     node.SIGMA_INIT = 10.0
-    # Weight of the segment embedding loss, equation (5). The loss counts cells: about ten for a
-    # long worm, where the kernel's cross-entropy is 0.3. With weight 0 it is not computed.
+    # Weight of the segment embedding loss, equation (5). Its unit is a cell: for a long worm it is
+    # about 10, while the kernel's cross-entropy is 0.3. With weight 0 it is not computed.
     node.EMBEDDING_LOSS_WEIGHT = 0.003
     # Weight of the cross-entropy between the kernel K, or the share P, and the true mask.
     node.KERNEL_LOSS_WEIGHT = 1.0
@@ -143,76 +145,78 @@ def _add_model(node: CfgNode) -> None:
     # exactly the stock model. "fixed": it is 1, as in the paper.
     node.GAIN = "learned"
     # Learning rate of subnet and kernel, as a multiple of that of all other parameters. It works
-    # with any trainer and optimizer. With Adam σ, gain and background learn another 30 times as
-    # fast.
+    # with any trainer and optimizer. With Adam, the learning rate of σ, gain and background is
+    # another 30 times as large.
     node.LR_FACTOR = 10.0
 
     # --- Masks at test. Both keys also work on a stock model: RESCORE False and both weights 0.
     # Test-time augmentation ignores them.
 
-    # Multiply each score by the IoU that the mask is expected to have, by its own probabilities.
-    # Scores become smaller, those of doubtful masks most.
+    # Multiply each score by the IoU that is expected of the mask, from its own probabilities. All
+    # scores become smaller; those of uncertain masks shrink most.
     node.MASK_SCORE = False
-    # Give a pixel that several detections claim to the one whose score times probability is largest
-    # there. It is done where masks are pasted into the image; a traced model leaves it out.
+    # If several detections claim a pixel, give it to the one with the largest score times
+    # probability there. This happens when masks are pasted into the image; a traced model leaves it
+    # out.
     node.EXCLUSIVE_MASKS = False
 
 
 def _add_coloring(node: CfgNode) -> None:
-    # The meta-architecture InstanceColoring. It also has the keys of MODEL.SEMICONV on embedding,
+    # The meta-architecture InstanceColoring. It also uses the keys of MODEL.SEMICONV on embedding,
     # kernel and losses. Their defaults were measured with regions: configs/own_coloring.yaml has
-    # values for InstanceColoring. The keys on regions, seeds and rescoring mean nothing to it.
+    # values for InstanceColoring. It ignores the keys on regions, seeds and rescoring.
 
     # The feature map of the backbone that is used: "p2" of an FPN, "res2" of a ResNet.
     node.IN_FEATURE = "p2"
     # "learned": a foreground head finds the pixels of instances and their classes. "image": the
-    # foreground is given, as the brightness of a binary image.
+    # foreground is given: the bright pixels of a binary image.
     node.FOREGROUND = "learned"
-    # A pixel is foreground from this probability on at test, or from this brightness, 0 to 1.
+    # At test, a pixel is foreground if its probability is at least this; with "image", if its
+    # brightness is, 0 to 1.
     node.FOREGROUND_THRESHOLD = 0.5
     # Weight of the cross-entropy of the foreground head.
     node.FOREGROUND_LOSS_WEIGHT = 1.0
-    # Weight of the repulsive half of equation (1), with the margin M. The paper does without it.
+    # Weight of the repulsive half of equation (1), with the margin M. The paper does not use it.
     node.MARGIN_LOSS_WEIGHT = 0.0
     # M, in cells of IN_FEATURE.
     node.MARGIN = 0.5
-    # Some losses compare pixels with all instances or with all pixels: those of kernel and margin.
-    # They draw at most this many pixels at random from each image.
+    # The losses of kernel and margin compare pixels with all instances or with all pixels. They use
+    # at most this many random pixels of each image.
     node.MAX_PIXELS = 2048
-    # How instances are made of the embedding: "greedy", "mean_shift", "kmeans" (which has to be
-    # told their number), or a decoder that you have registered in DECODER_REGISTRY.
+    # How instances are made from the embedding: "greedy", "mean_shift", "kmeans" (it needs the
+    # number of instances), or a decoder that you have registered in DECODER_REGISTRY.
     node.DECODER = "greedy"
-    # Instances of fewer pixels than this, in the original image, are left out. A single pixel with
-    # an odd embedding would agree with itself perfectly.
+    # Instances of fewer pixels than this, in the original image, are left out. Otherwise a single
+    # pixel with an odd embedding would be an instance that agrees perfectly with itself.
     node.MIN_PIXELS = 10
 
 
 def _add_timm(node: CfgNode) -> None:
-    # A classifier of timm below the FPN: MODEL.BACKBONE.NAME "build_timm_fpn_backbone". With
-    # MODEL.BACKBONE.FREEZE_AT 0 all of it is trained; with 2 to 5 nothing up to res2 to res5 is.
+    # An FPN on a classifier of timm: set MODEL.BACKBONE.NAME "build_timm_fpn_backbone".
+    # MODEL.BACKBONE.FREEZE_AT 0 trains the whole classifier; 2 to 5 freeze it up to res2 to res5.
 
     # Name of the architecture in timm.
     node.NAME = "tf_efficientnet_lite0"
     # Checkpoint of the classifier, in PyTorch's format. "": random weights. Then set
     # MODEL.BACKBONE.FREEZE_AT 0 as well, or the first layers stay random.
     node.WEIGHTS = ""
-    # Keep the statistics of batch normalization as they are in these weights.
+    # Keep the statistics of batch normalization as they are in WEIGHTS.
     node.FREEZE_NORM = True
 
 
 def _add_input(node: CfgNode) -> None:
-    # Turn training images by 0, 90, 180 or 270 degrees at random. For images without an up and
-    # down, such as those of microscopes and from the air.
+    # Turn training images by 0, 90, 180 or 270 degrees at random. For images that have no up and
+    # down, such as microscopy and aerial images.
     node.QUARTER_TURNS = False
     # Which values become 0 and 255 in images of more than 8 bits: "percentiles 0.1 99.9" of each
     # image, "bounds 100 3500" for all images alike, or "full" for the range of the file's type.
     # Images of 8 bits are taken as they are.
     node.INTENSITY_RANGE = "percentiles 0.1 99.9"
-    # The page that counts in files of several pages, such as TIFF stacks, from 0 on: (2,). Three
-    # pages become red, green and blue: (0, 1, 2). With (), such files are refused.
+    # The page to read from files of several pages, such as TIFF stacks: (2,). The first page is 0.
+    # Three pages become red, green and blue: (0, 1, 2). With (), such files are refused.
     node.PAGES = ()
-    # The channel that counts, or three of them, in the same way. With (), all channels of grey and
-    # RGB images count, alpha is left out, and images with other channels are refused.
+    # The channel to read, or three of them, in the same way. With (), all channels of grey and RGB
+    # images are read, alpha is left out, and images with other channels are refused.
     node.CHANNELS = ()
 
 
@@ -221,11 +225,11 @@ def _add_own_data(node: CfgNode) -> None:
 
     # Annotations to train with. They take the place of DATASETS.TRAIN.
     node.TRAIN_JSON = ""
-    # The folder that the file names in TRAIN_JSON start from.
+    # The folder of the images. File names in TRAIN_JSON are relative to it.
     node.TRAIN_IMAGES = ""
     # Annotations to test with. They take the place of DATASETS.TEST.
     node.TEST_JSON = ""
-    # The folder that the file names in TEST_JSON start from. "": TRAIN_IMAGES.
+    # The folder of the images. File names in TEST_JSON are relative to it. "": TRAIN_IMAGES.
     node.TEST_IMAGES = ""
 
 
@@ -233,15 +237,15 @@ def _add_evaluation(node: CfgNode) -> None:
     # Any of "coco" (mask and box AP), "boundary" (boundary AP), "region" (AP^r), "s" (S and avS),
     # "difficulty" (AP by contact with neighbours and by elongation), "errors" (errors by kind).
     node.MEASURES = ("coco",)
-    # The score from which detections count in S, if THRESHOLD_DATASET is "".
+    # Only detections with at least this score count in S. Used if THRESHOLD_DATASET is "".
     node.SCORE_THRESHOLD = 0.5
-    # The name of a dataset on which that score is chosen, for the largest avS: the training data,
-    # never a dataset of DATASETS.TEST. The model is run on it before each evaluation. The name of
-    # data of your own is the path in OWN_DATA.TRAIN_JSON, letter for letter.
+    # The name of a dataset on which that score is chosen, for the largest avS. Name the training
+    # data, never a dataset of DATASETS.TEST. The model is run on it before each evaluation. For
+    # data of your own, the name is exactly the path in OWN_DATA.TRAIN_JSON.
     node.THRESHOLD_DATASET = ""
 
 
 def _add_wandb(node: CfgNode) -> None:
-    # The project of Weights & Biases that training is logged to, beside TensorBoard. It needs
-    # `pip install wandb`. "": none.
+    # The project of Weights & Biases to which training is logged, in addition to TensorBoard. It
+    # needs `pip install wandb`. "": only TensorBoard.
     node.PROJECT = ""

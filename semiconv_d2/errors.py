@@ -1,23 +1,23 @@
-"""Errors of whoever typed the command: each message says what is wrong, where, and how to mend it.
+"""Errors that users can mend: each message says what is wrong, where, and how to mend it.
 
-Commands print them in one line and end with status 1; anything else that is raised is a bug.
+Commands print them on one line and end with status 1. Any other exception is a bug.
 """
 
 
 class UserError(ValueError):
-    """What a person gave cannot be used; the message is for that person."""
+    """Something that the user gave cannot be used; the message is for the user."""
 
 
 class DatasetError(UserError):
-    """A dataset, or what is asked of it, is not what it has to be; the message is one line."""
+    """A dataset is wrong, or cannot give what is asked of it; the message is one line."""
 
 
 class ConfigError(UserError):
-    """A config that cannot run, with a message for whoever wrote it."""
+    """A config that cannot run; the message is for its author."""
 
 
 class TrainingError(UserError):
-    """A training that cannot go on; the message is one line."""
+    """A training that cannot continue; the message is one line."""
 
 
 class MeasureError(UserError):
@@ -25,4 +25,4 @@ class MeasureError(UserError):
 
 
 class ReportError(UserError):
-    """A run that no report can be made of; the message is one line."""
+    """A run of which no report can be made; the message is one line."""

@@ -12,8 +12,9 @@ from typing import IO, Any
 
 @contextmanager
 def write_whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file to write into that takes its name at the very end: whoever is interrupted, or has no
-    space left, leaves the file of that name as it was.
+    """A file to write into that takes its name at the very end.
+
+    If the writer is interrupted or the disk is full, the old file of that name stays as it was.
 
     Args:
         mode: "w" for text in UTF-8, "wb" for bytes.

@@ -301,8 +301,8 @@ def test_a_partial_config_may_name_a_backbone_of_timm():
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("HIDEN_DIM", r"MODEL\.SEMICONV\.HIDEN_DIM is no key\. There are: .*HIDDEN_DIM"),
-        ("SEED_ROUNDS", r"MODEL\.SEMICONV\.SEED_ROUNDS is gone since version 0\.2.*leave it out"),
+        ("HIDEN_DIM", r"MODEL\.SEMICONV\.HIDEN_DIM is not a key\. The keys are: .*HIDDEN_DIM"),
+        ("SEED_ROUNDS", r"MODEL\.SEMICONV\.SEED_ROUNDS was removed in version 0\.2.*leave it out"),
     ],
 )
 def test_a_key_that_is_none_is_named(key, message):

@@ -1,4 +1,4 @@
-"""The command `semiconv`, and those below it: a module each, with `main(argv=None) -> int`."""
+"""The command `semiconv` and its subcommands: one module each, with `main(argv=None) -> int`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .. import __version__
 from .commands import Main, dispatch, finish
 
 COMMANDS = {
-    "train": "train or evaluate a model; arguments as of Detectron2's train_net.py",
+    "train": "train or evaluate a model; arguments as for Detectron2's train_net.py",
     "predict": "show and write what a model finds in images, videos and cameras",
     "evaluate": "measure results that any model wrote, or compare two",
     "check": "find what is wrong with a dataset, and mend it",

@@ -24,16 +24,17 @@ def parse_arguments(argv):
     parser = parser_of("benchmark", __doc__)
     for name, default, what in (
         ("--sizes", (800, 400), "shorter sides of the images"),
-        ("--masks", (100, 20), "masks of an image"),
-        ("--resolutions", (28, 56), "sides of the mask logits"),
-        ("--batches", (1,), "images at a time"),
+        ("--masks", (100, 20), "numbers of masks in an image"),
+        ("--resolutions", (28, 56), "side lengths of the mask logits"),
+        ("--batches", (1,), "numbers of images in a batch"),
     ):
         parser.add_argument(
             name,
             type=positive_number,
             nargs="+",
             default=default,
-            help=f"{what}: the first one, and each other one by itself (default: %(default)s)",
+            help=f"{what}: the first is the base case, each other one is measured on its own "
+            "(default: %(default)s)",
         )
     parser.add_argument(
         "--crowded",
@@ -41,14 +42,17 @@ def parse_arguments(argv):
         nargs="*",
         default=(100, 1000),
         metavar="N",
-        help="masks of images whose boxes lie on top of each other (default: %(default)s)",
+        help="numbers of masks in images whose boxes lie on top of each other "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--config-file",
         default=get_config_file("Base-RCNN-FPN"),
-        help="of the models (default: R-50-FPN)",
+        help="config of the models (default: R-50-FPN)",
     )
-    parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--repeats", type=positive_number, default=3, help="of each case (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, help="JSON to write")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     return parser.parse_args(argv)

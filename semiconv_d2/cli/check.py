@@ -6,7 +6,7 @@
         --opts OWN_DATA.TRAIN_JSON train.json OWN_DATA.TRAIN_IMAGES images
 
 The dataset is a JSON with its folder of images, or a registered name. Without a dataset, those of
-the config are checked. A config also says how the instances look to its detector.
+the config are checked. With a config, the numbers also show how its detector sees the instances.
 The last line says whether training starts with the data. The exit status is 1 if there are errors;
 with --fix, if errors are left.
 """
@@ -40,12 +40,12 @@ from ..writing import write_json, write_text
 from .commands import finish, parser_of, say
 
 CROWD = (0.55, 0.55, 0.55)
-_NAMED = 20  # drops that are named
+_NAMED = 20  # at most so many dropped things are listed
 
 
 class Dataset(NamedTuple):
     name: str
-    """Of the folder of its report, where there are several."""
+    """Name of the folder of its report, if there are several datasets."""
     json_file: Path
     image_root: Path
 
@@ -54,19 +54,19 @@ def parse_arguments(argv):
     parser = parser_of("check", __doc__)
     parser.add_argument("dataset", nargs="?", help="JSON in COCO's format or registered dataset")
     parser.add_argument("images", nargs="?", type=Path, help="folder of the images of a JSON")
-    parser.add_argument("--config-file", help="config of the detector that is to learn the data")
+    parser.add_argument("--config-file", help="config of the detector to train on the data")
     parser.add_argument(
         "--fix", action="store_true", help="write a mended copy beside the JSON, NAME_fixed.json"
     )
     parser.add_argument(
         "--keep-crowds",
         action="store_true",
-        help="crowd regions (iscrowd 1) are meant as such; with --fix the copy says so",
+        help="crowd regions (iscrowd 1) are intended; with --fix the copy notes this",
     )
     parser.add_argument(
         "--no-images",
         action="store_true",
-        help="read only the headers of images: quicker",
+        help="faster: read only the headers of images",
     )
     parser.add_argument(
         "--all",
@@ -141,7 +141,7 @@ def find_datasets(arguments, cfg):
 
 
 def tell_apart(datasets):
-    """Datasets of the same name get that of the JSON's folder before it, and numbers if need be."""
+    """Makes names unique: with the name of the JSON's folder in front, then with numbers."""
     frequency = Counter(dataset.name for dataset in datasets)
     told = {}
     for dataset in datasets:
@@ -154,7 +154,7 @@ def tell_apart(datasets):
 
 
 def read_scale(cfg):
-    """At which scale the detector of a config looks at images, and with which anchors."""
+    """The image scale and the anchors of the detector of a config."""
     from detectron2.modeling import build_backbone
 
     shapes = build_backbone(cfg).output_shape()
@@ -170,8 +170,8 @@ def read_scale(cfg):
 
 
 def check(dataset, scale, reading, arguments, several):
-    """Prints the numbers and defects of a dataset. Returns whether it has no errors, or its mended
-    copy with --fix."""
+    """Prints the numbers and defects of a dataset. Returns whether it has no errors; with --fix,
+    whether its mended copy has none."""
     if arguments.fix:
         check_replaceable(fixed_path(dataset.json_file))
     say(f"{dataset.json_file}, images in {dataset.image_root}\n")
@@ -188,7 +188,7 @@ def check(dataset, scale, reading, arguments, several):
     defects = [*check_pieces(statistics), *defects]
     table = format_statistics(statistics)
     if changes:
-        table += "\n\nThe numbers are those of a copy as --fix mends it."
+        table += "\n\nThese numbers describe the copy that --fix writes."
     say(f"{table}\n\n{format_defects(defects)}\n{left_out()}")
     if arguments.output is not None:
         folder = arguments.output / dataset.name if several else arguments.output
@@ -199,7 +199,7 @@ def check(dataset, scale, reading, arguments, several):
     if not arguments.fix or (not changes and content is original):
         return tell_verdict(defects, bool(changes))
     stuck = [d for d in errors_of(defects) if d.kind.startswith("mostly-") and not d.mending]
-    if stuck:  # most of the copy would be something else than it is, and nobody would see it
+    if stuck:  # most instances in the copy would be wrong, and nobody would notice
         say(f"nothing is written: {stuck[0]}\n")
         return False
     path = write_fixed(dataset.json_file, mended)
@@ -223,7 +223,7 @@ def tell_verdict(defects, mendable):
 
 
 def tell_drops(changes):
-    """What is gone in a mended copy and why, in lines."""
+    """Lines that list what the mended copy has dropped, and why."""
     drops = [change for change in changes if change.drops]
     if not drops:
         return ""
@@ -233,7 +233,7 @@ def tell_drops(changes):
     background = sum(change.background for change in drops)
     if background:
         lines.append(
-            f"{background:,} of them are instances of images that stay, in which they become "
+            f"{background:,} of them are instances in images that stay: their pixels become "
             f"background"
         )
     return "\n".join([*lines, ""])
@@ -251,11 +251,11 @@ def write_report(folder, table, statistics, defects, changes):
 def left_out():
     if can_find_crossings():
         return ""
-    return "left out: polygons that cross themselves; to find them: pip install 'shapely>=2'\n"
+    return "not checked: polygons that cross themselves; to find them: pip install 'shapely>=2'\n"
 
 
 def draw_pictures(content, image_root, wanted, folder, reading):
-    """Random images that have instances, each beside itself with its masks."""
+    """Draws random images that have instances: each image beside a copy with its masks."""
     names = {category["id"]: category["name"] for category in content["categories"]}
     instances = {}
     for annotation in content["annotations"]:

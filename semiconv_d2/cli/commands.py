@@ -1,4 +1,4 @@
-"""What the commands share: one line for errors, and commands below a command."""
+"""What the commands share: errors on one line, and subcommands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 def parser_of(command: str, description: str | None) -> ArgumentParser:
-    """The parser of a command, named as it was called: "semiconv check", or check_dataset.py."""
+    """The parser of a command. It has the name that was typed: "semiconv check", or a script."""
     program = Path(sys.argv[0])
     own = program.stem in ("semiconv", "__main__")
     return ArgumentParser(
@@ -29,7 +29,7 @@ def parser_of(command: str, description: str | None) -> ArgumentParser:
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """Prints what a command has to say; names in it may come from anybody's files.
+    """Prints a text, with control characters made visible: names from files may contain them.
 
     Args:
         file: by default the standard output.
@@ -38,7 +38,7 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """Runs a command to its end; what its user did wrong becomes one line on stderr.
+    """Runs a command to its end; an error of its user becomes one line on stderr.
 
     Args:
         run: does the work, and may return the exit status.
@@ -51,7 +51,7 @@ def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> i
         with _logging_printable():
             return run() or 0
     except ModuleNotFoundError as error:
-        message = f"{error}; install it by: pip install {error.name}"
+        message = f"{error}; install it with: pip install {error.name}"
     except (UserError, OSError) as error:
         message = _tell(error)
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def finish(run: Callable[[], int | None], interrupted: str = "interrupted") -> i
 
 
 def _tell(error: Exception) -> str:
-    """The message of an error; of one in a process that loads data, without its traceback."""
+    """The message of an error, without the traceback that a data loading process adds to it."""
     text = str(error)
     if not text.startswith("Caught "):
         return text
@@ -70,14 +70,14 @@ def _tell(error: Exception) -> str:
 
 @contextmanager
 def _logging_printable() -> Iterator[None]:
-    """What is logged meanwhile has no control characters, which names in it may have."""
+    """Within the context, control characters in log messages are made visible."""
     before = logging.getLogRecordFactory()
 
     def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = before(*args, **kwargs)
         try:
             text = record.getMessage()
-        except Exception:  # of somebody else, whose handler tells it
+        except Exception:  # a faulty record of another package; its handler reports it
             return record
         # Detectron2 colours its tables.
         parts = re.split(r"(\x1b\[[0-9;]*m)", text) if "\x1b" in text else [text]
@@ -98,17 +98,17 @@ def dispatch(
     commands: Mapping[str, tuple[Callable[[], Main], str]],
     arguments: Sequence[str],
 ) -> int:
-    """Hands the words behind the first one on to the command that this names.
+    """Runs the command that the first argument names, with the other arguments.
 
     Args:
-        program: the words before.
-        commands: by name, what gives the command, and what it does in a few words.
+        program: the words before the arguments, such as "semiconv prepare".
+        commands: by name, a function that returns the command, and a short description of it.
     """
     width = max(map(len, commands))
     listed = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in commands.items())
     usage = f"{description}\n\nusage: {program} COMMAND …\n\n{listed}"
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"{usage}\n\nWhat a command takes: {program} COMMAND --help")
+        print(f"{usage}\n\nArguments of a command: {program} COMMAND --help")
         return 0 if arguments else 2
     name, *rest = arguments
     if name not in commands:

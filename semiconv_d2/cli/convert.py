@@ -3,8 +3,8 @@
     semiconv convert labels images labels --category cell --output prepared
     semiconv convert yolo dataset --output prepared
 
-If single images or instances are wrong, they are left out, counted and named. With --strict they
-are an error. docs/how_to/convert.md describes the forms and what is written."""
+Wrong images and instances are left out, counted and named. With --strict they are an error.
+docs/how_to/convert.md describes the input forms and the files that are written."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             "--val-fraction",
             type=float,
             metavar="F",
-            help="share of the images for val.json, 0 for none (default: the split of the data, "
-            f"or {VAL_FRACTION} where they have none)",
+            help="share of the images for val.json; 0 for no val.json (default: the split of the "
+            f"data, or {VAL_FRACTION} if the data have no split)",
         )
         sub.add_argument(
             "--seed",
             type=int,
             default=0,
-            help="random seed: another one puts other images into val",
+            help="random seed: another seed puts other images into val",
         )
         sub.add_argument(
             "--strict",
             action="store_true",
-            help="end with an error where something is wrong, in place of leaving it out",
+            help="stop with an error if something is wrong, instead of leaving it out",
         )
         sub.add_argument(
             "--intensity-range",
@@ -90,57 +90,66 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                 nargs="+",
                 default=(),
                 metavar="N",
-                help=f"of images with several {what} the one that counts, from 0 on, or three for "
-                "red, green and blue",
+                help=f"which one to read from images with several {what}; the first is 0; give "
+                "three for red, green and blue",
             )
         return sub
 
-    labels = add("labels", "images, and for each an image with the number of the instance")
+    labels = add("labels", "images, and a label image for each: its values are instance numbers")
     labels.add_argument("images", type=Path, help="folder of the images")
     labels.add_argument("labels", type=Path, help="folder of label images of the same names")
     labels.add_argument(
-        "--background", type=int, default=0, help="label of no instance (default: %(default)s)"
+        "--background", type=int, default=0, help="label of the background (default: %(default)s)"
     )
-    labels.add_argument("--void", type=int, help="another such label (default: none)")
+    labels.add_argument(
+        "--void", type=int, help="another label that is no instance (default: none)"
+    )
     labels.add_argument(
         "--label-suffix",
         default="",
         metavar="TEXT",
-        help="what the names of label images have after those of the images, as _cp_masks",
+        help="ending of the names of label images, after the name of the image, such as _cp_masks",
     )
     masks = add("masks", "images, and a mask file for each instance")
     masks.add_argument("images", type=Path, help="folder of the images")
     masks.add_argument(
         "masks",
         type=Path,
-        help="folder of IMAGE_1.png and so on, or of folders named as the images",
+        help="folder with IMAGE_1.png, IMAGE_2.png, …, or with one folder for each image, named "
+        "after the image",
     )
     masks.add_argument(
         "--category-folders",
         action="store_true",
-        help="the folder of masks has such a folder for each category, named after it",
+        help="the folder of masks has one such folder for each category, named after the category",
     )
     for sub in (labels, masks):
         sub.add_argument(
             "--category", default=CATEGORY, help="name of the category (default: %(default)s)"
         )
-    yolo = add("yolo", "a data set for segmentation in the layout of Ultralytics")
-    yolo.add_argument("root", type=Path, help="folder with the data.yaml, or that file")
+    yolo = add("yolo", "a dataset for segmentation in the layout of Ultralytics")
+    yolo.add_argument("root", type=Path, help="folder with the data.yaml, or the file itself")
     labelme = add("labelme", "JSON files of the LabelMe application")
-    labelme.add_argument("root", type=Path, help="folder of them, or with train, val and test")
+    labelme.add_argument(
+        "root", type=Path, help="folder of the JSON files, or with folders train, val and test"
+    )
     labelme.add_argument(
         "--categories",
         nargs="+",
         default=(),
         metavar="NAME",
-        help="in the order of their ids (default: all labels, sorted)",
+        help="names of the categories, in the order of their ids (default: all labels, sorted)",
     )
     cvat = add("cvat", 'an export "CVAT for images 1.1"')
-    cvat.add_argument("root", type=Path, help="folder with the XML, or that file")
+    cvat.add_argument("root", type=Path, help="folder with the XML, or the file itself")
     cvat.add_argument(
-        "--images", type=Path, help="folder of the images (default: images beside the XML)"
+        "--images",
+        type=Path,
+        help="folder of the images (default: the folder images beside the XML)",
     )
     other = add("datumaro", "anything else that datumaro reads")
-    other.add_argument("format", help='as datumaro names it, such as "coco" or "label_me"')
-    other.add_argument("root", type=Path, help="folder of the data set")
+    other.add_argument(
+        "format", help='name of the format in datumaro, such as "coco" or "label_me"'
+    )
+    other.add_argument("root", type=Path, help="folder of the dataset")
     return parser.parse_args(argv)

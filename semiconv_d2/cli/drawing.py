@@ -1,4 +1,4 @@
-"""Options of datasets that are drawn, one for each field of their settings."""
+"""Options of the commands that draw datasets, one for each field of the settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _RANGE = {"nargs": 2, "metavar": ("MIN", "MAX")}
 _SIZE = {"nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
 
 _COMMON = {
-    "seed": (int, _ONE, "random seed: another one, other images"),
-    "train_images": (int, _ONE, "number of images"),
-    "val_images": (int, _ONE, "number of images"),
+    "seed": (int, _ONE, "random seed: another seed draws other images"),
+    "train_images": (int, _ONE, "number of images in train"),
+    "val_images": (int, _ONE, "number of images in val"),
 }
 
 
@@ -27,20 +27,21 @@ class Drawn(NamedTuple):
     prepare: Callable[..., Summary]
     """Takes the output, the settings, a random seed and the numbers of images of train and val."""
     settings: type
-    """A dataclass whose defaults are the options' too."""
+    """A dataclass; its defaults are also the defaults of the options."""
     options: Mapping[str, tuple[type, Mapping[str, Any], str]]
-    """For each field that can be given: the type of a value, how it is given, what it means."""
+    """For each field that is an option: type of a value, further arguments of `add_argument`, and
+    help."""
 
 
 WORMS = Drawn(
     synthetic_worms.prepare_synthetic_worms,
     synthetic_worms.WormSettings,
     {
-        "size": (int, _SIZE, "of an image, px"),
-        "worms": (int, _RANGE, "number in an image"),
-        "width": (float, _RANGE, "of a worm's body, px"),
-        "length": (float, _RANGE, "of a worm, px"),
-        "crowding": (float, _ONE, "probability to lie across or beside one"),
+        "size": (int, _SIZE, "size of an image, px"),
+        "worms": (int, _RANGE, "number of worms in an image"),
+        "width": (float, _RANGE, "width of a worm's body, px"),
+        "length": (float, _RANGE, "length of a worm, px"),
+        "crowding": (float, _ONE, "probability that a worm lies across or beside another one"),
     },
 )
 DOTS = Drawn(
@@ -49,13 +50,13 @@ DOTS = Drawn(
     {
         "rows": (int, _RANGE, "number of rows of dots in an image"),
         "columns": (int, _RANGE, "number of dots in a row"),
-        "radius": (int, _ONE, "of a dot, px"),
-        "spacing": (int, _ONE, "from a dot's centre to the next one's in its column, px"),
-        "length": (int, _ONE, "how far a dot and the spacing in its row are stretched, px"),
+        "radius": (int, _ONE, "radius of a dot, px"),
+        "spacing": (int, _ONE, "distance between the centres of two dots of a column, px"),
+        "length": (int, _ONE, "dots, and their distances in a row, are this much longer, px"),
         "rings": (int, _ONE, "rows and columns of dots around the grid that are no instances"),
-        "margin": (int, _ONE, "from the outermost dots to the border of the image, at least, px"),
-        "offset": (int, _ONE, "how far the grid is moved at random on each axis, at most, px"),
-        "size": (int, _SIZE, "of an image, px (default: what the largest grid needs)"),
+        "margin": (int, _ONE, "least distance from a dot to the border of the image, px"),
+        "offset": (int, _ONE, "largest random shift of the grid on each axis, px"),
+        "size": (int, _SIZE, "size of an image, px (default: what the largest grid needs)"),
         "background": (str, {"choices": dots.BACKGROUNDS}, "what is behind the dots"),
         "noise": (float, _ONE, "standard deviation of the background noise, grey levels"),
     },

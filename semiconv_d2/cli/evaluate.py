@@ -1,4 +1,4 @@
-"""Measure results that any model wrote, or compare those of two models.
+"""Measure the results of any model, or compare the results of two models.
 
     semiconv evaluate bbbc010_test output/inference/coco_instances_results.json
     semiconv evaluate annotations/test.json masks_of_another_tool/ --output output/other
@@ -61,39 +61,42 @@ def parse_arguments(argv):
         "--max-detections",
         type=int,
         metavar="N",
-        help="count only the best N of an image and class, as COCO counts 100 (default: all)",
+        help="count only the best N of each image and class; COCO counts 100 (default: all)",
     )
     parser.add_argument(
         "--label-suffix",
         default="",
-        help='ending of label images behind the name of their image, such as "_cp_masks"',
+        help='ending of the names of label images, after the name of the image, as "_cp_masks"',
     )
     parser.add_argument(
         "--score-threshold",
         type=float,
         default=0.5,
-        help="the score from which detections count in S (default: %(default)s)",
+        help="only detections with at least this score count in S (default: %(default)s)",
     )
     parser.add_argument(
         "--threshold-from",
         nargs="+",
         metavar="TRUTH RESULTS",
-        help="choose that score on the training images: their ground truth, then the results on "
-        "them (with --compare those of both models)",
+        help="choose the score threshold on the training images: give their ground truth, then the "
+        "results on them (with --compare, of both models)",
     )
     parser.add_argument(
-        "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
+        "--resamples",
+        type=int,
+        default=1000,
+        help="bootstrap resamples for the intervals (default: %(default)s)",
     )
     parser.add_argument(
         "--within-foreground",
         action="store_true",
-        help="cut all masks to the bright pixels of the images, which are binary foregrounds",
+        help="for images that are binary foregrounds: cut all masks to their bright pixels",
     )
     parser.add_argument(
         "--rank-by-size",
         action="store_true",
-        help="rank detections by size, without those that S does not count: for comparing with "
-        "masks that have no scores",
+        help="leave out detections that S does not count, and rank the others by size: for "
+        "comparing with masks that have no scores",
     )
     parser.add_argument("--output", type=Path, help="folder to write the table and JSON to")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the differences")
@@ -113,28 +116,31 @@ def parse_arguments(argv):
     if (arguments.results is None) == (arguments.compare is None):
         parser.error("give either RESULTS or --compare A B")
     if arguments.close_up and not arguments.pictures:
-        parser.error("--close-up is for --pictures")
+        parser.error("--close-up needs --pictures")
     if arguments.pictures and not arguments.compare:
-        parser.error("--pictures are of the differences that --compare A B finds")
+        parser.error("--pictures needs --compare A B: it draws the differences of A and B")
     if arguments.pictures and arguments.compare[0].resolve() == arguments.compare[1].resolve():
-        parser.error("--pictures: A and B are the same")
+        parser.error("--pictures: A and B are the same, so there are no differences to draw")
     for option, least in (("most", 1), ("max_detections", 1), ("resamples", 0)):
         value = getattr(arguments, option)
         if value is not None and value < least:
-            parser.error(f"--{option.replace('_', '-')} is {least} or more")
+            parser.error(f"--{option.replace('_', '-')} must be {least} or more")
     if not 0 <= arguments.score_threshold <= 1:
-        parser.error("--score-threshold is from 0 to 1")
+        parser.error("--score-threshold must be from 0 to 1")
     if arguments.pictures and find_spec("detectron2") is None:
         parser.error("--pictures needs Detectron2, which is not installed")
     for option in ("output", "pictures"):
         folder = getattr(arguments, option)
         if folder and any(p.exists() and not p.is_dir() for p in (folder, *folder.parents)):
-            parser.error(f"--{option} {folder}: that is a file, or in one; name a folder")
+            parser.error(f"--{option} {folder}: this is a file, or inside a file; name a folder")
     models = arguments.compare or [arguments.results]
     if arguments.threshold_from and len(arguments.threshold_from) != 1 + len(models):
         parser.error("--threshold-from takes a ground truth and one results file for each model")
     if arguments.threshold_from and arguments.threshold_from[0] == arguments.truth:
-        parser.error("--threshold-from: a score that is chosen on the tested images flatters")
+        parser.error(
+            "--threshold-from: a score that is chosen on the tested images makes results look too "
+            "good; name the training images"
+        )
     return arguments, models
 
 
@@ -142,7 +148,7 @@ def choose_measures(wanted):
     if wanted is None:
         wanted = [name for name in MEASURES if lacks(name) is None]
         for name in set(MEASURES) - set(wanted):
-            say(f"left out: {name}, for which: pip install {lacks(name)}", file=sys.stderr)
+            say(f"left out: {name}; to measure it: pip install {lacks(name)}", file=sys.stderr)
     check_measures(wanted)
     return wanted
 
@@ -205,13 +211,14 @@ def find_images(arguments, truth):
         root = MetadataCatalog.get(truth).get("image_root")
     if root is None or not Path(root).is_dir():
         raise DatasetError(
-            f"there is no folder of images of {truth}{f', {root}' * bool(root)}: give --image-root"
+            f"there is no folder of images for {truth}{f', {root}' * bool(root)}: give "
+            "--image-root FOLDER"
         )
     return root
 
 
 def draw(arguments, detections, root):
-    """Pictures of the differences; models are named by where their paths begin to differ."""
+    """Draws the differences. A model's name is the first part of its path that differs."""
     from ..report.differences import save_differences
     from ..report.finished_runs import short_names
 

@@ -1,4 +1,4 @@
-"""Find instances in images, folders, videos and cameras; draw them and write them.
+"""Find instances in images, folders, videos and cameras; draw them and write them to files.
 
     semiconv predict --model output/bbbc010_semiconv --input images/ --output pictures
     semiconv predict --model configs/voc_semiconv.yaml --weights model.pth --input "*.jpg" \\
@@ -11,7 +11,7 @@
 Without --output and --labels, windows show the pictures. "--input 0" opens the first camera.
 A pattern such as "wells/**/*.tif" finds the files of all subfolders. --labels writes a 16-bit PNG
 for each image: 0 is background, and each instance has a number.
-If a file cannot be read, the command names it, goes on, and ends with exit status 1.
+If a file cannot be read, the command names it, continues, and ends with exit status 1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_arguments(argv):
         help="folder of a run, checkpoint with its config.yaml beside it, or config (YAML or "
         "LazyConfig)",
     )
-    parser.add_argument("--weights", help="checkpoint, in the place of the model's own")
+    parser.add_argument("--weights", help="checkpoint to use instead of the model's own")
     parser.add_argument(
         "--input",
         nargs="+",
@@ -48,18 +48,26 @@ def parse_arguments(argv):
         help="images, folders, patterns, videos, addresses of streams, numbers of cameras",
     )
     parser.add_argument(
-        "--output", type=Path, help="folder for the pictures; without it and --labels: windows"
+        "--output",
+        type=Path,
+        help="folder for the pictures; without --output and --labels, windows show them",
     )
     parser.add_argument(
-        "--show", nargs="+", choices=(*SHOWS, "all"), default=["masks"], help="default: masks"
+        "--show",
+        nargs="+",
+        choices=(*SHOWS, "all"),
+        default=["masks"],
+        help="what the pictures show (default: masks)",
     )
     parser.add_argument(
         "--format",
         choices=("png", "jpg", "webp", "svg", "pdf"),
         default="png",
-        help="of the pictures of images (default: png)",
+        help="file format of the pictures of images (default: png)",
     )
-    parser.add_argument("--scale", type=float, default=1, help="of pictures: 2 for papers")
+    parser.add_argument(
+        "--scale", type=float, default=1, help="scale of the pictures, such as 2 for papers"
+    )
     parser.add_argument(
         "--same-colours",
         action="store_true",
@@ -68,19 +76,21 @@ def parse_arguments(argv):
     parser.add_argument("--json", type=Path, help="file for COCO results")
     parser.add_argument("--labels", type=Path, help="folder for label images")
     parser.add_argument(
-        "--annotations", type=Path, help="in COCO's format: take ids for --json from there"
+        "--annotations", type=Path, help="JSON in COCO's format from which --json takes its ids"
     )
     parser.add_argument(
         "--score-threshold",
         type=float,
         default=SCORE_THRESHOLD,
-        help="leave out instances below it (default: %(default)s)",
+        help="leave out instances with a lower score (default: %(default)s)",
     )
-    parser.add_argument("--classes", nargs="+", help="names of the classes, for the model's own")
+    parser.add_argument(
+        "--classes", nargs="+", help="names of the classes, instead of the model's own"
+    )
     parser.add_argument(
         "--run-code",
         action="store_true",
-        help="load files too that can run any code: LazyConfigs and pickles, if you trust them",
+        help="also load LazyConfigs and pickles, which can run any code; only if you trust them",
     )
     parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
     parser.add_argument(
@@ -88,9 +98,9 @@ def parse_arguments(argv):
     )
     arguments = parser.parse_args(argv)
     if not 0 < arguments.scale <= 10:
-        parser.error("--scale is above 0 and at most 10")
+        parser.error("--scale must be above 0 and at most 10")
     if arguments.annotations and not arguments.json:
-        parser.error("--annotations is for --json")
+        parser.error("--annotations needs --json")
     return arguments
 
 
@@ -158,4 +168,4 @@ def predict(arguments):
             say(f"{what}: {path}")
     if demo.failed:
         names = "\n".join(f"  {name}: {reason}" for name, reason in demo.failed)
-        raise DatasetError(f"these could not be read:\n{names}")
+        raise DatasetError(f"these inputs could not be read:\n{names}")

@@ -1,4 +1,4 @@
-"""Prepare the datasets that have a name, draw synthetic ones, or split a dataset.
+"""Prepare known datasets, draw synthetic ones, or split a dataset.
 
 docs/how_to/datasets.md describes them and says where to get them.
 """
@@ -41,7 +41,7 @@ def voc(argv: Sequence[str] | None = None) -> int:
     parser = _parser(voc, "voc", "voc_<year>")
     parser.add_argument("root", type=Path, help="folder of a year, such as VOCdevkit/VOC2012")
     parser.add_argument(
-        "--year", type=int, choices=YEARS, help="where the folder of the year does not tell"
+        "--year", type=int, choices=YEARS, help="needed if the name of the folder has no year"
     )
     args = parser.parse_args(argv)
     return finish(lambda: say(prepare_voc(args.root, args.output, args.year)), _STOPPED)
@@ -55,8 +55,8 @@ def sbd(argv: Sequence[str] | None = None) -> int:
         "--voc",
         type=Path,
         metavar="VOC2012",
-        help="folder VOCdevkit/VOC2012: prepare the union with its train split instead, without "
-        "the images of its val split",
+        help="folder VOCdevkit/VOC2012: prepare the union of SBD and its train split instead, "
+        "without the images of its val split",
     )
     args = parser.parse_args(argv)
 
@@ -84,7 +84,7 @@ def dots(argv: Sequence[str] | None = None) -> int:
 
 
 def hold_out(argv: Sequence[str] | None = None) -> int:
-    """Hold out every n-th image of a training set in COCO's format, to make choices on."""
+    """Hold out every n-th image of a training set in COCO's format, for choosing settings."""
     parser = parser_of("prepare hold_out", hold_out.__doc__)
     parser.add_argument("json", type=Path, help="annotations of the training set")
     parser.add_argument(
@@ -102,11 +102,11 @@ def hold_out(argv: Sequence[str] | None = None) -> int:
 
 
 def merge_classes(argv: Sequence[str] | None = None) -> int:
-    """Make all instances of a dataset in COCO's format instances of one class."""
+    """Put all instances of a dataset in COCO's format into one class."""
     parser = parser_of("prepare merge_classes", merge_classes.__doc__)
     parser.add_argument("json", type=Path, help="annotations")
     parser.add_argument("output", type=Path, help="JSON to write")
-    parser.add_argument("--name", default="object", help="of the class (default: %(default)s)")
+    parser.add_argument("--name", default="object", help="name of the class (default: %(default)s)")
     args = parser.parse_args(argv)
 
     def run() -> None:
@@ -126,7 +126,7 @@ COMMANDS = {
 
 
 def _parser(command, name: str, folder: str | None = None):
-    """With the option --output, whose default is a folder below DETECTRON2_DATASETS."""
+    """A parser with the option --output. Its default is a folder in DETECTRON2_DATASETS."""
     parser = parser_of(f"prepare {name}", command.__doc__)
     parser.add_argument(
         "--output",

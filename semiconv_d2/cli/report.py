@@ -34,14 +34,17 @@ def parse_arguments(argv):
         type=int,
         default=300,
         metavar="N",
-        help="images in the gallery at most, those that changed most (default: %(default)s)",
+        help="show at most N images in the gallery: those that changed most (default: %(default)s)",
     )
     parser.add_argument(
-        "--resamples", type=int, default=1000, help="draws for the intervals (default: %(default)s)"
+        "--resamples",
+        type=int,
+        default=1000,
+        help="bootstrap resamples for the intervals (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     if arguments.pictures < 0 or arguments.resamples < 0:
-        parser.error("--pictures and --resamples are 0 or more")
+        parser.error("--pictures and --resamples must be 0 or more")
     return arguments
 
 

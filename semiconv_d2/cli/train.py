@@ -9,7 +9,7 @@
         --config-file configs/voc_semiconv.yaml
 
 A config is a YAML file, or the name of one in configs/. KEY VALUE pairs at the end override it.
---resume continues a run in its OUTPUT_DIR, and stands before these pairs.
+--resume continues the run in OUTPUT_DIR. Put it before these pairs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SECONDS_TO_SPEAK = 5
 
 
 def run(cfg, args):
-    """In each process."""
+    """Trains or evaluates; each process calls it."""
     register_own_data(cfg)  # in every process
     if args.eval_only:
         with config_kept(cfg) if comm.is_main_process() else nullcontext():
@@ -84,13 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_messages(first=worker is None or worker.rank == 0)
     return finish(
         lambda: start(arguments, worker),
-        interrupted="interrupted; the last checkpoint goes on with --resume",
+        interrupted="interrupted; --resume continues from the last checkpoint",
     )
 
 
 def start(arguments, worker):
     if not arguments.config_file:
-        raise ConfigError("Name a config: --config-file own_semiconv, say.")
+        raise ConfigError("Name a config, for example: --config-file own_semiconv.")
     if worker is None:
         launch_processes(arguments)
         return
@@ -102,15 +102,15 @@ def start(arguments, worker):
 
 
 def launch_processes(arguments):
-    """Starts the processes itself, as Detectron2's tool does."""
+    """Starts the training processes, as Detectron2's tool does."""
     if arguments.num_gpus > 1 and arguments.num_gpus > torch.cuda.device_count():
         raise ConfigError(
-            f"--num-gpus {arguments.num_gpus}: there are {torch.cuda.device_count()}. "
-            "Without the option one is used, or the CPU."
+            f"--num-gpus {arguments.num_gpus}: the number of GPUs here is "
+            f"{torch.cuda.device_count()}. Without the option, one GPU is used, or the CPU."
         )
     first = arguments.machine_rank == 0
     processes = arguments.num_gpus * arguments.num_machines
-    # Checked before there are several processes, whose errors nobody wants to read.
+    # Checked before there are several processes: their errors are hard to read.
     config = load_checked_config(
         arguments.config_file, arguments.opts, start_of(arguments, processes, first)
     )
@@ -126,7 +126,7 @@ def launch_processes(arguments):
 
 
 def join_processes(arguments, worker):
-    """Is one of the processes that torchrun has started."""
+    """Runs in each of the processes that torchrun has started."""
     config = load_for(worker, arguments)
     arguments.resume |= worker.restarts > 0
     first = worker.rank == 0
@@ -140,12 +140,12 @@ def join_processes(arguments, worker):
 
 
 def load_for(worker, arguments):
-    """A config that fits the machine; the first process of each machine says why there is none."""
+    """Loads a config that fits the machine; only each machine's first process reports an error."""
     try:
         if arguments.num_gpus > 1 or arguments.num_machines > 1:
             raise ConfigError(
                 "torchrun starts the processes: leave out --num-gpus and --num-machines, and give "
-                "it --nproc-per-node and --nnodes."
+                "torchrun --nproc-per-node and --nnodes."
             )
         config = load_config(arguments.config_file, arguments.opts)
         worker.check(config.MODEL.DEVICE)
@@ -162,13 +162,13 @@ def start_of(arguments, processes, first):
         resume=arguments.resume,
         eval_only=arguments.eval_only,
         processes=processes,
-        writes_run=first,  # of several machines the first one writes
+        writes_run=first,  # if there are several machines, the first one writes
         run_code=arguments.run_code,
     )
 
 
 @contextmanager
 def writing_run(config, arguments, first):
-    arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 writes it down
+    arguments.config_file = find_config_file(arguments.config_file)  # Detectron2 saves it
     with locked(Path(config.OUTPUT_DIR)) if first else nullcontext():
         yield

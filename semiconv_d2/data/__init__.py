@@ -1,6 +1,6 @@
-"""Data sets: COCO's format, other people's formats, and datasets with a name.
+"""Datasets: COCO's format, other people's formats, and datasets with a name.
 
-All of it works without Detectron2, but for the names in its catalogs.
+Only the names in Detectron2's catalogs need Detectron2.
 """
 
 from .datasets.catalog import register, register_prepared_datasets

@@ -1,5 +1,5 @@
-"""Files that people name: what is read from them, with errors that say what to look at; and whether
-results can be written where they are to go, asked before there are any."""
+"""Reads files that users name, with errors that say what to look at; and checks, before there are
+any results, that they can be written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 _LISTED = 8  # entries of a folder named in a message
 _PROBLEMS = 10  # problems named in one message
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters that are not shown as such
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of invisible characters
 
 
 def require_folders(root: Path, folders: Iterable[str], what: str) -> None:
@@ -52,14 +52,13 @@ def _describe_entry(path: Path) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text without line breaks and `printable`, such as the message of another library's error,
-    or one with the name of somebody's file."""
+    """A text on one line and `printable`: for messages of other libraries, and names of files."""
     return printable(" ".join(str(text).split()))
 
 
 def printable(text: str) -> str:
-    """A text with the characters that would steer a terminal, or turn the direction of writing,
-    written out, such as "\\x1b"; lines stay lines."""
+    """A text in which characters that control a terminal or the direction of writing are escaped,
+    such as "\\x1b"; line breaks stay."""
     return "".join(
         each
         if each in "\n\t" or unicodedata.category(each) not in _STEERING
@@ -69,10 +68,10 @@ def printable(text: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """What a text file has, with or without a byte order mark.
+    """The content of a text file, which may have a byte order mark.
 
     Raises:
-        DatasetError: the file is missing or no text.
+        DatasetError: the file is missing or not text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -86,10 +85,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_json(path: Path) -> object:
-    """What a JSON file has, with or without a byte order mark.
+    """The content of a JSON file, which may have a byte order mark.
 
     Raises:
-        DatasetError: the file is missing, no text, empty or no JSON.
+        DatasetError: the file is missing, not text, empty or not JSON.
     """
     text = read_text(path)
     if not text.strip():
@@ -100,16 +99,16 @@ def read_json(path: Path) -> object:
         raise DatasetError(
             f"{path} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from error
-    except (RecursionError, ValueError) as error:  # a number of thousands of digits
+    except (RecursionError, ValueError) as error:  # such as a number of thousands of digits
         raise DatasetError(f"{path} cannot be read as JSON: {error}") from error
 
 
 def try_each(
     action: Callable[[Item], Result], items: Iterable[Item]
 ) -> tuple[list[tuple[Item, Result]], list[str]]:
-    """Do something for every item that allows it.
+    """Do something for every item, and collect errors.
 
-    Returns: these items with what came out, and what is wrong with the others.
+    Returns: the items without an error with their results, and the messages of the errors.
     """
     results, problems = [], []
     for item in items:
@@ -121,7 +120,7 @@ def try_each(
 
 
 def refuse_all(problems: Sequence[str]) -> None:
-    """Raises `DatasetError` where there are problems, with the first ten in one line."""
+    """Raises `DatasetError` if there are problems, with the first ten on one line."""
     if len(problems) == 1:
         raise DatasetError(problems[0])
     if problems:
@@ -132,7 +131,7 @@ def refuse_all(problems: Sequence[str]) -> None:
 
 
 def check_folder(path: Path, option: str) -> None:
-    """Raises `ConfigError` where no folder can be made of a path, or nothing written into it.
+    """Raises `ConfigError` if a path cannot be a folder, or nothing can be written into it.
 
     Args:
         option: what named it; the message begins with it.
@@ -141,13 +140,13 @@ def check_folder(path: Path, option: str) -> None:
     if not there.is_dir():
         raise ConfigError(f"{option} {path}: {there} is a file; name a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{option} {path}: nothing can be written into {there}; name another.")
+        raise ConfigError(f"{option} {path}: cannot write into {there}; name another folder.")
 
 
 def check_file(path: Path, option: str) -> None:
-    """Raises `ConfigError` where a file cannot be written; see `check_folder`."""
+    """Raises `ConfigError` if a file cannot be written; see `check_folder`."""
     if path.is_dir():
         raise ConfigError(f"{option} {path}: that is a folder; name a file in it.")
     check_folder(path.parent, option)
     if path.exists() and not os.access(path, os.W_OK):
-        raise ConfigError(f"{option} {path}: the file is write-protected; name another.")
+        raise ConfigError(f"{option} {path}: the file is write-protected; name another file.")

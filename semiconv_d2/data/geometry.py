@@ -18,7 +18,7 @@ _PIECE = 0.1  # share of the pixels of an instance
 
 
 class Bins(NamedTuple):
-    """A property of instances and where its bins end; the last one has no end."""
+    """A property of instances, and the upper ends of its bins; the last bin has no end."""
 
     name: str
     labels: tuple[str, ...]
@@ -34,15 +34,15 @@ CONTACT = Bins("contact", ("none", "up to 10 %", "10 to 30 %", "over 30 %"), (0.
 """Share of the outline that lies on or beside other instances, see `contact`."""
 
 ELONGATION = Bins("elongation", ("up to 2", "2 to 4", "4 to 8", "over 8"), (2.0, 4.0, 8.0))
-"""Area over that of the largest disc inside, see `elongation`."""
+"""Area of a mask over the area of the largest disc inside it, see `elongation`."""
 
 
 def contact(masks: Sequence[np.ndarray], reach: int = REACH) -> np.ndarray:
     """Share of each instance's outline that lies on or beside another instance.
 
     The outline of an instance are its pixels that have one of their four neighbours outside of it
-    or outside of the image. It is in contact where a pixel of another instance lies at most `reach`
-    rows and `reach` columns away, or on it.
+    or outside of the image. Such a pixel is in contact if another instance has it too, or has a
+    pixel at most `reach` rows and `reach` columns away.
 
     Args:
         masks: N masks of one image, (H, W) bool each; they may overlap and may be empty.
@@ -77,7 +77,7 @@ def elongation(mask: np.ndarray, radius: float | None = None) -> float:
 
     Args:
         mask: (H, W) bool, not empty.
-        radius: its `inscribed_radius`, where that is known.
+        radius: its `inscribed_radius`, if that is known.
     """
     radius = inscribed_radius(mask) if radius is None else radius
     return float(mask.sum() / (np.pi * radius**2))
@@ -86,10 +86,10 @@ def elongation(mask: np.ndarray, radius: float | None = None) -> float:
 def inscribed_radius(mask: np.ndarray) -> float:
     """Radius in pixels of the largest disc inside a mask; half a pixel for a line of pixels.
 
-    Pixels are squares, and the disc's centre is that of a pixel, of a side or a corner: half the
-    width of any rectangle along the rows and columns comes out as it is, and less than 0.36 pixels
-    are missing elsewhere. Above 32 pixels, where that would take long, centres of pixels alone are
-    looked at, and it comes out to a quarter of a pixel.
+    Pixels are squares. The disc's centre is the centre of a pixel or of one of its sides, or a
+    corner. So the radius is exact for rectangles along the rows and columns, and less than 0.36
+    pixels too small for other shapes. Above 32 pixels this would take long: then only centres of
+    pixels are tried, and the error is at most a quarter of a pixel.
 
     Args:
         mask: (H, W) bool, not empty.
@@ -99,10 +99,10 @@ def inscribed_radius(mask: np.ndarray) -> float:
     own = mask[bounding_window(mask)]
     between_centres = distance_transform_edt(np.pad(own, 1)).max()
     if between_centres > _LARGE:
-        return float(between_centres - 0.25)  # between half a pixel less and none
-    # A grid of half pixels, with centres at odd and sides at even indices. Its points inside are
-    # those that no pixel outside touches. The point of such a pixel that is nearest to one of the
-    # grid is of the grid, too, which makes the distances exact.
+        return float(between_centres - 0.25)  # the radius is at most half a pixel less
+    # A grid of half pixels, with centres at odd and sides at even indices. A grid point is inside
+    # if no pixel outside of the mask touches it. The nearest point of an outside pixel to a grid
+    # point is a grid point itself, so the distances are exact.
     inside = np.zeros((2 * own.shape[0] + 1, 2 * own.shape[1] + 1), dtype=bool)
     inside[1::2, 1::2] = own
     inside[2:-1:2, 1::2] = own[:-1] & own[1:]

@@ -1,7 +1,7 @@
-"""What an image file says of itself, and its pages as they are stored.
+"""Headers of image files, and their pages as they are stored.
 
-Pillow reads most files. TIFF is described by tifffile, which knows the true depth and all pages;
-OpenCV reads colours of more than 8 bits, of which Pillow keeps the high byte alone.
+Pillow reads most files. tifffile describes TIFF: it knows the true depth and all pages. OpenCV
+reads colours of more than 8 bits, because Pillow keeps only their high byte.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ _KEPT = ("L", "LA", "RGB", "RGBA", *DEEP_MODES)
 _ORIENTATION = 274  # a TIFF's tag
 _ALPHA = (1, 2)  # kinds of extra samples in a TIFF
 _WHITE_IS_ZERO = 0  # a photometric interpretation of a TIFF
-_MADE_RGB = (3, 5, 6)  # such interpretations that Pillow turns into RGB: palette, CMYK and YCbCr
-_HEAD = 512  # bytes in which PNG, JPEG 2000 and PNM say their depth
+_MADE_RGB = (3, 5, 6)  # interpretations that Pillow turns into RGB: palette, CMYK and YCbCr
+_HEAD = 512  # first bytes, which have the depth of PNG, JPEG 2000 and PNM
 
 
 class Header(NamedTuple):
-    """What an image file says of itself."""
+    """The header of an image file."""
 
     size: Size
-    """Height and width as the image is shown, of the first page."""
+    """Height and width of the first page, as it is shown."""
     orientation: int
-    """EXIF's, from 1 to 8; 1 where it says nothing."""
+    """EXIF orientation, from 1 to 8; 1 if there is none."""
     pages: int
     channels: int
-    """In a page, without alpha."""
+    """Number of channels in a page, without alpha."""
     bits: int
-    """In a channel."""
+    """Number of bits in a channel."""
     read_page: Callable[[int], np.ndarray]
-    """Reads a page as it is stored, but turned: (H, W, C), with alpha where there is one."""
+    """Reads a page, turned by its orientation: (H, W, C) of the stored type, with alpha if any."""
 
 
 def read_header(path: Path) -> Header:
     """Describe an image file without decoding it.
 
     Raises:
-        DatasetError: the file is missing, damaged in its header, or no image.
+        DatasetError: the file is missing, its header is damaged, or it is not an image.
     """
     if not is_file(path):
         raise DatasetError(f"there is no image {path}")
@@ -68,10 +68,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_page(path: Path, header: Header, page: int) -> np.ndarray:
-    """A page of a file, (H, W, C) of the type it is stored in; channels without alpha.
+    """A page of a file, (H, W, C) of the stored type, without alpha.
 
     Raises:
-        DatasetError: the file is damaged, or needs a library that is not there.
+        DatasetError: the file is damaged, or needs a library that is not installed.
     """
     try:
         values = header.read_page(page)
@@ -80,14 +80,14 @@ def read_page(path: Path, header: Header, page: int) -> np.ndarray:
     values = values[..., None] if values.ndim == 2 else values
     if values.shape[:2] != header.size:
         raise DatasetError(
-            f"{path}: page {page} has {values.shape[:2]} pixels (height, width), the first page "
-            f"{header.size}"
+            f"{path}: page {page} has {values.shape[:2]} pixels (height, width), but the first "
+            f"page has {header.size}"
         )
     return values[..., : header.channels]
 
 
 def refuse_large(path: Path) -> None:
-    """Look at the header of an image file before anybody decodes it.
+    """Check the size in the header of an image file before it is decoded.
 
     Raises:
         DatasetError: it has too many pixels, or cannot be read.
@@ -114,14 +114,14 @@ def _shown(size: Size, orientation: int) -> Size:
 
 
 def _describe_other(path: Path, head: bytes) -> Header:
-    """Of a file that is no TIFF."""
+    """The header of a file that is not a TIFF."""
     from PIL import Image
 
     with no_limit_of_pillow(), Image.open(path) as image:
         size, mode = (image.height, image.width), image.mode
         # MPO, a JPEG of some cameras, has a preview as its second page.
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        # A PNG may have EXIF after its pixels: then Pillow decodes it to find that.
+        # A PNG may have EXIF after its pixels: Pillow would decode the pixels to find it.
         late = image.format == "PNG" and "exif" not in image.info
         orientation = 1 if late else read_orientation(image)
     told = _depth(head)
@@ -138,7 +138,7 @@ def _describe_other(path: Path, head: bytes) -> Header:
 
 
 def _depth(head: bytes) -> int:
-    """Bits in a channel as the first bytes of a PNG, JPEG 2000 or PNM say it, 8 of other files."""
+    """Bits in a channel, from the first bytes of a PNG, JPEG 2000 or PNM; 8 for other files."""
     if head.startswith(b"\x89PNG"):
         return head[24]
     if (place := head.find(b"ihdr")) >= 0:
@@ -172,7 +172,7 @@ def _describe_tiff(path: Path) -> Header:
 
 
 def _frames(tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:
-    """The images of full size in a TIFF, each as its series and its number therein."""
+    """The images of full size in a TIFF: for each its series, and its number in the series."""
     full = [series for series in tiff.series if not series.keyframe.is_reduced]
     return [(s, k) for s in full or tiff.series[:1] for k in range(s.size // s.keyframe.size)]
 
@@ -181,7 +181,7 @@ def _read_tiff(path: Path, number: int, usual: bool, orientation: int) -> np.nda
     """
     Args:
         number: of the image among those of full size.
-        usual: Pillow reads it well, as Detectron2 does.
+        usual: whether Pillow, which Detectron2 uses, reads it well.
     """
     import tifffile
 
@@ -198,7 +198,7 @@ def _read_tiff(path: Path, number: int, usual: bool, orientation: int) -> np.nda
         else:
             try:
                 values = frame.asarray()
-            except ValueError:  # a compression that tifffile alone does not know
+            except ValueError:  # a compression that tifffile cannot read alone
                 values = _read_with_opencv(path, frame.index)
         planes_first, inverted = page.axes.startswith("S"), page.photometric == _WHITE_IS_ZERO
     values = np.moveaxis(values, 0, -1) if planes_first and values.ndim == 3 else values
@@ -214,7 +214,7 @@ def _read_with_pillow(path: Path, page: int) -> np.ndarray:
         if page:
             image.seek(page)
         image.load()
-        orientation = read_orientation(image)  # 1 where Pillow itself has turned the image
+        orientation = read_orientation(image)  # 1 if Pillow itself has turned the image
         kept = image.mode in _KEPT
         shown = image if kept else image.convert("L" if image.mode == "1" else "RGB")
         return turn(np.asarray(shown), orientation)

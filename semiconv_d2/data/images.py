@@ -34,10 +34,10 @@ def is_image(path: Path) -> bool:
 
 
 def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
-    """What `read` makes of an opened image file of one page.
+    """Opens an image file of one page, and returns what `read` makes of it.
 
     Raises:
-        DatasetError: the file is missing, damaged, too large, no image, or has several
+        DatasetError: the file is missing, damaged, too large, not an image, or has several
             pages.
     """
     from PIL import Image
@@ -54,7 +54,7 @@ def open_image(path: Path, read: Callable[[Image.Image], Result]) -> Result:
     if too_large:
         raise DatasetError(f"{path} {too_large}")
     if result is None:
-        raise DatasetError(f"{path} has {pages} pages: save the one that is meant by itself")
+        raise DatasetError(f"{path} has {pages} pages: save the right page as a file of its own")
     return result
 
 
@@ -62,8 +62,8 @@ def read_image(path: Path, modes: Iterable[str], expected: str = "") -> np.ndarr
     """Pixels of an image file, as its mode stores them: (H, W) or (H, W, C).
 
     Args:
-        modes: Pillow's names of the modes that make sense, such as "L" or "P".
-        expected: what a message says in the place of these names.
+        modes: Pillow's names of the modes that are accepted, such as "L" or "P".
+        expected: text for a message, instead of these names.
 
     Raises:
         DatasetError: see `open_image`, or the image is of another mode.
@@ -81,23 +81,23 @@ def read_image_size(path: Path) -> Size:
 
 
 def read_orientation(image: Image.Image) -> int:
-    """EXIF's, from 1 to 8; 1 where it says nothing that makes sense, as Detectron2 takes it."""
+    """EXIF orientation, from 1 to 8; 1 if it is missing or not valid, as in Detectron2."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Detectron2 takes any for no EXIF
+    except Exception:  # Detectron2 takes any error for no EXIF
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def tell_turning(path: Path) -> str:
-    """For the end of a message about an image of another size than its annotations: that its EXIF
-    orientation turns it, where it does, and how to mend that."""
+    """The end of a message about an image of another size than its annotations. If its EXIF
+    orientation turns the image, it says so and how to mend that; otherwise it is ""."""
     orientation = open_image(path, read_orientation)
     if orientation == 1:
         return ""
     return (
-        f", as its EXIF orientation {orientation} turns it: if the annotations are for the image "
-        f"as it is stored, save it without that orientation"
+        f", because its EXIF orientation {orientation} turns it: if the annotations are for the "
+        f"image as it is stored, save it without that orientation"
     )
 
 
@@ -110,7 +110,7 @@ def require_size(
         what: begins the message, as in "a.png is".
         pixels: (H, W), or of a wrong shape.
         other: what has the right size, as in "its image is".
-        image: its file, where its orientation may be what is wrong.
+        image: file of the image, if its orientation may be the reason.
 
     Raises:
         DatasetError: naming both sizes.
@@ -121,7 +121,7 @@ def require_size(
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write (H, W) or (H, W, 3) uint8, grey where all channels are the same."""
+    """Write (H, W) or (H, W, 3) uint8; as a grey image if all channels are the same."""
     from PIL import Image
 
     grey = pixels.ndim == 3 and not np.ptp(pixels, axis=2).any()

@@ -1,4 +1,4 @@
-"""How large an image may be: a file of 20 KB can have pixels enough to fill the memory."""
+"""How large an image may be: a file of 20 KB can have enough pixels to fill the memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DEFAULT = 100.0
 
 
 def most_pixels() -> float:
-    """So many pixels an image may have: 100 million, or what `VARIABLE` says.
+    """The largest number of pixels that an image may have: 100 million, or what `VARIABLE` says.
 
     Raises:
-        ConfigError: that is no number above 0.
+        ConfigError: the variable is not a number above 0.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
@@ -28,25 +28,25 @@ def most_pixels() -> float:
     except ValueError:
         limit = 0.0
     if not 0 < limit < 1e6:
-        raise ConfigError(f"{VARIABLE} is {text!r}, which is no number of megapixels above 0")
+        raise ConfigError(f"{VARIABLE} is {text!r}; it must be a number of megapixels above 0")
     return 1e6 * limit
 
 
 def tell_too_large(height: int, width: int) -> str:
-    """What is wrong with an image of this size, "" where nothing is."""
+    """Why an image of this size is too large; "" if it is not."""
     pixels, limit = height * width, most_pixels()
     if pixels <= limit:
         return ""
     return (
-        f"has {height} × {width} pixels (height × width), {pixels / 1e6:,.0f} million and more "
-        f"than the limit of {limit / 1e6:,.0f}: cut it into tiles or, if there is memory for it, "
+        f"has {height} × {width} pixels (height × width), {pixels / 1e6:,.0f} million, but the "
+        f"limit is {limit / 1e6:,.0f} million: cut it into tiles or, if there is enough memory, "
         f"set the environment variable {VARIABLE}={-(-pixels // 10**6)}"
     )
 
 
 @contextmanager
 def no_limit_of_pillow() -> Iterator[None]:
-    """Pillow opens images of any size, where it is this limit that counts."""
+    """Within the context, Pillow opens images of any size: only the limit of this module counts."""
     from PIL import Image
 
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -1,4 +1,4 @@
-"""Names of files that other people's data have: what they mean here, and which count."""
+"""Names of files in other people's data: which files they mean, and which files count."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # which Label Studio puts before the
 
 
 def is_hidden(path: Path, below: Path | None = None) -> bool:
-    """Whether a file or folder is a copy or note that a system or program has made for itself, such
-    as `._a.png` of macOS or what lies in `.ipynb_checkpoints`, and no data.
+    """Whether a file or folder is no data, but something that a system or program has made for
+    itself, such as `._a.png` of macOS or the content of `.ipynb_checkpoints`.
 
     Args:
-        below: a folder that it lies in; the folders between count too. By default its own name
-            alone.
+        below: a folder that contains it; the names of the folders between are looked at too. By
+            default only its own name is.
     """
     parts = (path.name,) if below is None else path.relative_to(below).parts
     return any(part.startswith(".") or part.lower() in _HIDDEN for part in parts)
@@ -36,12 +36,12 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of a name that may be anything."""
+    """Whether there is a file of this name; the name may be any text."""
     return exists(path) and path.is_file()
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder of a name that may be anything."""
+    """Whether there is a file or folder of this name; the name may be any text."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long a name, or one with a null character
@@ -67,19 +67,19 @@ def path_inside(folder: Path, name: str | Path) -> Path:
 
 
 def base_name(name: str) -> str:
-    """The last part of what a file name means, which may have slashes, backslashes, and all else
-    that `meant_names` knows."""
+    """The last part of the path that a file name means; the name may have slashes, backslashes, and
+    all else that `meant_names` knows."""
     return PurePosixPath(_local_name(name)).name
 
 
 def meant_names(name: str, alone: bool) -> Iterator[str]:
-    """Names of the file that may be meant by one that is not there, the most likely one first.
+    """Names that may be meant by the name of a file that is not there, the most likely one first.
 
-    It may be an address, percent-encoded and with a query, as of Label Studio; a path on another
-    computer; or have its extension in other letters.
+    The name may be an address, percent-encoded and with a query, as Label Studio writes it; a path
+    on another computer; or its extension may be in upper instead of lower case.
 
     Args:
-        alone: no other file name has the same last part, so that this may stand for it.
+        alone: whether no other file name has the same last part: then that part alone is enough.
     """
     local = _local_name(name)
     meant = [name.replace("\\", "/"), local]
@@ -91,7 +91,7 @@ def meant_names(name: str, alone: bool) -> Iterator[str]:
 
 
 def _local_name(name: str) -> str:
-    """A path out of an address, whose query may have it as `d`."""
+    """The path in an address; the query may have it as `d`."""
     name = name.replace("\\", "/")
     try:
         address = urlsplit(name, allow_fragments="://" in name)
@@ -122,8 +122,8 @@ class FolderIndex:
         self._files: dict[str, list[Path]] | None = None
 
     def only(self, name: str) -> Path | None:
-        """The one file of a name in any folder, in upper or lower case, None for none and for
-        several. It is relative to the folder."""
+        """The path, relative to the folder, of the only file of a name in any subfolder, in upper
+        or lower case; None if there is no such file, or several."""
         if self._files is None:
             self._files = {}
             for number, path in enumerate(visible_files(self._folder)):

@@ -4,7 +4,8 @@ evaluation, prediction, checks and conversion all read with it, so that they see
 - A file of 8 bits in a channel is taken as it is. Deeper values are scaled to 8 bits, as an
   `IntensityRange` says.
 - A file of several pages, such as a stack or an animation, needs a choice: `Reading.pages`.
-- A file of one channel is grey, of three RGB; alpha is left out. Others need `Reading.channels`.
+- A file of one channel is grey, a file of three is RGB; alpha is left out. Files with other numbers
+  of channels need `Reading.channels`.
 - An image is turned as its EXIF orientation says, as Detectron2 turns it.
 """
 
@@ -25,17 +26,17 @@ _LIMITS = {
     "percentiles": (0.0, 100.0),
     "bounds": (-_GREATEST, _GREATEST),
     "full": (0.0, 1.0),
-}  # of the numbers that belong to an intensity range
+}  # of the numbers in an intensity range
 
 
 class IntensityRange(NamedTuple):
     """Which values become 0 and 255, in images of more than 8 bits in a channel.
 
-    - "percentiles": those of all values of the image, `low` and `high` being percentages;
+    - "percentiles": the percentiles `low` and `high` of all values of the image;
     - "bounds": `low` and `high` themselves;
     - "full": the least and the greatest number of the file's type.
 
-    What lies beyond is cut off.
+    Values beyond them also become 0 or 255.
     """
 
     kind: str = "percentiles"
@@ -44,10 +45,10 @@ class IntensityRange(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> IntensityRange:
-        """As INPUT.INTENSITY_RANGE has it: "percentiles 0.1 99.9", "bounds 100 3500", "full".
+        """Reads INPUT.INTENSITY_RANGE: "percentiles 0.1 99.9", "bounds 100 3500" or "full".
 
         Raises:
-            ConfigError: it is none of these.
+            ConfigError: the text is none of these.
         """
         kind, *numbers = str(text).split() or [""]
         try:
@@ -71,21 +72,21 @@ class Reading(NamedTuple):
 
     intensity_range: IntensityRange = IntensityRange()
     pages: tuple[int, ...] = ()
-    """The page of files with several, from 0 on; or three pages, which become red, green and blue.
-    None: such files are refused."""
+    """The page to read from files with several pages, counted from 0; or three pages, which become
+    red, green and blue. (): such files are refused."""
     channels: tuple[int, ...] = ()
-    """The channel of all files, from 0 on, or three of them, likewise. None: all channels of grey
-    and RGB images; others are refused."""
+    """The channel to read from all files, counted from 0; or three channels, which become red,
+    green and blue. (): all channels of grey and RGB images; other images are refused."""
 
     @classmethod
     def of(cls, keys: Mapping) -> Reading:
-        """What a config says.
+        """How a config wants image files to be read.
 
         Args:
-            keys: those under INPUT; the defaults count for what is not there.
+            keys: those under INPUT; keys that are missing have their defaults.
 
         Raises:
-            ConfigError: it says something that cannot be.
+            ConfigError: a value is not valid.
         """
         default = cls()
         return cls(
@@ -107,30 +108,33 @@ def _numbers(key: str, keys: Mapping) -> tuple[int, ...]:
 
 
 def find_unreadable(header: Header, reading: Reading) -> str:
-    """Why a file cannot be read so, for the end of a sentence; "" where it can."""
+    """Why a file cannot be read in this way, for the end of a sentence; "" if it can."""
     if too_large := tell_too_large(*header.size):
         return too_large
     if header.pages > 1 and not reading.pages:
         return (
-            f"has {header.pages} pages: choose one of them by INPUT.PAGES (N,), from 0 on, or save "
-            "the one that is meant by itself"
+            f"has {header.pages} pages: choose one of them by INPUT.PAGES (N,), counted from 0, or "
+            "save the right page as a file of its own"
         )
     if header.pages > 1 and max(reading.pages) >= header.pages:
-        return f"has {header.pages} pages, from 0 on, and INPUT.PAGES is {reading.pages}"
+        return f"has {header.pages} pages, counted from 0, but INPUT.PAGES is {reading.pages}"
     if reading.channels and max(reading.channels) >= header.channels:
-        return f"has {header.channels} channels, from 0 on; INPUT.CHANNELS is {reading.channels}"
+        return (
+            f"has {header.channels} channels, counted from 0, but INPUT.CHANNELS is "
+            f"{reading.channels}"
+        )
     if not reading.channels and header.channels not in (1, 3):
         return (
-            f"has {header.channels} channels: choose one by INPUT.CHANNELS (N,), from 0 on, or "
-            "three, which become red, green and blue"
+            f"has {header.channels} channels: choose one by INPUT.CHANNELS (N,), counted from 0, "
+            "or three, which become red, green and blue"
         )
     if len(reading.pages) == 3 and header.pages > 1 and (header.channels > 1 or reading.channels):
-        return "has several pages: INPUT.PAGES can name three only where each has one channel"
+        return "has several pages: INPUT.PAGES can name three only if each page has one channel"
     return ""
 
 
 def is_special(header: Header, reading: Reading) -> bool:
-    """Whether another program may see something else in a file."""
+    """Whether another program may read a file in another way."""
     return header.bits > 8 or header.pages > 1 or bool(reading.channels)
 
 
@@ -138,7 +142,7 @@ def read_rgb(path: Path, reading: Reading = Reading()) -> np.ndarray:
     """Pixels of an image file, (H, W, 3) uint8, RGB.
 
     Raises:
-        DatasetError: the file is missing, damaged or no image, or cannot be read so.
+        DatasetError: the file is missing, damaged or not an image, or cannot be read in this way.
     """
     header = read_header(path)
     problem = find_unreadable(header, reading)
@@ -163,10 +167,10 @@ def scale_to_8bit(
         name: of the image, for messages.
 
     Raises:
-        DatasetError: fractions have no full range.
+        DatasetError: the range is "full" and the values are fractions, which have no full range.
     """
     low, high = _limits(values, intensity_range, name)
-    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # a table is quicker
+    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # a table is faster
         every = np.arange(np.iinfo(values.dtype).max + 1)
         return _scale(every, low, high)[values]
     return _scale(values, low, high)

@@ -24,31 +24,31 @@ logger = logging.getLogger(__name__)
 
 NOTE = "last_checkpoint"
 FINAL = "model_final"
-_WRAPPED = ("state_dict", "model_state_dict", "model_state")  # keys of others' checkpoints
+_WRAPPED = ("state_dict", "model_state_dict", "model_state")  # keys of weights in other formats
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that is whole; None where there is none."""
+    """The newest undamaged checkpoint of a run; None if there is none."""
     return next(whole_checkpoints(folder), None)
 
 
 def whole_checkpoints(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a run that are whole, the newest one first: that which the run has noted,
-    then the others by their age. Those that are not are told."""
+    """The undamaged checkpoints of a run, newest first: the one that the run has noted as its
+    newest, then the others by their age. Damaged ones are logged."""
     for path in _noted(folder) + sorted(folder.glob("model_*.pth"), key=_age, reverse=True):
         if is_whole(path):
             yield path
         else:
-            logger.warning("%s is damaged and passed over.", path)
+            logger.warning("%s is damaged and is skipped.", path)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint has its end."""
+    """Whether a checkpoint was written to its end."""
     return zipfile.is_zipfile(path)
 
 
 def set_aside(folder: Path, proven: int | None) -> None:
-    """Renames the checkpoints of a training that diverged, but for those that are good.
+    """Renames the checkpoints of a training that diverged, except those that are known to be good.
 
     Args:
         proven: see `Diverged`.
@@ -58,7 +58,7 @@ def set_aside(folder: Path, proven: int | None) -> None:
     for path in folder.glob("model_*.pth"):
         number = path.stem.removeprefix("model_")
         if path.stem == FINAL or (number.isdecimal() and int(number) > proven):
-            with suppress(FileNotFoundError):  # another process has found the same
+            with suppress(FileNotFoundError):  # another process has renamed it
                 path.rename(path.with_suffix(".diverged"))
 
 
@@ -71,7 +71,7 @@ def _noted(folder: Path) -> list[Path]:
     path = folder / name
     if name and Path(name).name == name and path.suffix == ".pth" and is_file(path):
         return [path]
-    logger.warning("%s names no checkpoint of its folder.", note)
+    logger.warning("%s does not name a checkpoint of its folder.", note)
     return []
 
 
@@ -84,22 +84,22 @@ class UnreadableError(Exception):
 
 
 class Diverged(BaseException):
-    """A training whose numbers are no longer finite. No `Exception`: of those Detectron2 prints the
-    traceback."""
+    """A training whose numbers are no longer finite. Not an `Exception`, because Detectron2 prints
+    their tracebacks."""
 
     def __init__(self, what: str, proven: int | None = None):
         """
         Args:
-            what: became infinite or NaN.
-            proven: the last iteration whose weights are known to be good; None where all that have
-                been saved are.
+            what: the message: what became infinite or NaN.
+            proven: the last iteration whose weights are known to be good; None if all saved weights
+                are good.
         """
         super().__init__(what)
         self.proven = proven
 
 
 class WeightsCheckpointer(DetectionCheckpointer):
-    """Detectron2's, which also reads weights that others have wrapped in another way."""
+    """Detectron2's checkpointer that also reads weights under other keys than its own."""
 
     def _torch_load(self, f: str) -> Any:
         content = super()._torch_load(f)
@@ -110,9 +110,9 @@ class WeightsCheckpointer(DetectionCheckpointer):
 
 
 class RunCheckpointer(WeightsCheckpointer):
-    """Detectron2's for the folder of a run.
+    """Detectron2's checkpointer for the folder of a run.
 
-    - A checkpoint is written whole or not at all, and only where all weights are finite.
+    - A checkpoint is written whole or not at all, and only if all weights are finite.
     - A run is resumed from the newest checkpoint that can be read.
     """
 
@@ -121,10 +121,10 @@ class RunCheckpointer(WeightsCheckpointer):
         self.path_manager = _WholeFiles()
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Detectron2's.
+        """Detectron2's `save`.
 
         Raises:
-            TrainingError: it cannot be written; what was there is still there.
+            TrainingError: the checkpoint cannot be written; a file of the same name is kept.
             Diverged: a weight is infinite or NaN.
         """
         broken = [key for key, value in self.model.state_dict().items() if not _is_finite(value)]
@@ -135,18 +135,18 @@ class RunCheckpointer(WeightsCheckpointer):
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
             raise TrainingError(
                 f"the checkpoint {name} cannot be written into {self.save_dir}: {one_line(error)}. "
-                f"The one before is kept: {tell_newest(Path(self.save_dir))}."
+                f"The checkpoint before it is kept: {tell_newest(Path(self.save_dir))}."
             ) from error
 
     def has_checkpoint(self) -> bool:
         return newest_checkpoint(Path(self.save_dir)) is not None
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Detectron2's.
+        """Detectron2's `resume_or_load`.
 
         Raises:
-            ConfigError: the run has checkpoints, and none of them can be read; or of several
-                processes not all see the same ones.
+            ConfigError: the run has checkpoints, but none of them can be read; or not all processes
+                see the same checkpoints.
         """
         folder, damaged = Path(self.save_dir), []
         if resume and len({*comm.all_gather(newest_checkpoint(folder))}) > 1:
@@ -160,7 +160,7 @@ class RunCheckpointer(WeightsCheckpointer):
             except UnreadableError as error:
                 self._parsed_url_during_load = None
                 damaged.append(checkpoint.name)
-                logger.warning("%s cannot be read and is passed over: %s", checkpoint, error)
+                logger.warning("%s cannot be read and is skipped: %s", checkpoint, error)
             except ValueError as error:  # of the optimizer
                 raise ConfigError(
                     f"{checkpoint} cannot be resumed: its optimizer has other groups of parameters "
@@ -187,7 +187,7 @@ def _is_finite(value: Any) -> bool:
 
 
 class _WholeFiles:
-    """Detectron2's way to files, but that files are written whole or not at all."""
+    """Detectron2's access to files, except that files are written whole or not at all."""
 
     def open(self, path: str, mode: str = "r", **kwargs: Any) -> Any:
         return write_whole(Path(path), mode) if "w" in mode else PathManager.open(path, mode)
@@ -199,4 +199,4 @@ class _WholeFiles:
 def tell_newest(folder: Path) -> str:
     """The newest checkpoint of a run, for the end of a sentence."""
     path = newest_checkpoint(folder)
-    return f"{path}, from which --resume goes on" if path else "there is none yet"
+    return f"{path}, from which --resume continues" if path else "there is none yet"

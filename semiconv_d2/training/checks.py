@@ -1,4 +1,4 @@
-"""What is wrong with a config, found before any long work: one list of checks, all called alike."""
+"""Checks of a config before any long work: a list of functions with the same arguments."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Start(NamedTuple):
     """How a command was started."""
 
     resume: bool = False
-    """A run goes on from its last checkpoint, where it has one."""
+    """A run continues from its last checkpoint, if it has one."""
     eval_only: bool = False
     """A trained model is evaluated, or looked at."""
     processes: int = 1
-    """That share the images of a step, on all machines together."""
+    """Number of processes that share the images of a step, on all machines together."""
     writes_run: bool = False
     """A run is written into OUTPUT_DIR."""
     run_code: bool = False
@@ -46,10 +46,10 @@ TRAINING, EVALUATION = Start(), Start(eval_only=True)
 
 
 def check_config(cfg: CfgNode, start: Start) -> None:
-    """All of `CHECKS`.
+    """Runs all of `CHECKS`.
 
     Raises:
-        ConfigError: one of them has found something.
+        ConfigError: one of the checks has failed.
         DatasetError: a dataset has no annotations.
     """
     for check in CHECKS:
@@ -57,7 +57,7 @@ def check_config(cfg: CfgNode, start: Start) -> None:
 
 
 def check_architecture(cfg: CfgNode, start: Start) -> None:
-    """A model is not asked for what it cannot do."""
+    """The config asks for nothing that its meta-architecture cannot do."""
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         for key in ("MASK_SCORE", "EXCLUSIVE_MASKS"):
             if cfg.TEST.AUG.ENABLED and cfg.MODEL.SEMICONV[key]:
@@ -65,19 +65,19 @@ def check_architecture(cfg: CfgNode, start: Start) -> None:
         return
     if cfg.TEST.AUG.ENABLED:
         raise ConfigError(
-            "TEST.AUG.ENABLED is True: Detectron2's test-time augmentation merges boxes, which "
-            "InstanceColoring does without."
+            "TEST.AUG.ENABLED is True, but Detectron2's test-time augmentation merges boxes, and "
+            "InstanceColoring has no boxes: set TEST.AUG.ENABLED False."
         )
     if cfg.MODEL.COLORING.DECODER == "kmeans":
         raise ConfigError(
-            "MODEL.COLORING.DECODER is 'kmeans', which has to be told the number of instances of "
-            "each image, and datasets do not tell it: take 'greedy' or 'mean_shift'."
+            "MODEL.COLORING.DECODER is 'kmeans', which needs the number of instances of each "
+            "image, but datasets do not give it: take 'greedy' or 'mean_shift'."
         )
 
 
 def check_mask_options(cfg: CfgNode, start: Start) -> None:
-    """Options of masks are set for ROI heads that know them: a stock model without them must not be
-    compared with one that has them."""
+    """Options of masks are only set for ROI heads that know them. Otherwise a stock model without
+    them could be compared with a model that has them."""
     if cfg.MODEL.META_ARCHITECTURE == "InstanceColoring":
         return
     name = cfg.MODEL.ROI_HEADS.NAME
@@ -89,32 +89,33 @@ def check_mask_options(cfg: CfgNode, start: Start) -> None:
         value = cfg.MODEL.SEMICONV[key]
         if value != defaults.MODEL.SEMICONV[key]:
             raise ConfigError(
-                f"MODEL.SEMICONV.{key} is {value}, and {name} does not know it. The stock model "
-                "with it is SemiConvROIHeads and configs/presets/stock.yaml, merged over the rest."
+                f"MODEL.SEMICONV.{key} is {value}, but {name} does not know it. For the stock "
+                "model with this option, take SemiConvROIHeads and merge "
+                "configs/presets/stock.yaml over the config."
             )
 
 
 def check_weights(cfg: CfgNode, start: Start) -> None:
-    """MODEL.WEIGHTS is there, where it is a local file, and is not empty for an evaluation; and no
-    code in it is run that nobody has asked for."""
+    """MODEL.WEIGHTS exists if it is a local file, and is not empty for an evaluation. Code in it
+    does not run unless the user asked for that."""
     weights = cfg.MODEL.WEIGHTS
     resumes = start.resume and newest_checkpoint(Path(cfg.OUTPUT_DIR)) is not None
     if start.eval_only and not weights and not resumes:
         raise ConfigError(
-            "MODEL.WEIGHTS is empty: an untrained model finds nothing. Name its checkpoint: "
+            "MODEL.WEIGHTS is empty: an untrained model finds nothing. Name a checkpoint: "
             "MODEL.WEIGHTS PATH."
         )
     if not resumes and not start.run_code and runs_code(weights):
         raise ConfigError(
             f"MODEL.WEIGHTS is {weights}: loading a pickle runs any code that is in it. If you "
-            "trust where it comes from, --run-code loads it."
+            "trust its source, add --run-code."
         )
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return
     raise ConfigError(
         f"MODEL.WEIGHTS is {weights}, which is not there. If it is the model of stage 1, train "
-        "that first, with the config that has mask_rcnn in its name in the place of semiconv; or "
-        "name another checkpoint: MODEL.WEIGHTS PATH."
+        "that first: its config has mask_rcnn in its name instead of semiconv. Or name another "
+        "checkpoint: MODEL.WEIGHTS PATH."
     )
 
 
@@ -129,12 +130,13 @@ def check_batch(cfg: CfgNode, start: Start) -> None:
     if start.eval_only:
         return
     images = cfg.SOLVER.IMS_PER_BATCH
-    # With a reference Detectron2 fits the batch to the number of processes itself.
+    # With SOLVER.REFERENCE_WORLD_SIZE, Detectron2 fits the batch to the number of processes itself.
     processes = max(1, cfg.SOLVER.REFERENCE_WORLD_SIZE or start.processes)
     if images < 1 or images % processes:
         raise ConfigError(
-            f"SOLVER.IMS_PER_BATCH is {images}, the images of a step in all processes together: it "
-            f"must be a multiple of their number, {processes}, and at least 1."
+            f"SOLVER.IMS_PER_BATCH is {images}. It counts the images of a step in all processes "
+            f"together, and must be a multiple of the number of processes, {processes}, and at "
+            "least 1."
         )
 
 
@@ -145,7 +147,7 @@ def check_schedule(cfg: CfgNode, start: Start) -> None:
     steps, rising, end = cfg.SOLVER.STEPS, cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER
     if end in steps:
         raise ConfigError(
-            f"SOLVER.STEPS is {tuple(steps)}, and the training ends at SOLVER.MAX_ITER {end}: "
+            f"SOLVER.STEPS is {tuple(steps)}, but the training ends at SOLVER.MAX_ITER {end}: "
             "leave that step out, or take a smaller one."
         )
     if cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and min((end, *steps)) <= rising < end:
@@ -164,12 +166,12 @@ def check_schedule(cfg: CfgNode, start: Start) -> None:
 
 
 def check_writers(cfg: CfgNode, start: Start) -> None:
-    """Weights & Biases is installed, where it is asked for."""
+    """Weights & Biases is installed, if it is asked for."""
     if start.eval_only:
         return
     if cfg.WANDB.PROJECT and not has_wandb():
         raise ConfigError(
-            f"WANDB.PROJECT is {cfg.WANDB.PROJECT}, and Weights & Biases is not installed: "
+            f"WANDB.PROJECT is {cfg.WANDB.PROJECT}, but Weights & Biases is not installed: "
             "`pip install wandb`, or leave the key empty."
         )
 
@@ -182,8 +184,8 @@ def check_chosen_measures(cfg: CfgNode, start: Start) -> None:
         raise ConfigError(f"EVALUATION.MEASURES: {error}") from error
     if not cfg.MODEL.MASK_ON and set(cfg.EVALUATION.MEASURES) != {"coco"}:
         raise ConfigError(
-            f"EVALUATION.MEASURES is {cfg.EVALUATION.MEASURES}, of which only 'coco' can be "
-            "computed without masks, and MODEL.MASK_ON is False."
+            f"EVALUATION.MEASURES is {cfg.EVALUATION.MEASURES}, but MODEL.MASK_ON is False, and "
+            "only 'coco' can be computed without masks."
         )
 
 
@@ -197,14 +199,14 @@ def check_datasets(cfg: CfgNode, start: Start) -> None:
     threshold = cfg.EVALUATION.THRESHOLD_DATASET
     if threshold in cfg.DATASETS.TEST:
         raise ConfigError(
-            f"EVALUATION.THRESHOLD_DATASET is {threshold}, which is tested on: a score that is "
-            "chosen there flatters the model."
+            f"EVALUATION.THRESHOLD_DATASET is {threshold}, which is also in DATASETS.TEST: a score "
+            "that is chosen on tested images makes results look too good. Name the training data."
         )
     for name in all_datasets(cfg, needs_training_data(cfg, start.eval_only)):
         if name not in DatasetCatalog:
             raise ConfigError(
                 f"The dataset {name} is not registered. Registered by this package: "
-                f"{', '.join(d.name for d in PREPARED_DATASETS)}. Data of your own: set "
+                f"{', '.join(d.name for d in PREPARED_DATASETS)}. For data of your own, set "
                 "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.data.register."
             )
         annotations = MetadataCatalog.get(name).get("json_file")
@@ -220,7 +222,7 @@ def check_datasets(cfg: CfgNode, start: Start) -> None:
 
 
 def check_output(cfg: CfgNode, start: Start) -> None:
-    """A run goes into a folder of its own, or goes on with the one that it belongs to."""
+    """A run has an output folder of its own, or continues the run in that folder."""
     if start.writes_run:
         check_run_folder(cfg, resume=start.resume, eval_only=start.eval_only)
 
@@ -238,4 +240,4 @@ CHECKS: tuple[Callable[[CfgNode, Start], None], ...] = (
     check_datasets,
     check_output,
 )
-"""Each raises a `ConfigError`, with a message for whoever wrote the config."""
+"""Each raises a `ConfigError`; its message is for the author of the config."""

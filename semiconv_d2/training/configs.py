@@ -1,4 +1,4 @@
-"""From the command line to a config that can run on this machine, and to its datasets."""
+"""Makes a config that can run on this machine from the command line, and registers its datasets."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class OwnDataset(NamedTuple):
     split: str
     """Key of DATASETS: "TRAIN" or "TEST"."""
     name: str
-    """In Detectron2's catalogs: that of the JSON."""
+    """Name in Detectron2's catalogs: the path of the JSON."""
     images: str
     """Folder of the images."""
 
 
 def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
     """A frozen config: Detectron2's and the plugin's defaults, a YAML file, overrides, and a
-    device that exists. The files of OWN_DATA become its datasets, which `register_own_data` makes
-    known to Detectron2.
+    device that exists.
+
+    The files of OWN_DATA become its datasets; `register_own_data` registers them.
 
     Args:
         config_file: path of a YAML file, or the name of a config of this package, such as
@@ -52,14 +53,16 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
     """
     options = [word for word in overrides or [] if str(word).startswith("--")]
     if options:
-        raise ConfigError(f"{options[0]} stands behind the keys: options come before KEY VALUE.")
+        raise ConfigError(
+            f"{options[0]} comes after the config keys: put options before KEY VALUE."
+        )
     cfg = get_cfg()
     add_semiconv_config(cfg)
     config_file = find_config_file(config_file) if config_file else ""
     if config_file.endswith(".py"):
         raise ConfigError(
-            f"{config_file} is a LazyConfig, which Detectron2's own tools/lazyconfig_train_net.py "
-            "trains; the tools here take YAML."
+            f"{config_file} is a LazyConfig; this command takes YAML. Train a LazyConfig with "
+            "Detectron2's own tools/lazyconfig_train_net.py."
         )
     try:
         if config_file:
@@ -84,7 +87,7 @@ def find_config_file(config_file: str) -> str:
     """The path of a YAML file, or of a config of this package by its name.
 
     Raises:
-        ConfigError: there is neither; the message lists the package's configs.
+        ConfigError: there is no such file or config; the message lists the package's configs.
     """
     if Path(config_file).is_file():
         return config_file
@@ -95,8 +98,8 @@ def find_config_file(config_file: str) -> str:
 
 
 def adapt_to_machine(cfg: CfgNode) -> None:
-    """MODEL.DEVICE becomes "cpu" without CUDA, and SOLVER.AMP.ENABLED is ignored on the CPU; both
-    are said."""
+    """Sets MODEL.DEVICE to "cpu" without CUDA, and SOLVER.AMP.ENABLED to False on the CPU; logs a
+    warning for each."""
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"
@@ -127,8 +130,8 @@ def own_datasets(cfg: CfgNode) -> list[OwnDataset]:
 
 
 def register_own_data(cfg: CfgNode) -> None:
-    """Makes the datasets of OWN_DATA known to Detectron2, in this process. Those of an earlier
-    config, which may have had other images, make room."""
+    """Registers the datasets of OWN_DATA with Detectron2, in this process. They replace datasets of
+    the same name from an earlier config, which may have other images."""
     for dataset in own_datasets(cfg):
         if dataset.name in DatasetCatalog:
             DatasetCatalog.remove(dataset.name)
@@ -148,8 +151,7 @@ def load_checked_config(
 
 
 def fit_config(cfg: CfgNode, start: Start = TRAINING) -> CfgNode:
-    """Fits a config to its data and checks it, as far as that takes no time worth speaking of. Its
-    datasets are registered.
+    """Registers the datasets of a config, checks the config and fits it to its data, all quickly.
 
     Args:
         cfg: of `load_config`.
@@ -171,7 +173,7 @@ def fit_config(cfg: CfgNode, start: Start = TRAINING) -> CfgNode:
 
 
 def _trained_classes(cfg: CfgNode, start: Start) -> list[str]:
-    """Classes of the model that is evaluated or goes on, as far as its run has noted them."""
+    """Classes of the model that is evaluated or resumed, if the run.json of its run has them."""
     checkpoint = Path(checkpoint_of(cfg, start.resume))
     known = (start.eval_only or start.resume) and checkpoint.is_file()
     return recorded_classes(checkpoint.parent) if known else []

@@ -18,12 +18,12 @@ from ..errors import ConfigError
 logger = logging.getLogger(__name__)
 
 COUNTED_BY_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN", "InstanceColoring")
-"""Meta-architectures whose classes MODEL.ROI_HEADS.NUM_CLASSES counts."""
+"""Meta-architectures whose number of classes is MODEL.ROI_HEADS.NUM_CLASSES."""
 
 
 def needs_training_data(cfg: CfgNode, eval_only: bool) -> bool:
-    """Whether the datasets to train with are looked at: also for a model that is only evaluated,
-    where they alone tell its number of classes."""
+    """Whether the training datasets are read. For an evaluation, they are read only if the config
+    does not give the number of classes."""
     return not eval_only or cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0
 
 
@@ -31,7 +31,7 @@ def all_datasets(cfg: CfgNode, train: bool) -> list[str]:
     """Names of the datasets of a config, each once.
 
     Args:
-        train: whether those to train with count.
+        train: whether to include the training datasets.
     """
     names = [*(cfg.DATASETS.TRAIN if train else ()), *cfg.DATASETS.TEST]
     if cfg.EVALUATION.THRESHOLD_DATASET:
@@ -40,18 +40,18 @@ def all_datasets(cfg: CfgNode, train: bool) -> list[str]:
 
 
 def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ()) -> None:
-    """Fits a config to the annotations of its datasets, in place, and says what it sets.
+    """Fits a config to the annotations of its datasets, in place, and logs what it sets.
 
-    MODEL.ROI_HEADS.NUM_CLASSES becomes the number of categories where it is 0, and
-    INPUT.MASK_FORMAT "bitmask" where masks to train with are run-length encoded.
+    If MODEL.ROI_HEADS.NUM_CLASSES is 0, it becomes the number of categories. If training masks are
+    run-length encoded, INPUT.MASK_FORMAT becomes "bitmask".
 
     Args:
-        train: whether the datasets to train with are looked at too.
-        trained: names of the classes that the model was trained with, where they are known.
+        train: whether the training datasets are read too.
+        trained: names of the classes that the model was trained with, if they are known.
 
     Raises:
-        ConfigError: the datasets have other numbers of classes than the model, or than each other.
-        DatasetError: a dataset has defects that training or evaluation would trip over.
+        ConfigError: the classes of a dataset differ from those of the model or another dataset.
+        DatasetError: a dataset has defects with which training or evaluation would fail.
     """
     classes: dict[str, list[str]] = {"the trained model": list(trained)} if trained else {}
     for name in all_datasets(cfg, train):
@@ -78,7 +78,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
 
 
 def _input_scale(cfg: CfgNode, name: str) -> InputScale:
-    """At which scale the model looks at the images of a dataset; the smallest one, in training."""
+    """The scale of a dataset's images as the model sees them; in training, the smallest scale."""
     given, trained = cfg.INPUT, name in cfg.DATASETS.TRAIN
     low = min(given.MIN_SIZE_TRAIN) if trained else given.MIN_SIZE_TEST
     high = given.MAX_SIZE_TRAIN if trained else given.MAX_SIZE_TEST
@@ -88,7 +88,8 @@ def _input_scale(cfg: CfgNode, name: str) -> InputScale:
 def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
     """
     Args:
-        classes: names by dataset, in the order of their ids, which is that of the model's classes.
+        classes: names by dataset, in the order of their ids: this is the order of the model's
+            classes.
     """
     if cfg.MODEL.META_ARCHITECTURE not in COUNTED_BY_ROI_HEADS:
         return
@@ -96,12 +97,16 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
     for name, own in classes.items():
         first, expected = next(iter(classes.items()))
         if heads.NUM_CLASSES == 0:
-            logger.info("MODEL.ROI_HEADS.NUM_CLASSES is set to %d, as %s has it.", len(own), name)
+            logger.info(
+                "MODEL.ROI_HEADS.NUM_CLASSES is set to %d, the number of categories of %s.",
+                len(own),
+                name,
+            )
             heads.NUM_CLASSES = len(own)
         if len(own) != heads.NUM_CLASSES:
             raise ConfigError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}; the number of categories of "
-                f"{name} is {len(own)}. 0 takes the number from the data."
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {heads.NUM_CLASSES}, but the number of categories "
+                f"of {name} is {len(own)}. Set the key to 0 to take the number from the data."
             )
         if own != expected:
             number = next(
@@ -109,19 +114,19 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
             )
             raise ConfigError(
                 f"The categories of {name} are not those of {first}: class {number}, in the order "
-                f"of their ids, is {own[number]} in the one and {expected[number]} in the other. "
-                "Give the categories of the JSON ids in the same order."
+                f"of their ids, is {own[number]} in {name} and {expected[number]} in {first}. "
+                "Give the categories ids in the same order in both."
             )
     if heads.NUM_CLASSES == 0:
         raise ConfigError(
             "MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data, but no "
             "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
-            "OWN_DATA.TRAIN_IMAGES, or the number."
+            "OWN_DATA.TRAIN_IMAGES, or set the number of classes."
         )
 
 
 def _has_run_lengths(content: dict) -> bool:
-    """Whether a mask that is trained with is run-length encoded; those of crowds are not."""
+    """Whether a training mask is run-length encoded; crowds do not count, they are not trained."""
     return any(
         isinstance(a.get("segmentation"), dict) and not a.get("iscrowd", 0)
         for a in content["annotations"]

@@ -1,4 +1,4 @@
-"""Models from configs and weights from checkpoints, with one clear error where they do not fit."""
+"""Models from configs and weights from checkpoints, with one clear error if they do not fit."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..errors import ConfigError
 from .checkpoints import WeightsCheckpointer
 
 ATTACHED = ("mask_branch",)
-"""Modules whose parameters a stock model lacks: those that are attached to it."""
+"""Modules that are attached to a stock model: its checkpoints lack their parameters."""
 
-_NOT_NEEDED = "num_batches_tracked"  # by batch normalization to infer; Caffe2 does not keep it
+_NOT_NEEDED = "num_batches_tracked"  # only for training; Caffe2 does not keep it
 _CLASSES = re.compile(r"box_predictor\.(\d+\.)?cls_score\.(weight|bias)")
 _MODEL_ZOO = ("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
 _KEPT = re.compile(r"GLOBAL ([\w.]+)")  # in PyTorch's message
-_LENGTH = 300  # of the reasons of others, in characters
+_LENGTH = 300  # of other libraries' messages at most, in characters
 
 
 def runs_code(weights: str) -> bool:
-    """Whether loading a checkpoint may run code that is in it, as pickles do; those of Detectron2's
-    own model zoo are trusted.
+    """Whether loading a checkpoint may run code that is in it, as a pickle can. Pickles of
+    Detectron2's own model zoo are trusted.
 
     Args:
         weights: a file or an address, as in MODEL.WEIGHTS.
@@ -36,14 +36,14 @@ def runs_code(weights: str) -> bool:
 
 
 def build_checked(build: Callable[[], nn.Module], where: str) -> nn.Module:
-    """A model.
+    """Builds a model; whatever goes wrong becomes one clear error.
 
     Args:
-        build: makes it.
-        where: what its config is called; messages begin with it.
+        build: makes the model.
+        where: name of its config; messages begin with it.
 
     Raises:
-        ConfigError: the model cannot be built so.
+        ConfigError: the model cannot be built.
     """
     try:
         return build()
@@ -68,31 +68,33 @@ def reading_weights(weights: str) -> Iterator[None]:
     except Exception as error:  # the readers of damaged files raise whatever comes up
         if "://" in weights and isinstance(error, OSError):
             raise ConfigError(
-                f"The weights {weights} cannot be fetched: {_reason(error)}. Download them "
-                "elsewhere, and name the file in MODEL.WEIGHTS."
+                f"The weights {weights} cannot be fetched: {_reason(error)}. Download them in "
+                "another way, and name the file in MODEL.WEIGHTS."
             ) from error
         if isinstance(error, UnpicklingError) and (kept := _KEPT.search(str(error))):
             raise ConfigError(
-                f"The weights {weights} cannot be loaded: beside them the file has {kept[1]}, "
-                "which PyTorch does not load, since that may run code. If you trust the file, keep "
-                "the weights alone: python -c \"import torch; torch.save({'model': torch.load("
+                f"The weights {weights} cannot be loaded: the file also contains {kept[1]}, "
+                "which PyTorch does not load, since that may run code. If you trust the file, save "
+                "only the weights: python -c \"import torch; torch.save({'model': torch.load("
                 f"{weights!r}, weights_only=False)['model']}}, 'weights.pth')\""
             ) from error
         raise ConfigError(
-            f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or no "
-            "checkpoint?"
+            f"The weights {weights} cannot be loaded: {_reason(error)}. Is the file damaged, or "
+            "not a checkpoint?"
         ) from error
 
 
 def load_trained(model: nn.Module, weights: str) -> bool:
-    """Loads a checkpoint into a model that is not trained on: all that it infers with has to be
-    there, but for what is attached to a stock model.
+    """Loads a checkpoint into a model for inference.
+
+    The checkpoint must have all parameters that inference needs, except those of modules that are
+    attached to a stock model.
 
     Args:
         weights: a file or an address, as in MODEL.WEIGHTS.
 
     Returns:
-        Whether what is attached was there too; otherwise it is untrained.
+        Whether the checkpoint has the attached modules too; if not, they are untrained.
 
     Raises:
         ConfigError: it cannot be read or fetched, lacks parameters, or has them in other shapes.
@@ -112,7 +114,7 @@ def load_trained(model: nn.Module, weights: str) -> bool:
 
 
 class _Checkpointer(WeightsCheckpointer):
-    """Keeps what did not fit.
+    """A checkpointer that keeps what did not fit.
 
     Attributes:
         missing: names of parameters that the checkpoint lacks.
@@ -138,31 +140,32 @@ def _is_attached(name: str) -> bool:
 
 
 def _describe(other_shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> str:
-    """Parameters of other shapes, in words; the number of classes where that is why."""
+    """Describes parameters of other shapes; names the number of classes if that is the reason."""
     for name, theirs, ours in other_shapes:
         if _CLASSES.search(name):  # the background is one of its classes
             return (
-                f"the checkpoint's number of classes is {theirs[0] - 1}, the config's "
-                f"{ours[0] - 1} ({name} has the shape {theirs}, {ours} in the model). Name a "
-                f"checkpoint of this config's classes, or set the number to {theirs[0] - 1}: "
-                "MODEL.ROI_HEADS.NUM_CLASSES, in a LazyConfig model.roi_heads.num_classes."
+                f"the checkpoint's number of classes is {theirs[0] - 1}, the config's is "
+                f"{ours[0] - 1} ({name} has the shape {theirs} in the checkpoint, {ours} in the "
+                "model). Name a checkpoint with this config's classes, or set "
+                f"MODEL.ROI_HEADS.NUM_CLASSES to {theirs[0] - 1} (in a LazyConfig: "
+                "model.roi_heads.num_classes)."
             )
     name, theirs, ours = other_shapes[0]
     more = f", and {len(other_shapes) - 1} more differ" if len(other_shapes) > 1 else ""
     return (
-        f"{name} has the shape {theirs}, {ours} in the model{more}. Name the config that the "
-        "checkpoint was trained with."
+        f"{name} has the shape {theirs} in the checkpoint, {ours} in the model{more}. Name the "
+        "config that the checkpoint was trained with."
     )
 
 
 def _reason(error: Exception) -> str:
-    """The message of an error, on one line and not too long; where it says little, its place."""
+    """The message of an error, on one line and not too long; if it says little, also its place."""
     kind = type(error).__name__
     if isinstance(error, (UnpicklingError, EOFError)):
-        return kind  # PyTorch's message tells how to run the code of strangers
+        return kind  # PyTorch's message explains how to run untrusted code
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     text = " ".join(text.split())
-    if " " not in text:  # the key that is missing, or nothing at all
+    if " " not in text:  # only a missing key, or nothing
         *_, place = traceback.extract_tb(error.__traceback__)
         text = f"{kind} {text}".strip() + f" in {Path(place.filename).name}, `{place.line}`"
     return (text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …").rstrip(".!")

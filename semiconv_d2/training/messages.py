@@ -1,4 +1,4 @@
-"""What is said while a command runs."""
+"""Messages while a command runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detectron2.utils.logger import setup_logger
 
 
 def show_messages(output_dir: str | None = None, *, first: bool | None = None) -> None:
-    """Messages of this package to stdout, and into the folder's log.txt, as Detectron2's own.
+    """Sends messages of this package to stdout and to a folder's log.txt, like Detectron2's own.
 
     Args:
         output_dir: the folder.
@@ -27,7 +27,7 @@ def show_messages(output_dir: str | None = None, *, first: bool | None = None) -
 
 
 def hush_pytorch() -> None:
-    """Leaves out what PyTorch says of Detectron2's code: whoever runs a tool cannot mend it."""
+    """Hides PyTorch's warnings about Detectron2's code: users cannot mend it."""
     for start in ("torch.meshgrid", "The given NumPy array is not writable"):
         warnings.filterwarnings("ignore", start, UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

@@ -29,7 +29,7 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Connection re
 
 
 class Lost(BaseException):
-    """Another process is gone. No `Exception`: of those Detectron2 prints the traceback."""
+    """Another process is gone. Not an `Exception`, because Detectron2 prints their tracebacks."""
 
 
 class Worker(NamedTuple):
@@ -44,11 +44,11 @@ class Worker(NamedTuple):
     local_world_size: int
     """How many its machine has."""
     restarts: int = 0
-    """How often they have been started again, since one was lost."""
+    """How often the processes have been started again, because one was lost."""
 
     @classmethod
     def of_environment(cls) -> Worker | None:
-        """That of this process; None where `torchrun` has not started it."""
+        """The worker of this process; None if `torchrun` has not started the process."""
         if not {*_VARIABLES, "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
             return None
         rank, world_size, local_rank, local_world_size = (int(os.environ[k]) for k in _VARIABLES)
@@ -56,31 +56,31 @@ class Worker(NamedTuple):
         return cls(rank, world_size, local_rank, local_world_size, restarts)
 
     def check(self, device: str) -> None:
-        """Looks whether the processes fit the machine.
+        """Checks that the processes fit the machine.
 
         Args:
             device: MODEL.DEVICE.
 
         Raises:
-            ConfigError: there are fewer GPUs than processes, or another number of processes on
-                another machine.
+            ConfigError: there are fewer GPUs than processes, or not all machines have the same
+                number of processes.
         """
         gpus = torch.cuda.device_count()
         if device.startswith("cuda") and self.local_world_size > gpus:
             raise ConfigError(
                 f"torchrun has started {self.local_world_size} processes on this machine, which "
-                f"has {gpus} GPUs: start one for each GPU by --nproc-per-node {gpus}, or train on "
-                "the CPU by MODEL.DEVICE cpu."
+                f"has {gpus} GPUs: start one for each GPU with --nproc-per-node {gpus}, or train "
+                "on the CPU with MODEL.DEVICE cpu."
             )
         if self.world_size % self.local_world_size:
             raise ConfigError(
                 f"torchrun has started {self.world_size} processes, {self.local_world_size} of "
-                "them on this machine: start the same number on each, by --nproc-per-node."
+                "them on this machine: start the same number on each, with --nproc-per-node."
             )
 
     @contextmanager
     def joined(self, device: str) -> Iterator[None]:
-        """The processes form one group meanwhile: NCCL connects GPUs, gloo connects CPUs.
+        """Joins the processes to one group, within the context: NCCL connects GPUs, gloo CPUs.
 
         Raises:
             TrainingError: another process is gone.
@@ -89,8 +89,8 @@ class Worker(NamedTuple):
         if on_gpu:
             torch.cuda.set_device(self.local_rank)
         store, rank, world_size = next(distributed.rendezvous("env://", timeout=DEFAULT_TIMEOUT))
-        # torchrun may hand the same store to processes that it starts again: they must not meet
-        # the addresses of those before them.
+        # torchrun may hand the same store to processes that it starts again: they must not read
+        # the addresses of the earlier processes.
         own = distributed.PrefixStore(f"{self.restarts}/{world_size}", store)
         distributed.init_process_group(
             "nccl" if on_gpu else "gloo",
@@ -110,7 +110,7 @@ class Worker(NamedTuple):
             distributed.destroy_process_group()
 
     def tell(self, error: UserError) -> None:
-        """Hands an error on to torchrun, which ends with a table of what went wrong where."""
+        """Passes an error to torchrun, which prints a table of all errors when it ends."""
         if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
             said = f"error: {error}"
             more = {"py_callstack": said, "timestamp": str(int(time.time()))}
@@ -123,10 +123,10 @@ def is_lost_connection(error: RuntimeError) -> bool:
 
 
 def lost_another() -> TrainingError:
-    """The error of a process that is left alone."""
+    """The error of a process that has lost another one."""
     return TrainingError(
-        f"process {comm.get_rank()} has lost another one, which says why. --resume goes on from "
-        "the last checkpoint."
+        f"process {comm.get_rank()} has lost another process, whose own message says why. "
+        "--resume continues from the last checkpoint."
     )
 
 
@@ -134,9 +134,9 @@ def share_statistics(model: nn.Module) -> None:
     """Gives all processes the mean of their running statistics of batch normalization.
 
     Each process collects them from its own images; only gradients are shared in a step. Without
-    this, the processes evaluate different models, and a checkpoint holds that of the first process.
-    The mean is the same however often it is taken on the way, since the statistics are moving
-    averages.
+    this function, the processes would evaluate different models, and a checkpoint would hold the
+    model of the first process. The statistics are moving averages: so the mean at the end does not
+    depend on how often it was taken before.
     """
     processes = comm.get_world_size()
     if processes == 1:

@@ -1,4 +1,4 @@
-"""The folder that a run writes to: what is in there is neither mixed with another run nor lost."""
+"""The output folder of a run: its files are not lost, and not mixed with those of another run."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 CONFIG, LOCK = "config.yaml", "lock"
 _OF_A_TRAINING = (NOTE, "model_final.pth", "metrics.json")
 _SET_ANEW = ("WEIGHTS", "DEVICE")
-"""Keys of MODEL that may be others when a run is resumed."""
+"""Keys of MODEL that may have changed when a run is resumed."""
 
 
 def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> None:
-    """Looks at OUTPUT_DIR before anything is written there.
+    """Checks OUTPUT_DIR before anything is written there.
 
     Raises:
-        ConfigError: it cannot be written to; another training has been there and is not resumed;
-            or the one that is resumed has another model, or has lost its checkpoint.
+        ConfigError: the folder cannot be written to; it holds another run that is not resumed; or
+            the resumed run has another model, or has lost its checkpoint.
     """
     folder = Path(cfg.OUTPUT_DIR)
     check_folder(folder, "OUTPUT_DIR")
@@ -38,15 +38,15 @@ def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> 
         _check_resumed(cfg, folder, eval_only)
     elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):
         raise ConfigError(
-            f"OUTPUT_DIR is {folder}, where another training has been. Go on with that by "
-            "--resume, before the keys; or train into another folder: OUTPUT_DIR FOLDER."
+            f"OUTPUT_DIR {folder} already holds a run. To continue it, add --resume before the "
+            "config keys. To start another run, name another folder: OUTPUT_DIR FOLDER."
         )
 
 
 @contextmanager
 def config_kept(cfg: CfgNode) -> Iterator[None]:
-    """The config of a run stays as it is, which Detectron2's set-up writes over: for evaluating a
-    model with other keys."""
+    """Keeps the config file of a run, which Detectron2's set-up overwrites: for evaluating a model
+    with other keys."""
     path = Path(cfg.OUTPUT_DIR, CONFIG)
     written = path.read_bytes() if path.is_file() else None
     yield
@@ -57,11 +57,11 @@ def config_kept(cfg: CfgNode) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else writes into the folder of a run meanwhile; what a process that was killed has
-    left half-written there is removed.
+    """Locks the folder of a run against other processes, within the context. Half-written files
+    that a killed process has left there are removed.
 
     Raises:
-        ConfigError: another process does.
+        ConfigError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
@@ -80,7 +80,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Whether a file could be locked; it is until it is closed."""
+    """Locks a file until it is closed. Returns False if another process has locked it."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -93,8 +93,8 @@ def _lock(file: IO[str]) -> bool:
 
 
 def checkpoint_of(cfg: CfgNode, resume: bool) -> str:
-    """What a run starts from, or is evaluated with: the newest checkpoint of its folder where that
-    is resumed and has one, or MODEL.WEIGHTS."""
+    """The checkpoint that a run starts from, or is evaluated with: the newest one of its folder if
+    the run is resumed and has one, otherwise MODEL.WEIGHTS."""
     newest = newest_checkpoint(Path(cfg.OUTPUT_DIR)) if resume else None
     return str(newest or cfg.MODEL.WEIGHTS)
 
@@ -103,17 +103,18 @@ def _check_resumed(cfg: CfgNode, folder: Path, eval_only: bool) -> None:
     checkpoint = newest_checkpoint(folder)
     if checkpoint is None and _has_checkpoints(folder):
         raise ConfigError(
-            f"There is nothing to resume: no checkpoint in {folder} is whole. Start from another "
-            "one in another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
+            f"There is nothing to resume: {folder} has no undamaged checkpoint. Start from another "
+            "checkpoint in another folder: MODEL.WEIGHTS CHECKPOINT OUTPUT_DIR FOLDER."
         )
     if checkpoint is None:
-        logger.info("There is nothing to resume in %s: it begins with MODEL.WEIGHTS.", folder)
+        logger.info("There is nothing to resume in %s: starting from MODEL.WEIGHTS.", folder)
         return
     other = "" if eval_only else _first_difference(cfg, folder / CONFIG)
     if other:
         raise ConfigError(
-            f"{folder} has a run of another model, which cannot be resumed: {other}. Start from "
-            f"its checkpoint in another folder: MODEL.WEIGHTS {checkpoint} OUTPUT_DIR FOLDER."
+            f"The run in {folder} cannot be resumed, because it has another model: {other}. Start "
+            "from its checkpoint in another folder: "
+            f"MODEL.WEIGHTS {checkpoint} OUTPUT_DIR FOLDER."
         )
 
 
@@ -122,14 +123,14 @@ def _has_checkpoints(folder: Path) -> bool:
 
 
 def _first_difference(cfg: CfgNode, trained: Path) -> str:
-    """The first key of MODEL that a run was trained with another value of, with both values; "" for
-    none. Keys that came or went with a version of the package count not."""
+    """The first key of MODEL whose value differs from that of the trained run, with both values;
+    "" if there is none. Keys that only one version of the package has do not count."""
     if not trained.is_file():
         return ""
     try:
         before = flatten(yaml.safe_load(trained.read_text(encoding="utf-8"))["MODEL"])
     except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
-        logger.warning("%s is damaged, and is written anew.", trained)
+        logger.warning("%s is damaged and will be overwritten.", trained)
         return ""
     now = flatten(yaml.safe_load(cfg.dump())["MODEL"])
     different = (k for k in now if k in before and now[k] != before[k] and k not in _SET_ANEW)
@@ -138,7 +139,7 @@ def _first_difference(cfg: CfgNode, trained: Path) -> str:
 
 
 def flatten(content: dict, prefix: str = "") -> dict:
-    """A nested config by keys with dots."""
+    """A nested config as a flat dictionary, with dots in its keys."""
     flat: dict[str, object] = {}
     for key, value in content.items():
         nested = isinstance(value, dict) and value

@@ -1,19 +1,19 @@
-"""What a run leaves behind in run.json beside its config: its commands, versions, machine, classes,
+"""The file run.json, which a run writes beside its config: commands, versions, machine, classes,
 parameters, speed and memory.
 
     {
         "command": ["python", "tools/train_net.py", …], "started": "2026-01-31T12:00:00+00:00",
         "versions": {"python": "3.12.1", "torch": "2.11.0", …},
         "machine": {"cpus": 16, "device": "NVIDIA H100", "processes": 1},
-        "peak_memory_mb": 1234.5,                          of the GPU, without one of the process
+        "peak_memory_mb": 1234.5,                          of the GPU, or of the process on a CPU
         "later": [{"command": […], …}],                    resumed, or evaluated afterwards
         "classes": ["worm"],                               of the model, in order
         "parameters": 2400000,
         "inference": {dataset: {"seconds_per_image": 0.05, "images": 50, "device": "NVIDIA H100"}}
     }
 
-Each command under "later" has its own versions, machine and peak of memory. That of the first one
-is raised by later ones on the same machine.
+Each command under "later" has its own versions, machine and peak memory. If a later command on the
+same machine needs more memory, the peak memory of the first command is raised as well.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 FILE = "run.json"
 _PACKAGES = ("torch", "torchvision", "detectron2", "semiconv_d2", "numpy", "pycocotools")
 _WARM_UP = 5  # batches that are not timed, as Detectron2 does not time them
-_KINDS: dict[str, type | tuple[type, ...]] = {  # of what stands under each key
+_KINDS: dict[str, type | tuple[type, ...]] = {  # of the value of each key
     "command": list,
     "later": list,
     "versions": dict,
@@ -57,11 +57,11 @@ _STARTED = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class TimedEvaluator(DatasetEvaluator):
-    """Another evaluator that also takes the time of the model, without loading and evaluating.
+    """Wraps an evaluator and times the model alone, without loading and evaluating.
 
     Args:
-        evaluator: does all the work.
-        model: whose calls are timed, from `reset` to `evaluate`.
+        evaluator: does the evaluation.
+        model: its calls are timed, from `reset` to `evaluate`.
     """
 
     def __init__(self, evaluator: DatasetEvaluator, model: nn.Module):
@@ -74,7 +74,7 @@ class TimedEvaluator(DatasetEvaluator):
 
     @property
     def timing(self) -> dict | None:
-        """Mean seconds of an image after a few batches to warm up; None where none was timed."""
+        """Mean seconds per image, after a few batches to warm up; None if nothing was timed."""
         taken = self._taken[min(_WARM_UP, len(self._taken) - 1) :] if self._taken else []
         images = sum(number for _, number in taken)
         if not images:
@@ -114,8 +114,8 @@ class TimedEvaluator(DatasetEvaluator):
 
 
 def gather_timings(timings: Iterable[dict | None]) -> list[dict | None]:
-    """The timings of all processes together: the number of their images, and the mean time that a
-    process takes for one."""
+    """Merges the timings of all processes: the sum of their images, and the mean time that a
+    process takes for an image."""
     return [_add_timings(shares) for shares in zip(*comm.all_gather(list(timings)), strict=True)]
 
 
@@ -131,7 +131,7 @@ def _add_timings(shares: Iterable[dict | None]) -> dict | None:
 def record_run(
     cfg: CfgNode, model: nn.Module, inference: Mapping[str, dict | None] | None = None
 ) -> None:
-    """Writes run.json into OUTPUT_DIR, or brings it up to date. The main process alone does.
+    """Writes or updates run.json in OUTPUT_DIR, in the main process only.
 
     Args:
         inference: by dataset, what `TimedEvaluator.timing` gives.
@@ -153,13 +153,13 @@ def record_run(
         dataset: timing | {"device": machine["device"]} for dataset, timing in known.items()
     }
     if names := _classes(cfg):
-        record.setdefault("classes", names)  # those that the model was trained with stay
+        record.setdefault("classes", names)  # classes of the training are kept
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, path)
 
 
 def recorded_classes(folder: Path) -> list[str]:
-    """The classes of the model as its run has noted them, in order; none where it has not."""
+    """The model's classes in the run.json of a folder, in order; empty if it has none."""
     try:
         return list(json.loads((folder / FILE).read_text(encoding="utf-8"))["classes"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -172,16 +172,16 @@ def _read(path: Path) -> dict:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        logger.warning("%s is broken and is written anew: %s", path, error)
+        logger.warning("%s is broken and will be overwritten: %s", path, error)
         return {}
     if not isinstance(content, dict) or find_wrong(content):
-        logger.warning("%s holds no record of a run and is written anew", path)
+        logger.warning("%s is not the record of a run and will be overwritten", path)
         return {}
     return content
 
 
 def find_wrong(record: dict) -> str:
-    """The first key of run.json with something that no run writes there; "" for none."""
+    """The first key of run.json whose value has the wrong type; "" if there is none."""
     for key, kind in _KINDS.items():
         if key in record and not isinstance(record[key], kind):
             return key
@@ -196,8 +196,8 @@ def find_wrong(record: dict) -> str:
 
 
 def _own_entry(record: dict) -> dict:
-    """What a record has of this process's command, which is added where it is not there: the record
-    itself for the first one, else an entry of those that are later."""
+    """The entry of this process's command; it is added if the record lacks it. The entry of the
+    first command is the record itself, that of another one is in its list "later"."""
     command = {"command": _command(sys.argv), "started": _STARTED}
     if "command" not in record:
         record |= command
@@ -210,8 +210,8 @@ def _own_entry(record: dict) -> dict:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    """As it was typed: `semiconv train …`, or `python SCRIPT …` with the script relative to the
-    working directory where it lies in there."""
+    """The command as it was typed: `semiconv train …`, or `python SCRIPT …`. An absolute path of a
+    script becomes relative to the working directory, or only its name if it lies elsewhere."""
     script = Path(arguments[0])
     if script.suffix != ".py":
         return [script.name, *arguments[1:]]
@@ -241,7 +241,7 @@ def _machine(cfg: CfgNode) -> dict:
 
 
 def _classes(cfg: CfgNode) -> list[str]:
-    """Of the first dataset that has been loaded; the model's classes are those of all of them."""
+    """Classes of the first dataset that is loaded: all datasets have those of the model."""
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         names = MetadataCatalog.get(name).get("thing_classes")
         if names:
@@ -250,7 +250,7 @@ def _classes(cfg: CfgNode) -> list[str]:
 
 
 def _peak_memory(cfg: CfgNode) -> float | None:
-    """In MiB: allocated on the GPU, or resident of the process where the CPU computes."""
+    """Peak memory in MiB: allocated on the GPU, or resident memory of a process on the CPU."""
     if cfg.MODEL.DEVICE.startswith("cuda"):
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
     try:

@@ -43,7 +43,7 @@ class Trainer(DefaultTrainer):
     process or in several, on GPUs or CPUs."""
 
     def __init__(self, cfg: CfgNode):
-        # Not DefaultTrainer's own, which needs a GPU for each of several processes.
+        # Not DefaultTrainer.__init__: if there are several processes, it needs a GPU for each.
         TrainerBase.__init__(self)
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
@@ -62,17 +62,17 @@ class Trainer(DefaultTrainer):
 
     @property
     def progress(self) -> Progress:
-        """Where the training is, as its batches know it."""
+        """How far the training is; its batches depend on this object."""
         return self.data_loader.dataset.progress
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Detectron2's; a `ConfigError` says what in MODEL cannot be."""
+        """Detectron2's `build_model`; a `ConfigError` says what is wrong in MODEL."""
         return build_checked(lambda: super(Trainer, cls).build_model(cfg), "MODEL")
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's, with statistics that all processes share, and a last checkpoint in any
-        case."""
+        """Detectron2's hooks. In addition, all processes share statistics, and a last checkpoint is
+        written in any case."""
         periods = self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
         hooks: list[HookBase] = [_SharedStatistics(periods)]
         for hook in super().build_hooks():
@@ -82,11 +82,11 @@ class Trainer(DefaultTrainer):
         return hooks
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Detectron2's. Of a resumed training the optimizer has the settings of the config, not
-        those of the checkpoint.
+        """Detectron2's `resume_or_load`, except that the optimizer of a resumed training takes its
+        settings from the config, not from the checkpoint.
 
         Raises:
-            ConfigError: something cannot be read.
+            ConfigError: a checkpoint cannot be read.
         """
         settings = [{k: v for k, v in g.items() if k != "params"} for g in self._groups]
         with reading_weights(self.cfg.MODEL.WEIGHTS):
@@ -107,7 +107,7 @@ class Trainer(DefaultTrainer):
             group["lr"] = rate
 
     def state_dict(self) -> dict:
-        made = min(self.iter, self.max_iter - 1)  # at the end it is one more
+        made = min(self.iter, self.max_iter - 1)  # at the end `iter` is one more
         return super().state_dict() | {"iteration": made, "random_seed": self.progress.seed}
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -117,8 +117,8 @@ class Trainer(DefaultTrainer):
 
     def before_step(self) -> None:
         super().before_step()
-        # Each step has random numbers of its own: what happens between two of them, an evaluation
-        # or an interruption, makes no difference.
+        # Each step has random numbers of its own. So an evaluation or an interruption between two
+        # steps makes no difference.
         seed_all(self.progress.seed, self.progress.rank, self.iter)
 
     def run_step(self) -> None:
@@ -143,7 +143,7 @@ class Trainer(DefaultTrainer):
         raise Diverged(f"{what} became infinite or NaN", proven=self.iter - 2) from None
 
     def after_train(self) -> None:
-        # Of a model that is ruined nothing is saved, and it is not evaluated.
+        # A model that has diverged is not saved and not evaluated.
         left_out = (EvalHook, _FinalCheckpoint) if self._diverged else ()
         self.storage.iter = self.iter
         for hook in self._hooks:
@@ -157,22 +157,22 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode):
-        """Detectron2's, with the keys that the plugin has under INPUT."""
+        """A loader like Detectron2's that also follows the plugin's keys under INPUT."""
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         progress = Progress(seed, comm.get_rank())
         return build_train_loader(cfg, ImageMapper(cfg, is_train=True), progress)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
-        """Detectron2's, likewise."""
+        """Detectron2's loader that also follows the plugin's keys under INPUT."""
         mapper = ImageMapper(cfg, is_train=False)
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     def train(self):
-        """Detectron2's, with Weights & Biases where WANDB.PROJECT is set.
+        """Detectron2's `train`, with Weights & Biases if WANDB.PROJECT is set.
 
         Raises:
-            TrainingError: the training diverges, or another of its processes is gone.
+            TrainingError: the training diverges, or another process is gone.
         """
         wanted = self.cfg.WANDB.PROJECT and comm.is_main_process()
         writing = wandb_run(self.cfg, resumed=self.start_iter > 0) if wanted else nullcontext()
@@ -185,9 +185,9 @@ class Trainer(DefaultTrainer):
             folder, solver = Path(self.cfg.OUTPUT_DIR), self.cfg.SOLVER
             set_aside(folder, error.proven)
             raise TrainingError(
-                f"{error} at iteration {self.iter}: the training diverges. Lower SOLVER.BASE_LR, "
-                f"now {solver.BASE_LR:g}, raise SOLVER.WARMUP_ITERS, now {solver.WARMUP_ITERS}, or "
-                "set SOLVER.CLIP_GRADIENTS.ENABLED True. The last good checkpoint: "
+                f"{error} at iteration {self.iter}: the training diverges. Lower SOLVER.BASE_LR "
+                f"(now {solver.BASE_LR:g}), raise SOLVER.WARMUP_ITERS (now {solver.WARMUP_ITERS}), "
+                "or set SOLVER.CLIP_GRADIENTS.ENABLED True. The last good checkpoint: "
                 f"{tell_newest(folder)}."
             ) from None
 
@@ -199,11 +199,11 @@ class Trainer(DefaultTrainer):
         output_folder: str | None = None,
         threshold: Threshold | None = None,
     ) -> InstanceEvaluator:
-        """Measures EVALUATION.MEASURES and writes into `inference` in the output folder; of several
-        datasets, into a folder for each.
+        """An evaluator of EVALUATION.MEASURES that writes into `inference` in the output folder. If
+        there are several datasets, each has its own folder there.
 
         Args:
-            threshold: from which score on detections count in S; by default as the config says.
+            threshold: lowest score of detections that count in S; by default that of the config.
         """
         folder = Path(output_folder or Path(cfg.OUTPUT_DIR, "inference"))
         if len(cfg.DATASETS.TEST) > 1:
@@ -222,8 +222,8 @@ class Trainer(DefaultTrainer):
         model: nn.Module,
         evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None,
     ) -> OrderedDict:
-        """Results on DATASETS.TEST. Where S is measured and EVALUATION.THRESHOLD_DATASET is set,
-        the score that S needs is chosen there first."""
+        """Results on DATASETS.TEST. If S is measured and EVALUATION.THRESHOLD_DATASET is set, the
+        score threshold of S is chosen on that dataset first."""
         if isinstance(evaluators, DatasetEvaluator):
             evaluators = [evaluators]
         chosen = evaluators or cls._build_evaluators(cfg, model)
@@ -235,7 +235,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test_with_tta(cls, cfg: CfgNode, model: nn.Module) -> OrderedDict:
-        """Results with test-time augmentation, as of TEST.AUG; names end in "_TTA"."""
+        """Results with the test-time augmentation of TEST.AUG; their names end in "_TTA"."""
         model = GeneralizedRCNNWithTTA(cfg, model)
         folder = str(Path(cfg.OUTPUT_DIR) / "inference_TTA")
         results = cls.test(cfg, model, cls._build_evaluators(cfg, model, folder))
@@ -259,7 +259,7 @@ class _SharedStatistics(HookBase):
     evaluated.
 
     Args:
-        periods: of both, in iterations; 0 for the end of the training alone.
+        periods: of saving and of evaluating, in iterations; 0: only at the end of the training.
     """
 
     def __init__(self, periods: Sequence[int]):
@@ -272,8 +272,8 @@ class _SharedStatistics(HookBase):
 
 
 class _FinalCheckpoint(HookBase):
-    """Writes the last checkpoint where a training has come to its end without it: one that is
-    resumed after it was stopped while that was written."""
+    """Writes the last checkpoint if a finished training lacks it. This happens if the training was
+    stopped while that checkpoint was written, and is resumed."""
 
     def __init__(self, checkpointer: RunCheckpointer):
         self.checkpointer = checkpointer

@@ -1,4 +1,4 @@
-"""Weights & Biases: shows what TensorBoard shows, which is what it reads."""
+"""Weights & Biases: it reads what is written for TensorBoard, and shows the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..writing import write_text
 
 logger = logging.getLogger(__name__)
 
-RUN_ID_FILE = "wandb_run_id.txt"  # in the output folder, for those who resume
+RUN_ID_FILE = "wandb_run_id.txt"  # in the output folder, for resuming
 
 
 def has_wandb() -> bool:
-    """Whether the package can be imported; a folder of that name, as it leaves behind, cannot."""
+    """Whether the package is installed; a folder `wandb` that runs leave behind does not count."""
     try:
         import wandb
     except ImportError:
@@ -28,11 +28,12 @@ def has_wandb() -> bool:
 
 @contextmanager
 def wandb_run(cfg: CfgNode, resumed: bool) -> Iterator[None]:
-    """All that is written for TensorBoard meanwhile goes to the project WANDB.PROJECT too. Where
-    the run cannot start, a warning says so and training goes on without.
+    """Within the context, all that is written for TensorBoard also goes to the project
+    WANDB.PROJECT. If the run cannot start, a warning says so, and training continues without it.
 
     Args:
-        resumed: whether the training goes on from a checkpoint; if so, the run of its folder does.
+        resumed: whether the training is resumed from a checkpoint. If so, the run whose id is in
+            the output folder is continued.
     """
     import wandb
 
@@ -51,7 +52,7 @@ def wandb_run(cfg: CfgNode, resumed: bool) -> Iterator[None]:
         )
         write_text(f"{run.id}\n", id_file)
     except Exception as error:  # no network, no key, no such project: no reason to stop
-        logger.warning("Weights & Biases cannot be used: %s Training goes on without.", error)
+        logger.warning("Weights & Biases cannot be used: %s Training continues without it.", error)
         yield
         return
     try:

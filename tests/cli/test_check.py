@@ -148,7 +148,7 @@ def test_a_file_of_somebody_else_is_not_replaced(run_tool, worms, tmp_path):
     other.write_text(other.read_text().replace("semiconv_d2", "somebody"))
     status, out, err = run_tool(TOOL, json_file, images, "--fix")
     assert (status, out) == (1, "")
-    assert f"{other} would be overwritten, which this package did not write" in err
+    assert f"{other} would be overwritten, but this package did not write it" in err
 
 
 def test_pictures_name_a_damaged_file(run_tool, worms, tmp_path):

@@ -62,7 +62,7 @@ def test_drops_are_named_with_their_reason(run, tmp_path):
     assert said[index + 1].endswith(
         "its segmentation is empty → drop the annotation, which becomes background"
     )
-    assert said[index + 2].startswith("1 of them are instances of images that stay")
+    assert said[index + 2].startswith("1 of them are instances in images that stay")
     assert "its segmentation is empty" in (tmp_path / "o" / "changes.txt").read_text()
 
 
@@ -162,7 +162,7 @@ def test_what_is_bounded_looks_the_same():
             expected = mask_util.decode(mask_util.merge(plain)) > 0
             drawn = decode_mask([points.ravel().tolist()], (HEIGHT, WIDTH))
             assert (drawn != expected).mean() <= (0.02 if reach > WIDTH else 0)
-    with pytest.raises(DatasetError, match="which nobody has drawn"):
+    with pytest.raises(DatasetError, match="cannot be drawn"):
         draw_polygons([rng.uniform(0, 10_000, (5_000, 2))], (10_000, 10_000))
 
 

@@ -64,7 +64,7 @@ def test_errors_of_people_are_one_line(capsys):
         (ConfigError("no such key"), "error: no such key\n"),
         (OSError("disk full"), "error: disk full\n"),
         (KeyboardInterrupt(), "error: stopped\n"),
-        (ModuleNotFoundError("No module", name="cv2"), "error: No module; install it by: pip"),
+        (ModuleNotFoundError("No module", name="cv2"), "error: No module; install it with: pip"),
     ):
         assert finish(lambda error=error: fail(error), "stopped") == 1
         assert capsys.readouterr().err.startswith(said)

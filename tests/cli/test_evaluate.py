@@ -89,13 +89,19 @@ def test_two_models(run_tool, files, tmp_path):
         (("{val}", "{good_val}", "--compare", "{good_val}", "{good_val}"), "give either RESULTS"),
         (("{val}", "{good_val}", "--threshold-from", "{train}"), "one results file for each"),
         (("{good_val}", "{good_val}"), "list"),
-        (("{val}", "{good_val}", "--max-detections", "0"), "--max-detections is 1 or more"),
-        (("{val}", "{good_val}", "--resamples", "-1"), "--resamples is 0 or more"),
-        (("{val}", "{good_val}", "--score-threshold", "50"), "--score-threshold is from 0 to 1"),
-        (("{val}", "{good_val}", "--score-threshold", "nan"), "--score-threshold is from 0 to 1"),
+        (("{val}", "{good_val}", "--max-detections", "0"), "--max-detections must be 1 or more"),
+        (("{val}", "{good_val}", "--resamples", "-1"), "--resamples must be 0 or more"),
+        (
+            ("{val}", "{good_val}", "--score-threshold", "50"),
+            "--score-threshold must be from 0 to 1",
+        ),
+        (
+            ("{val}", "{good_val}", "--score-threshold", "nan"),
+            "--score-threshold must be from 0 to 1",
+        ),
         (
             ("{val}", "{good_val}", "--threshold-from", "{val}", "{good_val}"),
-            "chosen on the tested images flatters",
+            "chosen on the tested images makes results look too good",
         ),
     ],
 )
@@ -148,7 +154,7 @@ def test_close_ups_show_a_part_of_the_images(run_tool, files, tmp_path):
     assert sizes[1][1] > 1.5 * sizes[0][1]  # instances are larger
     status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--close-up")
     assert status == 2
-    assert "--close-up is for --pictures" in err
+    assert "--close-up needs --pictures" in err
 
 
 def test_pictures_show_models_under_their_names(files, tmp_path, monkeypatch):
@@ -183,7 +189,7 @@ def test_folders_are_checked_before_the_work(run_tool, files, tmp_path):
     for option in ("--output", "--pictures"):
         status, _, err = run_tool(*compare, option, tmp_path / "file")
         assert status == 2
-        assert f"{option} {tmp_path / 'file'}: that is a file" in err
+        assert f"{option} {tmp_path / 'file'}: this is a file" in err
 
 
 def test_pictures_of_models_whose_folders_have_dots(run_tool, files, tmp_path):

@@ -35,7 +35,7 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
 
     status, _, err = run_tool("tools/train_net.py", *base, *keys, "SOLVER.MAX_ITER", 2)
     assert status == 1
-    assert "where another training has been" in err
+    assert "already holds a run" in err
     assert lines_of(tmp_path / "metrics.json") == metrics
     config = (tmp_path / "config.yaml").read_text()
 
@@ -72,10 +72,10 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "DATASETS.TRAIN", "('bbbc010_train',)"),
             "semiconv prepare bbbc010",
         ),
-        (("MODEL.WEIGHTS", ""), "error: Name a config: --config-file"),
+        (("MODEL.WEIGHTS", ""), "error: Name a config, for example: --config-file"),
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "--resume"),
-            "error: --resume stands behind the keys",
+            "error: --resume comes after the config keys",
         ),
         (
             ("--config-file", CONFIG, "MODEL.WEIGHTS", "", "SOLVER.IMS_PER_BATCH", 0),

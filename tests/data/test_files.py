@@ -44,7 +44,7 @@ def test_files_are_no_folders_and_folders_no_files(tmp_path, file):
 
 def test_write_protection_is_found(tmp_path, file, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(ConfigError, match="nothing can be written into"):
+    with pytest.raises(ConfigError, match="cannot write into"):
         check_folder(tmp_path / "a", "--output")
     monkeypatch.setattr(os, "access", lambda path, mode: path != file)
     with pytest.raises(ConfigError, match="write-protected"):

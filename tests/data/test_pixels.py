@@ -138,7 +138,7 @@ def test_a_stack_needs_a_choice(tmp_path, kind):
         read_rgb(path)
     assert (read_rgb(path, Reading(pages=(2,))) == 30).all()
     assert (read_rgb(path, Reading(pages=(2, 0, 1))) == (30, 10, 20)).all()
-    with pytest.raises(DatasetError, match=r"3 pages, from 0 on, and INPUT\.PAGES is \(3,\)"):
+    with pytest.raises(DatasetError, match=r"3 pages, counted from 0, but INPUT\.PAGES is \(3,\)"):
         read_rgb(path, Reading(pages=(3,)))
 
 
@@ -166,7 +166,9 @@ def test_other_channels_than_grey_and_rgb_need_a_choice(tmp_path, kind, number):
         read_rgb(path)
     everything = IntensityRange("bounds", 0, 255)
     assert (read_rgb(path, Reading(everything, channels=(1,))) == 40).all()
-    with pytest.raises(DatasetError, match=rf"has {number} channels, from 0 on; .* \(0, 1, 9\)"):
+    with pytest.raises(
+        DatasetError, match=rf"has {number} channels, counted from 0, .* \(0, 1, 9\)"
+    ):
         read_rgb(path, Reading(channels=(0, 1, 9)))
 
 

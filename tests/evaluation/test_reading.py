@@ -92,7 +92,7 @@ BROKEN = {
     "a mask of another size": (broken(segmentation=runs("0", (5, 5))), "5 × 5 .* 12 × 15"),
     "runs that do not add up": (broken(segmentation=runs([5, 5])), "do not add up"),
     "runs that are garbage": (broken(segmentation=runs("\x00zz")), "runs"),
-    "runs that stop midway": (broken(segmentation=runs("o")), "no compressed runs"),
+    "runs that stop midway": (broken(segmentation=runs("o")), "not compressed runs"),
     "runs without size": (broken(segmentation={"counts": "0"}), "run-length"),
     "a polygon of two points": (broken(segmentation=[[0, 0, 5, 5]]), "corners"),
     "a polygon with NaN": (broken(segmentation=[[0, 0, 5, 5, math.nan, 0]]), "finite"),
@@ -214,7 +214,7 @@ def truth_with(**changes):
         (truth_with(annotations={"segmentation": [], "bbox": [0, 0, -5, 5]}), "segmentation is em"),
         (truth_with(annotations={"ignore": 1}), "annotation 1 .* it has ignore"),
         (truth_with(images=[TRUTH.dataset["images"][1] | {"id": 9}]), "no image has the id 1"),
-        (truth_with(images={"file_name": "2.png"}), "its file is that of image 1"),
+        (truth_with(images={"file_name": "2.png"}), "its file is also that of image 1"),
     ],
 )
 def test_broken_ground_truth(content, message, tmp_path):
@@ -347,7 +347,9 @@ def test_photographs_beside_labels_are_not_read_as_such(tmp_path):
 
 def test_the_mask_of_all_instances_is_no_labels(tmp_path):
     save(tmp_path / "1.png", (LEFT | RIGHT).astype(np.uint8) * 255)
-    with pytest.raises(DatasetError, match=r"1\.png has the one label 255, .*number the instances"):
+    with pytest.raises(
+        DatasetError, match=r"1\.png has only the label 255, .*number the instances"
+    ):
         read_results(tmp_path, TRUTH)
 
 

@@ -152,7 +152,7 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"MODEL.SEMICONV.KERNLE": "gaussian"}, "MODEL.SEMICONV.KERNLE is no key"),
+        ({"MODEL.SEMICONV.KERNLE": "gaussian"}, "MODEL.SEMICONV.KERNLE is not a key"),
         ({"MODEL.SEMICONV.KERNEL": "cubic"}, "its model cannot be built: .*cubic"),
         ({"MODEL.ROI_HEADS.NAME": "NoHeads"}, "its model cannot be built: .*NoHeads"),
         ({"MODEL.WEIGHTS": "none.pth"}, "MODEL.WEIGHTS is none.pth, which is not there"),

@@ -425,7 +425,7 @@ def test_scales_are_checked_before_the_work(run_tool, worms, scale):
         "tools/demo.py", "--model", "nowhere", "--input", worms[0], "--scale", scale
     )
     assert status == 2
-    assert "--scale is above 0 and at most 10" in err
+    assert "--scale must be above 0 and at most 10" in err
 
 
 def test_bad_arguments_get_one_line(run_tool, tmp_path):

@@ -29,8 +29,8 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("MODEL.SEMICONV.SIGMA", r"SIGMA is no key\. There are: RESCORE, .*SIGMA_INIT"),
-        ("MODEL.SEMICONV.SEED_ROUNDS", r"SEED_ROUNDS is gone since version 0\.2.*leave it out"),
+        ("MODEL.SEMICONV.SIGMA", r"SIGMA is not a key\. The keys are: RESCORE, .*SIGMA_INIT"),
+        ("MODEL.SEMICONV.SEED_ROUNDS", r"SEED_ROUNDS was removed in version 0\.2.*leave it out"),
         ("MODEL.SIGMA", r"Non-existent (config )?key: MODEL\.SIGMA"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_pickle_is_loaded_where_that_is_asked_for(tmp_path, weights):
     (tmp_path / "x.pkl").touch()
     cfg = load_config(VOC, ["MODEL.WEIGHTS", weights.replace("x.pkl", f"{tmp_path}/x.pkl", 1)])
     for start in (TRAINING, EVALUATION):
-        with pytest.raises(ConfigError, match=r"loading a pickle runs any code.*--run-code loads"):
+        with pytest.raises(ConfigError, match=r"loading a pickle runs any code.*add --run-code"):
             check_weights(cfg, start)
     check_weights(cfg, TRAINING._replace(run_code=True))
 
@@ -206,8 +206,8 @@ def test_amp_is_ignored_wherever_the_model_is_on_the_cpu():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("TEST.AUG.ENABLED", "True"), "InstanceColoring does without"),
-        (("MODEL.COLORING.DECODER", "kmeans"), "has to be told the number"),
+        (("TEST.AUG.ENABLED", "True"), "InstanceColoring has no boxes"),
+        (("MODEL.COLORING.DECODER", "kmeans"), "needs the number of instances"),
     ],
 )
 def test_what_instance_coloring_cannot_do_is_refused_before_training(overrides, message):
@@ -220,7 +220,7 @@ def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them():
     cfg = load_config(VOC, ["MODEL.SEMICONV.MASK_SCORE", "True"])
     check_mask_options(cfg, TRAINING)
     cfg = load_config(VOC, [*STOCK_HEADS, "MODEL.SEMICONV.MASK_SCORE", "True"])
-    with pytest.raises(ConfigError, match="MASK_SCORE is True, and StandardROIHeads"):
+    with pytest.raises(ConfigError, match="MASK_SCORE is True, but StandardROIHeads"):
         check_mask_options(cfg, TRAINING)
     check_mask_options(load_config(VOC, STOCK_HEADS), TRAINING)
 
@@ -240,7 +240,7 @@ def test_images_of_a_step_can_be_shared_out():
         return load_config(VOC, [str(word) for word in overrides])
 
     check_batch(config("SOLVER.IMS_PER_BATCH", 4), Start(processes=2))
-    with pytest.raises(ConfigError, match=r"IMS_PER_BATCH is 4.* multiple of their number, 3"):
+    with pytest.raises(ConfigError, match=r"IMS_PER_BATCH is 4.* multiple of the number .* 3"):
         check_batch(config("SOLVER.IMS_PER_BATCH", 4), Start(processes=3))
     # Detectron2 makes 6 of these.
     scaled = ("SOLVER.IMS_PER_BATCH", 2, "SOLVER.REFERENCE_WORLD_SIZE", 1)

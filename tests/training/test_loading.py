@@ -88,7 +88,9 @@ def test_broken_files_get_one_clear_error(stock, tmp_path, load, ending, write):
 def test_what_is_beside_the_weights_is_named(stock, tmp_path, load, beside, name):
     path = tmp_path / "x.pth"
     torch.save({"model": shipped(), "beside": beside}, path)
-    with pytest.raises(ConfigError, match=rf"the file has {name}\S+, which PyTorch .*keep the wei"):
+    with pytest.raises(
+        ConfigError, match=rf"also contains {name}\S+, which PyTorch .*only the wei"
+    ):
         load(stock, str(path))
     assert name not in str(torch.load(path, weights_only=False)["model"])  # as the message says
 
@@ -124,14 +126,16 @@ def test_without_a_network_it_says_what_to_do(stock, monkeypatch, weights):
 def test_another_number_of_classes_is_refused_where_nothing_is_trained():
     model = build(STOCK, "MODEL.ROI_HEADS.NUM_CLASSES", "3")
     load_weights(model, SHIPPED)  # in training the other parameters start anew
-    message = r"number of classes is 1, the config's 3 \(.*cls_score.* \(2, \d+\), \(4, \d+\) in"
+    message = r"number of classes is 1, the config's is 3 \(.*cls_score.* \(2, \d+\) in .* \(4,"
     with pytest.raises(ConfigError, match=message):
         load_trained(model, SHIPPED)
 
 
 def test_other_shapes_are_refused_where_nothing_is_trained():
     model = build(STOCK, "MODEL.ROI_MASK_HEAD.CONV_DIM", "32")
-    message = r"mask_fcn1\.weight has the shape \(64, 64, 3, 3\), \(32, 64, 3, 3\) in the model"
+    message = (
+        r"mask_fcn1\.weight has the shape \(64, 64, 3, 3\) in the checkpoint, \(32, .* in the model"
+    )
     with pytest.raises(ConfigError, match=message):
         load_trained(model, SHIPPED)
 
@@ -157,5 +161,5 @@ def test_weights_of_the_model_zoo_load(tmp_path, heuristics):
     torch.testing.assert_close(model.state_dict()[name], torch.from_numpy(arrays[name]).float())
     arrays[name] = arrays[name][:1]
     (tmp_path / "other.pkl").write_bytes(pickle.dumps(content))
-    with pytest.raises(ConfigError, match="number of classes is 0, the config's 1"):
+    with pytest.raises(ConfigError, match="number of classes is 0, the config's is 1"):
         load_trained(model, str(tmp_path / "other.pkl"))

@@ -250,7 +250,7 @@ def test_polygons_stay_polygons(real_coco_tiny):
 
 
 def test_other_numbers_of_classes_are_both_named(worms):
-    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 7; the number .* of .*train\.json is 1"):
+    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 7, but the .* of .*train\.json is 1"):
         load([*own(worms), "MODEL.ROI_HEADS.NUM_CLASSES", "7"])
 
 
@@ -263,7 +263,7 @@ def test_datasets_that_differ_in_their_classes(worms, tmp_path):
     content = json.loads((worms / "val.json").read_text())
     content["categories"].append({"id": 2, "name": "egg"})
     (tmp_path / "two.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 1; the number .* of .*two\.json is 2"):
+    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 1, but the .* of .*two\.json is 2"):
         load([*own(worms), "OWN_DATA.TEST_JSON", str(tmp_path / "two.json")])
 
 
@@ -399,7 +399,7 @@ def test_a_registered_dataset_that_is_missing_says_what_to_look_at(tmp_path):
         (["EVALUATION.MEASURES", "('recall',)"], "EVALUATION.MEASURES: unknown measure 'recall'"),
         (["EVALUATION.THRESHOLD_DATASET", "synthetic_worms_val",
           "DATASETS.TEST", "('synthetic_worms_val',)", "OWN_DATA.TEST_JSON", ""],
-         "which is tested on"),
+         "which is also in DATASETS.TEST"),
         (["EVALUATION.MEASURES", "('coco', 's')", "MODEL.MASK_ON", "False"], "without masks"),
     ],
 )  # fmt: skip

@@ -126,7 +126,7 @@ def test_when_one_is_killed_they_go_on_from_the_last_checkpoint(
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        (("SOLVER.IMS_PER_BATCH", 3), "must be a multiple of their number, 2"),
+        (("SOLVER.IMS_PER_BATCH", 3), "must be a multiple of the number of processes, 2"),
         (("MODEL.NONSENSE", 3), "Non-existent key: MODEL.NONSENSE"),
         (("SOLVER.BASE_LR", 1e8, "SOLVER.WARMUP_ITERS", 0), "the training diverges"),
     ],

@@ -115,8 +115,8 @@ def test_it_goes_on_from_the_newest_checkpoint_that_can_be_read(config, straight
     scramble(straight / NEWEST)
     trainer = train(config("straight"), resume=True)
     assert trainer.start_iter == STEPS - 1
-    assert "model_final.pth is damaged and passed over" in caplog.text
-    assert f"{NEWEST} cannot be read and is passed over" in caplog.text
+    assert "model_final.pth is damaged and is skipped" in caplog.text
+    assert f"{NEWEST} cannot be read and is skipped" in caplog.text
     assert_same(expected, weights(straight))
 
 

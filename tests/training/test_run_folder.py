@@ -31,7 +31,7 @@ def left_by_a_run(folder, cfg):
 def test_two_trainings_are_not_mixed(tmp_path, name):
     check_run_folder(config(tmp_path / "new"), resume=False)
     (tmp_path / name).touch()
-    with pytest.raises(ConfigError, match=r"another training has been.*--resume.*OUTPUT_DIR FOLD"):
+    with pytest.raises(ConfigError, match=r"already holds a run.*--resume.*OUTPUT_DIR FOLD"):
         check_run_folder(config(tmp_path), resume=False)
     check_run_folder(config(tmp_path), resume=False, eval_only=True)
 
@@ -64,7 +64,7 @@ def test_a_damaged_config_is_no_obstacle(tmp_path, text, caplog):
     left_by_a_run(tmp_path, config(tmp_path))
     (tmp_path / "config.yaml").write_text(text)
     check_run_folder(config(tmp_path), resume=True)
-    assert "config.yaml is damaged, and is written anew" in caplog.text
+    assert "config.yaml is damaged and will be overwritten" in caplog.text
 
 
 def test_nothing_to_resume_is_said(tmp_path, caplog):
@@ -73,7 +73,7 @@ def test_nothing_to_resume_is_said(tmp_path, caplog):
     assert "nothing to resume" in caplog.text
     left_by_a_run(tmp_path, config(tmp_path))
     (tmp_path / "model_0000499.pth").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"nothing to resume: no checkpoint in .* is whole"):
+    with pytest.raises(ConfigError, match=r"nothing to resume: .* has no undamaged checkpoint"):
         check_run_folder(config(tmp_path), resume=True)
 
 

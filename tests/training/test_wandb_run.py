@@ -77,7 +77,7 @@ def test_training_goes_on_where_no_run_can_be_started(runs, tmp_path, monkeypatc
     with wandb_run(config(tmp_path), resumed=False):
         done.append(True)
     assert done
-    assert caplog.text.count("no key. Training goes on without") == 1
+    assert caplog.text.count("no key. Training continues without it") == 1
 
 
 def test_a_training_that_fails_ends_its_run_and_says_its_own_error(runs, tmp_path):

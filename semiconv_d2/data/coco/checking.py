@@ -1,4 +1,4 @@
-"""What is wrong with a dataset in COCO's format, found before training rather than by it.
+"""Checks of a dataset in COCO's format, so that defects are found before training.
 
 All kinds of defects, and which of them are errors, are in `defects.KINDS`.
 """
@@ -41,18 +41,19 @@ def find_defects(
     reading: Reading = Reading(),
     scale: InputScale | None = None,
 ) -> list[Defect]:
-    """All that is wrong, in the order of the dataset as a whole, categories, images and
+    """All defects: first those of the dataset as a whole, then of categories, images and
     annotations.
 
     Args:
         content: see `read_coco`.
-        image_root: the folder that file names start from; None to look at the JSON alone.
-        read_images: decode every image, which finds damaged ones and takes as long as it takes;
-            without it their headers are read.
-        quick: leave out what takes long: the headers of all but 200 images, instances that come
-            twice, and polygons that cross themselves. The latter are left out without Shapely, too.
+        image_root: the folder of the images; file names are relative to it. None: check only the
+            JSON.
+        read_images: decode every image, which finds damaged ones but is slow; otherwise only their
+            headers are read.
+        quick: leave out what takes long: the headers of all but 200 images, duplicate instances,
+            and polygons that cross themselves. To find the latter, Shapely is needed as well.
         reading: how image files are read.
-        scale: at which a model looks at the images.
+        scale: at which a model sees the images.
 
     Raises:
         DatasetError: there is no such folder.
@@ -79,18 +80,18 @@ def check_before_training(
     scale: InputScale | None = None,
     reading: Reading = Reading(),
 ) -> dict:
-    """The check that is quick enough to come before every training. Warnings about the dataset as a
-    whole are logged.
+    """A check that is quick enough to come before every training. It logs warnings about the
+    dataset as a whole.
 
-    Images are not decoded: that they are there is looked up for all, their sizes for 200 of them.
+    Images are not decoded. All files must be there; the sizes of 200 of them are checked.
 
     Args:
-        scale: at which the model looks at the images.
+        scale: at which the model sees the images.
 
-    Returns: what the JSON has, see `read_coco`.
+    Returns: the content of the JSON, see `read_coco`.
 
     Raises:
-        DatasetError: there are errors; the message has the first ones and how to go on.
+        DatasetError: there are errors; the message has the first ones, and what to do.
     """
     content = read_coco(json_file)
     defects = find_defects(content, image_root, quick=True, scale=scale, reading=reading)
@@ -104,10 +105,10 @@ def check_before_training(
 
 
 def tell_errors(json_file: Path, errors: Sequence[Defect], images: str = "IMAGES") -> str:
-    """The first errors of a JSON in one line, and how to go on.
+    """The first errors of a JSON on one line, and what to do.
 
     Args:
-        images: its folder of images, for the command that tells all of them.
+        images: its folder of images, for the command that lists all errors.
     """
     counts = Counter(error.kind for error in errors)
     first = {error.kind: error for error in reversed(errors)}
@@ -116,13 +117,13 @@ def tell_errors(json_file: Path, errors: Sequence[Defect], images: str = "IMAGES
     return (
         f"{json_file} has {len(errors):,} error{'s' * (len(errors) > 1)}: {'; '.join(told)}"
         + (f"; and {rest} more kinds" if rest > 0 else "")
-        + ". All of them, and with --fix a mended copy: semiconv check "
+        + ". To list all of them, and with --fix to write a mended copy: semiconv check "
         + shlex.join([str(json_file), images])
     )
 
 
 def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]]:
-    """Whole numbers for the ids of the categories, see `_number`, and what is wrong with these."""
+    """Whole numbers for the ids of the categories, see `_number`, and defects of the categories."""
     ids = _find_ids(entries)
     numbers = _number(ids)
     found = Findings("categories", lambda index: _name("category", "categories", index, ids))
@@ -134,17 +135,17 @@ def _check_categories(entries: list[dict]) -> tuple[dict[Any, int], list[Defect]
         if number is None:
             continue
         if first.setdefault(number, index) != index:
-            what = f"categories[{first[number]}] has its id too"
+            what = f"categories[{first[number]}] has the same id"
             if name == entries[first[number]].get("name"):
                 found.add(index, "duplicate-category-id", what, Repair.MERGE)
             else:
-                what += ", but another name: nobody can tell whose the annotations are"
+                what += ", but another name: it is not clear which one the annotations belong to"
                 found.add(index, "duplicate-category-id", what)
         elif not isinstance(name, str) or not name:
             value = {"name": str(name) if is_integer(name) else f"category {number}"}
             found.add(index, "category-name", tell_value(entry, "name"), Repair.SET, value)
         elif named.setdefault(name, index) != index:
-            what = f"{found.where(named[name])} has its name {shorten(name)} too"
+            what = f"{found.where(named[name])} has the same name {shorten(name)}"
             found.add(index, "duplicate-category-name", what)
     return numbers, found.in_order()
 
@@ -157,7 +158,7 @@ def _check_images(
     scale: InputScale | None,
     reading: Reading,
 ) -> tuple[dict[Any, KnownImage], list[Defect]]:
-    """The images by their ids, and what is wrong with these; see `find_defects`."""
+    """The images by their ids, and the defects of images; see `find_defects`."""
     from tqdm import tqdm
 
     names = [entry.get("file_name") for entry in entries]
@@ -189,7 +190,7 @@ def _check_images(
             if name and named.setdefault(name, index) != index:
                 first = named[name]
                 what = (
-                    f"its file is that of {where(first)} as well: the instances of the one are "
+                    f"its file is also that of {where(first)}: the instances of one of them are "
                     f"background in the other"
                 )
                 same = _size_of(entries[first]) == size
@@ -214,7 +215,7 @@ def _check_images(
 
 
 def _find_ids(entries: list[dict]) -> list[Any]:
-    """Id of each entry: text where all are text, else a whole number, or None where it is none."""
+    """Id of each entry: text if all are text, else a whole number, or None if it is not one."""
     raw = [entry.get("id") for entry in entries]
     if all(isinstance(value, str) for value in raw):
         return raw
@@ -222,8 +223,8 @@ def _find_ids(entries: list[dict]) -> list[Any]:
 
 
 def _number(ids: list[Any]) -> dict[Any, int]:
-    """A whole number for each id but None: that which it is or, as text, says; from 1 on where not
-    all texts say one of their own."""
+    """A whole number for each id except None: the id itself, or the number in its text. If not all
+    texts have a number of their own, the numbers count from 1."""
     known = [value for value in dict.fromkeys(ids) if value is not None]
     numbers = [as_integer(value) for value in known]
     if None in numbers or len(set(numbers)) < len(numbers):
@@ -240,17 +241,17 @@ def _check_ids(
 ) -> None:
     for index, (entry, number) in enumerate(zip(entries, ids, strict=True)):
         if isinstance(number, str):
-            what = "its id is text, as all are; COCO's format has whole numbers"
+            what = "its id is text, like all ids; COCO's format has whole numbers"
             found.add(index, "text-ids", what, Repair.SET, {"id": numbers[number]})
         elif not is_integer(entry.get("id")):
-            what = tell_value(entry, "id", ", no whole number")
+            what = tell_value(entry, "id", ", not a whole number")
             repair = (Repair.DROP,) if number is None else (Repair.SET, {"id": number})
             found.add(index, kind, what, *repair)
 
 
 def _check_repeated(entries: list[dict], ids: list[Any], found: Findings) -> set[int]:
-    """Indices of images whose id another one has. Where both are the same image the first one may
-    stay; otherwise nobody can tell whose annotations theirs are."""
+    """Indices of images to drop, because another image has their id. If they are the same image,
+    the first one stays; otherwise it is not clear which one the annotations belong to."""
     groups: dict[Any, list[int]] = {}
     for index, number in enumerate(ids):
         if number is not None:
@@ -264,14 +265,14 @@ def _check_repeated(entries: list[dict], ids: list[Any], found: Findings) -> set
         same = len(identities) == 1
         for index in others if same else (first, *others):
             other = others[0] if index == first else first
-            what = f"images[{other}] has its id too" + (" and is the same image" if same else "")
+            what = f"images[{other}] has the same id" + (" and is the same image" if same else "")
             found.add(index, "duplicate-image-id", what, Repair.DROP)
             dropped.add(index)
     return dropped
 
 
 def _size_of(entry: Mapping) -> Size | None:
-    """Height and width as the JSON has it, None where they are none that an image can have."""
+    """Height and width in the JSON; None if no image can have them."""
     height, width = as_integer(entry.get("height")), as_integer(entry.get("width"))
     if height is None or width is None or min(height, width) <= 0 or max(height, width) > _LONGEST:
         return None
@@ -281,7 +282,7 @@ def _size_of(entry: Mapping) -> Size | None:
 def _check_size(
     entry: Mapping, index: int, size: Size | None, header: Header | None, found: Findings
 ) -> Size | None:
-    """Height and width, from the file where the JSON has none."""
+    """Height and width, from the file if the JSON has none; None if neither has them."""
     if size is None or not (is_integer(entry["height"]) and is_integer(entry["width"])):
         given = [f"{key} {shorten(entry[key])}" for key in ("height", "width") if key in entry]
         what = f"it has {' and '.join(given) or 'neither height nor width'}"
@@ -295,7 +296,7 @@ def _check_size(
         turned = " as Detectron2 turns it by its EXIF orientation" if header.orientation > 1 else ""
         what = (
             f"its file is {header.size[0]} × {header.size[1]} pixels (height × width){turned}, "
-            f"the JSON says {size[0]} × {size[1]}"
+            f"but the JSON says {size[0]} × {size[1]}"
         )
         found.add(index, "size-mismatch", what, Repair.DROP)
     return size
@@ -314,7 +315,8 @@ def _check_scale(index: int, size: Size | None, scale: InputScale | None, found:
     if size is not None and scale is not None and min(scale.shown(size)) < 1:
         height, width = scale.shown(size)
         what = (
-            f"it has {size[0]} × {size[1]} pixels (height × width), and {height} × {width} at the "
-            f"model's input size: cut it into pieces, or raise INPUT.MAX_SIZE_TRAIN and _TEST"
+            f"it has {size[0]} × {size[1]} pixels (height × width), but {height} × {width} at the "
+            f"model's input size: cut it into pieces, or raise INPUT.MAX_SIZE_TRAIN and "
+            f"INPUT.MAX_SIZE_TEST"
         )
         found.add(index, "image-vanishes", what, Repair.DROP)

@@ -1,5 +1,5 @@
-"""What is wrong with the annotations of a dataset in COCO's format; with their masks and boxes, see
-`checking_masks`."""
+"""Checks of the annotations of a dataset in COCO's format; `checking_masks` checks their masks and
+boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .defects import Defect, Findings, Repair
 from .json_values import as_integer, is_integer, shorten, tell_value
 from .segmentations import RELATIVE
 
-_BATCH = 1000  # annotations; more take memory and gain nothing
+_BATCH = 1000  # annotations; larger batches take memory and are not faster
 
 Id = int | str
 
@@ -25,9 +25,9 @@ class KnownImage(NamedTuple):
     where: str
     """For people, such as "image 12 (000012.jpg)"."""
     size: Size | None
-    """Height and width, None where nobody knows."""
+    """Height and width, None if not known."""
     number: int
-    """The id that it has or, where that is text, is to get."""
+    """Its id; if that is text, the number that it gets instead."""
 
 
 def check_annotations(
@@ -36,14 +36,14 @@ def check_annotations(
     categories: Mapping[Id, int],
     thorough: bool,
 ) -> list[Defect]:
-    """All that is wrong with annotations, in their order.
+    """All defects of annotations, in the order of the annotations.
 
     Args:
         entries: the annotations.
         images: by their ids.
-        categories: the ids that they have or, where these are text, are to get, by their ids.
-        thorough: look for what takes long and is no error, too: instances that come twice, and
-            polygons that cross themselves, see `can_find_crossings`.
+        categories: their numbers by their ids; if ids are text, they get numbers instead.
+        thorough: also look for defects that take long to find and are no errors: duplicate
+            instances, and polygons that cross themselves, see `can_find_crossings`.
     """
 
     def where(index: int) -> str:
@@ -96,7 +96,7 @@ def _is_small(value: object) -> bool:
 
 
 def _is_known(value: object, known: Mapping) -> TypeGuard[Id]:
-    """Whether a value is an id of those known; true, false and what has no hash are none."""
+    """Whether a value is a known id; true, false and values without a hash are not."""
     return isinstance(value, int | float | str) and not isinstance(value, bool) and value in known
 
 
@@ -108,13 +108,13 @@ def _check_ids(entries: list[dict], found: Findings) -> None:
     for index, entry in enumerate(entries):
         number = entry.get("id")
         if not is_integer(number):
-            kind, what = "annotation-id", tell_value(entry, "id", ", no whole number")
+            kind, what = "annotation-id", tell_value(entry, "id", ", not a whole number")
         elif first.setdefault(number, index) != index:
             kind = "duplicate-annotation-id"
-            what = f"annotations[{first[number]}] has its id too"
+            what = f"annotations[{first[number]}] has the same id"
         elif number < 1:
             kind = "annotation-id-zero"
-            what = f"its id is {number}; COCO's evaluation takes ids below 1 for no match at all"
+            what = f"its id is {number}; COCO's evaluation takes an id below 1 for 'no match'"
         else:
             continue
         found.add(index, kind, what, Repair.SET, {"id": next(free)})
@@ -123,12 +123,12 @@ def _check_ids(entries: list[dict], found: Findings) -> None:
 def _find_meant(
     entry: Mapping, index: int, part: str, numbers: Mapping[Id, int], found: Findings
 ) -> Id | None:
-    """The id of the image or category that an annotation is of, as that has it; None where nobody
-    can tell.
+    """The id of the image or category of an annotation, as the image or category writes it; None if
+    there is none.
 
     Args:
         part: "image" or "category".
-        numbers: the ids that all of these have or are to get, by their ids.
+        numbers: the numbers of all images or categories by their ids, see `check_annotations`.
     """
     key = f"{part}_id"
     value = entry.get(key)
@@ -154,7 +154,7 @@ def _check_flags(entry: Mapping, index: int, found: Findings) -> None:
         what = f"its iscrowd is {shorten(entry['iscrowd'])}, neither 0 nor 1"
         found.add(index, "iscrowd", what, Repair.SET, {"iscrowd": crowd})
     if entry.get("ignore", 0) != 0:
-        what = "it has ignore, which Detectron2 refuses; a crowd region is ignored as well"
+        what = "it has ignore, which Detectron2 refuses; crowd regions (iscrowd 1) are ignored too"
         value = {"ignore": 0, "iscrowd": 1} if entry["ignore"] else {"ignore": 0}
         found.add(index, "ignore", what, Repair.SET, value)
 
@@ -168,8 +168,9 @@ def _check_repeated(
 ) -> None:
     """
     Args:
-        mask: the segmentation as it has to be written.
-        seen: indices of the annotations before, by what tells most of them apart; added to.
+        mask: the segmentation in its right form.
+        seen: indices of earlier annotations, by a key that tells most of them apart; this function
+            adds to it.
     """
     entry = entries[index]
     if isinstance(mask, Mapping):

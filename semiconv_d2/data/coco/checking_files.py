@@ -1,4 +1,4 @@
-"""What is wrong with the image files of a dataset in COCO's format."""
+"""Checks of the image files of a dataset in COCO's format."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def find_file(
     index: int,
     found: Findings,
 ) -> Path | None:
-    """Path of an image that is there, if need be by another name that is meant.
+    """Path of an image file that exists, if need be under another name that is meant.
 
     Args:
         bases: how many file names have this `base_name`, in lower case.
         files: those of the folder of images.
-        index: of the image, for what is found to be wrong.
+        index: of the image, for reporting defects.
     """
     path = image_root / name
     if is_file(path):
         return path
     base = base_name(name)
-    alone = bases[base.lower()] == 1  # else nobody can tell which of them it is
+    alone = bases[base.lower()] == 1  # else several images may be meant
     meant = next((m for m in meant_names(name, alone) if is_file(image_root / m)), None)
     if meant is None and alone and (elsewhere := files.only(base)) is not None:
         meant = elsewhere.as_posix()
@@ -47,11 +47,11 @@ def find_file(
 def check_header(
     path: Path, index: int, decode: bool, reading: Reading, found: Findings
 ) -> Header | None:
-    """What an image file says, None where it cannot be read.
+    """The header of an image file; None if the file cannot be read.
 
     Args:
-        index: of the image, for what is found to be wrong.
-        decode: read the pixels, too, so that damage is found.
+        index: of the image, for reporting defects.
+        decode: read the pixels too, so that damage is found.
         reading: how image files are read.
     """
     try:
@@ -69,8 +69,8 @@ def check_header(
         found.add(index, "image-unclear", f"its file {problem}")
     if header.orientation > 1:
         what = (
-            f"it is turned, since its EXIF orientation is {header.orientation}: see that its masks "
-            f"are meant for the turned image"
+            f"it is turned, because its EXIF orientation is {header.orientation}: check that its "
+            f"masks are for the turned image"
         )
         found.add(index, "image-turned", what)
     if header.bits > 8:

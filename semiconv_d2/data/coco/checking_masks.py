@@ -1,6 +1,6 @@
-"""What is wrong with the masks and boxes of a dataset in COCO's format.
+"""Checks of the masks and boxes of a dataset in COCO's format.
 
-They are checked many at a time, so that a million annotations take seconds. Coordinates are (x, y)
+Many are checked at a time, so that a million annotations take seconds. Coordinates are (x, y)
 in pixels from the top left corner of the image.
 """
 
@@ -39,17 +39,17 @@ from .segmentations import (
 OUTSIDE = 2
 """Pixels that an outline or box may reach out of the image."""
 FAR = 3
-"""Pixels that the sides of a box may be away from those of its mask."""
+"""Greatest distance in pixels of the sides of a box from the sides of its mask."""
 
 _BOX_MESSAGES = {
     "bbox": "its bbox is {given}, not [left, top, width, height]",
     "bbox-negative": "its bbox {given} has a negative width or height",
-    "bbox-corners": "its bbox {given} has corners in it, [left, top, right, bottom]; its mask has "
-    "the box {mask}",
+    "bbox-corners": "its bbox {given} looks like [left, top, right, bottom], but its mask has the "
+    "box {mask}",
     "bbox-empty": "its bbox {given} is empty; Detectron2 leaves the instance out",
     "bbox-outside": "its bbox {given} lies outside of the image; its mask has the box {mask}",
     "bbox-partly-outside": "its bbox {given} reaches out of the image",
-    "bbox-far-from-mask": "its bbox is {given}, its mask has the box {mask}",
+    "bbox-far-from-mask": "its bbox is {given}, but its mask has the box {mask}",
 }
 
 
@@ -72,32 +72,32 @@ class MaskBatch:
     entries: list[dict]
     """All annotations, also those of other batches."""
     found: Findings
-    """Gets what is wrong."""
+    """Collects the defects."""
     relative: bool = False
     """Whether most coordinates of the dataset look relative to the size of their image."""
     indices: list[int] = field(default_factory=list)
-    """Of the annotations, N."""
+    """Indices of the annotations, N."""
     annotations: list[Mapping] = field(default_factory=list)
-    """As they are once what is found by `add` is mended, N."""
+    """The annotations, after mending the defects that `add` has found, N."""
     segmentations: list[list | Mapping] = field(default_factory=list)
-    """Polygons or run-length encodings as they have to be written, N."""
+    """Polygons or run-length encodings in their right form, N."""
     sizes: list[Size | None] = field(default_factory=list)
-    """Of their images, N."""
+    """Sizes of their images, N."""
     outlines: list[np.ndarray] = field(default_factory=list)
     """The polygons, P of (·, 2)."""
     owners: list[int] = field(default_factory=list)
-    """To which of the N each of them belongs, P, ascending."""
+    """For each polygon, which of the N it belongs to, P, ascending."""
     numbers: list[int] = field(default_factory=list)
-    """Which polygon of its segmentation it is, P."""
+    """For each polygon, its index in the segmentation, P."""
     broken: list[tuple[int, int, str, str]] = field(default_factory=list)
-    """What is no polygon: to which of the N it belongs, which polygon it is, and the kind and
-    description of what is wrong."""
+    """Polygons that are not valid: which of the N they belong to, their index in the segmentation,
+    and kind and description of the defect."""
 
     def add(self, index: int, size: Size | None) -> bool:
-        """Add an annotation, or tell why it cannot be.
+        """Add an annotation, or report why it cannot be added.
 
         Args:
-            size: of its image, None where nobody knows.
+            size: of its image, None if not known.
         """
         entry = self.entries[index]
         mask, how = unwrap(entry.get("segmentation"), size)
@@ -137,8 +137,8 @@ class MaskBatch:
         if plain is not None and len(again[1]) < len(broken):
             kind, what = "polygon-coordinates", "its segmentation has pairs or text"
             if isinstance(mask[0], int | float):
-                kind, what = "polygon-flat", "its segmentation is a polygon"
-            what += ", where lists of numbers x, y, x, y, … have to be"
+                kind, what = "polygon-flat", "its segmentation is a single polygon"
+            what += " instead of lists of numbers x, y, x, y, …"
             self.found.add(index, kind, what, Repair.SET, {"segmentation": plain})
             mask, (outlines, broken) = plain, again
         if size is not None and not broken and are_relative(outlines.values(), size, self.relative):
@@ -161,7 +161,7 @@ class MaskBatch:
         return len(self.indices) - 1
 
     def check(self, crossings: bool) -> None:
-        """Tell all that is wrong.
+        """Report all defects.
 
         Args:
             crossings: look for polygons that cross themselves, which needs Shapely.
@@ -180,9 +180,9 @@ class MaskBatch:
         self._check_boxes()
 
     def _check_outlines(self) -> np.ndarray:
-        """Tell what is wrong with polygons, and measure those that are fine.
+        """Report defects of polygons, and measure the polygons that are fine.
 
-        Returns: which of the P these are.
+        Returns: which of the P are fine.
         """
         sound = np.array([], dtype=int)
         broken, left = list(self.broken), set()
@@ -226,7 +226,7 @@ class MaskBatch:
         return sound
 
     def _tell_too_long(self, number: int) -> str:
-        """Why a polygon of the P cannot be drawn even where it is cut off at the border."""
+        """Why a polygon of the P cannot be drawn even if it is cut off at the border."""
         size = self.sizes[self.owners[number]]
         try:
             if size is not None:
@@ -236,7 +236,7 @@ class MaskBatch:
         return ""
 
     def _check_holes(self, sound: np.ndarray) -> None:
-        """Tell which polygons lie within another one of their instance."""
+        """Report polygons that lie within another one of their instance."""
         for owner, members in find_nested(self.outlines, self.owners, sound):
             outlines = [self.outlines[k] for k in members]
             depths = find_holes(outlines)
@@ -245,12 +245,12 @@ class MaskBatch:
             self.nested.add(owner)
             area, index = self.annotations[owner].get("area"), self.indices[owner]
             number = self.numbers[members[int(np.argmax(depths))]]
-            what = f"its polygon {number} lies within another one, and COCO's tools fill what may "
-            what += "be a hole"
+            what = f"its polygon {number} lies within another one: it may be a hole, but COCO's "
+            what += "tools fill it"
             filled, with_holes = area_of_nested(outlines, depths)
             if is_number(area) and abs(area - with_holes) < abs(area - filled) / 2:
-                what = f"its polygon {number} is a hole, which its area {area:g} leaves out, and "
-                what += f"which COCO's tools fill ({filled:g})"
+                what = f"its polygon {number} is a hole: its area {area:g} leaves it out, but "
+                what += f"COCO's tools fill it ({filled:g})"
                 size = self.sizes[owner]
                 repair = (Repair.NONE,) if size is None else (Repair.CUT_HOLES, size)
                 self.found.add(index, "hole-filled", what, *repair)
@@ -259,7 +259,7 @@ class MaskBatch:
                 self.found.add(index, "polygon-within", what)
 
     def _check_encoded(self) -> None:
-        """Tell which run-length encodings are none, and measure the others."""
+        """Report run-length encodings that are not valid, and measure the others."""
         masks = {k: m for k, m in enumerate(self.segmentations) if isinstance(m, Mapping)}
         if not masks:
             return
@@ -277,12 +277,12 @@ class MaskBatch:
         self.areas[encoded] = measures.areas
 
     def _count_drawn(self, owner: int) -> int | None:
-        """Pixels that polygons have when they are drawn, None for an encoding or no known size."""
+        """Pixels of polygons when they are drawn; None for an encoding, or if no size is known."""
         mask, size = self.segmentations[owner], self.sizes[owner]
         return None if isinstance(mask, Mapping) or size is None else count_pixels(mask, size)
 
     def _check_thin(self) -> None:
-        """Tell which polygons are drawn as nothing; only thin ones can be."""
+        """Report polygons that are drawn as nothing; only thin ones can be."""
         sides = self.extents[:, 2:] - self.extents[:, :2]
         for owner in np.flatnonzero(self.areas <= sides.sum(axis=1) + 1).tolist():
             if self._count_drawn(owner) == 0:
@@ -298,14 +298,14 @@ class MaskBatch:
             area = entry.get("area")
             if not is_number(area) or area < 0:
                 what = tell_value(entry, "area") + "; COCO's evaluation needs it"
-            elif abs(area - own) > far and not entry.get("iscrowd"):  # COCO's are others
-                drawn = self._count_drawn(owner)  # of those that cross themselves, too
+            elif abs(area - own) > far and not entry.get("iscrowd"):  # COCO's differ
+                drawn = self._count_drawn(owner)  # exact if polygons cross themselves
                 own = own if drawn is None else float(drawn)
                 if abs(area - own) <= far:
                     continue
                 kind = "area-far-from-mask"
                 what = f"its area is {area:g}, its mask has {own:g} pixels"
-                if owner in self.nested:  # the area may be the one trace of a hole
+                if owner in self.nested:  # the area may be the only sign of a hole
                     self.found.add(index, kind, what)
                     continue
             else:
@@ -313,7 +313,7 @@ class MaskBatch:
             self.found.add(index, kind, what, Repair.SET, {"area": own})
 
     def _check_crossings(self, sound: np.ndarray) -> None:
-        """Tell which polygons cross themselves; those that touch themselves in a point are fine."""
+        """Report polygons that cross themselves; touching themselves in a point is fine."""
         import shapely
 
         if not len(sound):
@@ -330,7 +330,7 @@ class MaskBatch:
                 self.found.add(self.indices[self.owners[k]], "polygon-crosses-itself", what)
 
     def _check_boxes(self) -> None:
-        """Tell what is wrong with the boxes of masks of which anything is left."""
+        """Report defects of the boxes of masks of which anything is left."""
         left = np.flatnonzero(~np.isnan(self.extents[:, 0]))
         given = [self.annotations[owner].get("bbox") for owner in left]
         read = [_read_box(box) for box in given]
@@ -345,7 +345,7 @@ class MaskBatch:
         reach = np.maximum(-corners[:, :2], corners[:, 2:] - sides).max(axis=1)
         mask_reach = np.maximum(-masks[:, :2], masks[:, 2:] - sides).max(axis=1)
         are_corners = (np.abs(boxes - masks).max(axis=1) <= OUTSIDE) & (away > FAR)
-        # A box has the first of these only; what comes from its polygon is told of that alone.
+        # Only the first of these is reported. A polygon's defect is not reported for its box again.
         kinds = (
             ("bbox", np.array([box is None for box in read], dtype=bool)),
             ("bbox-negative", shortest < 0),
@@ -367,7 +367,7 @@ class MaskBatch:
 
 
 def _read_polygons(mask: list) -> tuple[dict[int, np.ndarray], dict[int, SegmentationError]]:
-    """Corners of polygons, see `read_polygon`, and why others are none, by their numbers."""
+    """Corners of polygons, see `read_polygon`, and errors of those not valid, by their numbers."""
     outlines, broken = {}, {}
     for number, polygon in enumerate(mask):
         try:
@@ -394,6 +394,6 @@ def _in_pixels(entry: Mapping, outlines: Iterable[np.ndarray], size: Size) -> di
 
 
 def _sides(sizes: Sequence[Size | None]) -> np.ndarray:
-    """Width and height of images, (N, 2) float64, infinite where nobody knows."""
+    """Width and height of images, (N, 2) float64, infinite if not known."""
     unknown = (np.inf, np.inf)
     return np.array([size or unknown for size in sizes], dtype=np.float64).reshape(-1, 2)[:, ::-1]

@@ -1,9 +1,8 @@
-"""What is wrong with a dataset in COCO's format as a whole: what is odd about an instance tells
-something else where it is so for most of them.
+"""Checks of a dataset in COCO's format as a whole.
 
-From `MOST` on such a thing is an error, since training would learn little or something that is not
-so, and from `SOME` on many crowd regions are worth a warning. In COCO's own data 1 % are such
-regions, of which an image has one for each category.
+If most instances share an oddity, the fault is in the dataset. From a share of `MOST` on, this is
+an error: training would learn little, or something wrong. From a share of `SOME` on, crowd regions
+are a warning. In COCO's own data 1 % are crowd regions, at most one in an image for each category.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from .describing import InputScale, Statistics
 from .json_values import is_number
 
 MOST = 0.5
-"""Share of the instances from which on something is wrong with the dataset."""
+"""If this share of the instances or more have a defect, it is an error of the dataset."""
 SOME = 0.1
-"""Share of crowd regions, of three at least, that is remarked on."""
+"""Share of crowd regions that causes a warning, if there are three or more."""
 PIECES = 0.25
-"""Share of instances in several separate pieces that is remarked on."""
+"""Share of instances in several separate pieces that causes a warning."""
 PERCENT = 100
-"""Coordinates that look like percent go up to this,"""
+"""Coordinates look like percent if the largest one is not greater than this, …"""
 PERCENT_REACHED = 80
-"""and some of them beyond this,"""
+"""… and not less than this, …"""
 PERCENT_SIDE = 200
-"""in images whose sides have at least so many pixels,"""
+"""… if the sides of all images have at least so many pixels, …"""
 PERCENT_OUTLINES = 20
-"""where there are at least so many outlines."""
+"""… and if there are at least so many outlines."""
 
 _MEANT = {"crowds": "meant"}  # in the info of a JSON
 _LEFT_OUT = {
@@ -40,7 +39,7 @@ _OUTSIDE = ("polygon-partly-outside", "polygon-outside", "polygon-long", "bbox-p
 
 
 def keep_crowds(content: Mapping) -> dict:
-    """A copy that says in its info that its crowd regions are meant as such."""
+    """A copy whose info says that its crowd regions are intended."""
     info = content.get("info")
     return {**content, "info": {**(info if isinstance(info, Mapping) else {}), **_MEANT}}
 
@@ -48,13 +47,13 @@ def keep_crowds(content: Mapping) -> dict:
 def check_whole(
     content: Mapping, defects: Sequence[Defect], scale: InputScale | None = None
 ) -> list[Defect]:
-    """What is wrong with most of the instances, crowd regions that are none, and images with more
+    """Defects of most instances, crowd regions that may be instances, and images with more
     instances than a model can find.
 
     Args:
         content: see `coco_json.read_coco`.
         defects: those found in it so far.
-        scale: what a model can see.
+        scale: how large a model sees images, and how many instances it can find.
     """
     entries = content["annotations"]
     having: dict[str, set[int]] = {}
@@ -81,14 +80,14 @@ def _check_numbers(
     if limit and most > limit:
         full = sum(number > limit for number in numbers.values())
         what = (
-            f"{full:,} images have more instances than the {limit:,} that the model finds in one: "
-            f"raise TEST.DETECTIONS_PER_IMAGE to {most:,} or more"
+            f"{full:,} images have more instances than the {limit:,} that the model can find in an "
+            f"image: raise TEST.DETECTIONS_PER_IMAGE to {most:,} or more"
         )
         yield _whole("too-many-instances", what)
 
 
 def check_pieces(statistics: Statistics) -> list[Defect]:
-    """Whether so many instances are in several pieces that their labels may be classes."""
+    """Reports instances in several pieces if there are so many that their labels may be classes."""
     if not statistics.pieces >= PIECES:  # NaN too
         return []
     return [_whole("several-pieces", tell_pieces(f"{100 * statistics.pieces:.0f} % of the"))]
@@ -101,7 +100,7 @@ def tell_pieces(share: str) -> str:
     """
     return (
         f"{share} instances are in several separate pieces: if the labels are classes, with one "
-        f"value for all instances of a class, each instance needs a value of its own"
+        f"value for all instances of a class, give each instance a value of its own"
     )
 
 
@@ -111,22 +110,22 @@ def _is_crowd(entry: Mapping) -> bool:
 
 
 def _are_most(some: Collection, entries: Collection) -> bool:
-    """A single one says nothing of a dataset, unless there are no others."""
+    """Whether some entries are most of them. One is not enough, unless it is the only one."""
     return len(some) >= max(min(2, len(entries)), MOST * len(entries)) > 0
 
 
 def _whole(kind: str, what: str, mended: bool = False) -> Defect:
     """
     Args:
-        mended: by what is done about the instances.
+        mended: whether it is mended by mending the instances.
     """
     repair = Repair.PARTS if mended else Repair.NONE
     return Defect(kind, KINDS[kind], "the dataset", what, repair)
 
 
 def _check_crowds(content: Mapping, crowds: Collection[int]) -> Iterator[Defect]:
-    """Crowd regions are so many that they may be instances. They plainly are where several of an
-    image are of the same category, or where there is nothing else."""
+    """Reports crowd regions if there are so many that they may be instances. They surely are
+    instances if several in an image have the same category, or if there is nothing else."""
     entries, info = content["annotations"], content.get("info")
     if isinstance(info, Mapping) and _MEANT.items() <= info.items():
         return
@@ -140,17 +139,17 @@ def _check_crowds(content: Mapping, crowds: Collection[int]) -> Iterator[Defect]
         "mostly-crowds" if most else "some-crowds",
         f"{_tell(crowds, entries)} are crowds (iscrowd 1), which are not trained on. "
         + (
-            "They look like instances, as exports of brush masks have them: --fix sets iscrowd 0"
+            "They look like instances, as in exports of brush masks: --fix sets iscrowd 0"
             if plain
             else "Set iscrowd 0 if they are instances"
         )
-        + "; --fix --keep-crowds if they are regions of many objects",
+        + "; use --fix --keep-crowds if they are regions of many objects",
         plain,
     )
     if plain:
         found = Findings("annotations", lambda i: f"annotation {entries[i].get('id')}")
         for index in sorted(crowds):
-            what = "it is a crowd (iscrowd 1), and looks like an instance"
+            what = "it is a crowd (iscrowd 1), but looks like an instance"
             value = {"iscrowd": 0, **({"ignore": 0} if "ignore" in entries[index] else {})}
             found.add(index, "crowd-of-masks", what, Repair.SET, value)
         yield from found.in_order()
@@ -161,7 +160,7 @@ def _place(entry: Mapping) -> str:
 
 
 def _check_percent(content: Mapping) -> Iterator[Defect]:
-    """All coordinates are such as percent would be, in images that are larger."""
+    """Reports coordinates that all look like percent, in larger images."""
     sizes = [image.get(key) for image in content["images"] for key in ("height", "width")]
     if not all(is_number(size) and size >= PERCENT_SIDE for size in sizes):
         return
@@ -179,8 +178,9 @@ def _check_percent(content: Mapping) -> Iterator[Defect]:
     if highest >= PERCENT_REACHED and outlines >= PERCENT_OUTLINES:
         what = (
             f"the coordinates of all instances lie between 0 and {PERCENT}, and all images have "
-            f"sides of {PERCENT_SIDE} pixels or more: they look like percent of width and height; "
-            f"COCO's are pixels: multiply x by width / {PERCENT} and y by height / {PERCENT}"
+            f"sides of {PERCENT_SIDE} pixels or more: they look like percent of width and height, "
+            f"but COCO's format has pixels: multiply x by width / {PERCENT} and y by height / "
+            f"{PERCENT}"
         )
         yield _whole("mostly-percent", what)
 
@@ -211,23 +211,23 @@ def _check_shares(
         yield (
             "mostly-relative",
             f"{_tell(relative, entries)} have coordinates between 0 and 1, which look relative to "
-            f"width and height; COCO's are pixels: --fix multiplies them",
+            f"width and height, but COCO's format has pixels: --fix multiplies them",
             True,
         )
     if _are_most(far := union(["bbox-far-from-mask"]), entries):
         boxes = [entries[index].get("bbox") or [2] for index in far]
         small = all(isinstance(v, int | float) and v <= 1 for box in boxes for v in box)
-        what = "boxes between 0 and 1, which look relative" if small else "a box elsewhere"
+        what = "between 0 and 1, which look relative" if small else "far from their masks"
         yield (
             "mostly-misplaced",
-            f"{_tell(far, entries)} have {what}: not that of their mask, which --fix sets",
+            f"{_tell(far, entries)} have boxes {what}: --fix sets the boxes of the masks",
             True,
         )
     if _are_most(outside := union(_OUTSIDE), entries):
         yield (
             "mostly-misplaced",
-            f"{_tell(outside, entries)} reach out of their image: they look made for larger "
-            f"images, or for height and width exchanged",
+            f"{_tell(outside, entries)} reach out of their image: they look as if made for larger "
+            f"images, or with height and width exchanged",
             False,
         )
     if _are_most(filled := union(["hole-filled"]), entries):

@@ -22,10 +22,10 @@ _MARK = {"written_by": "semiconv_d2"}  # in the info of what this package writes
 
 
 def read_coco(json_file: Path) -> dict:
-    """A JSON in COCO's format, checked to have lists of objects where it must.
+    """Reads a JSON in COCO's format, and checks that it has the lists of objects that it needs.
 
     Raises:
-        DatasetError: the file is missing or is no such JSON.
+        DatasetError: the file is missing or not such a JSON.
     """
     content = read_json(json_file)
     with json_file.open("rb") as file:
@@ -128,14 +128,14 @@ def build_coco(images: Iterable[CocoImage], categories: Sequence[str]) -> dict:
 
 
 def mark(content: Mapping) -> dict:
-    """A copy that says in its info who wrote it, so that it may be replaced."""
+    """A copy whose info says that this package wrote it, so that it may be replaced later."""
     info = content.get("info") or {}
     info = info if isinstance(info, Mapping) else {"description": info}
     return {**content, "info": {**info, **_MARK}}
 
 
 def check_replaceable(path: Path) -> None:
-    """Check that no JSON of somebody else's would be overwritten.
+    """Check that a JSON may be written here without overwriting one of somebody else.
 
     Raises:
         DatasetError: there is a file of that name which this package did not write.
@@ -149,5 +149,5 @@ def check_replaceable(path: Path) -> None:
     info = content.get("info") if isinstance(content, dict) else None
     if not isinstance(info, dict) or not _MARK.items() <= info.items():
         raise DatasetError(
-            f"{path} would be overwritten, which this package did not write: rename or remove it"
+            f"{path} would be overwritten, but this package did not write it: rename or remove it"
         )

@@ -1,7 +1,7 @@
-"""What can be wrong with a dataset in COCO's format, and how each defect is told and mended.
+"""What can be wrong with a dataset in COCO's format, and how each defect is reported and mended.
 
-An error makes training or evaluation with Detectron2 fail, or teaches something that is not so. At
-a warning Detectron2 copes, or leaves something out, but a person should look.
+An error makes training or evaluation with Detectron2 fail, or teaches the model something wrong.
+With a warning, Detectron2 copes or leaves something out, but a person should look.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ KINDS = {
     "bbox-far-from-mask": WARNING,
     "duplicate-instance": WARNING,
 }
-"""Names of all defects and how severe they are. What is wrong with a polygon is an error where
-nothing else is left of its instance."""
+"""Names of all defects and how severe they are. A defect of a polygon is an error if nothing else
+is left of its instance."""
 
 _WIDEST = 300  # characters of one line
 _SINGULAR = {"categories": "category", "images": "image", "annotations": "annotation"}
@@ -100,10 +100,11 @@ class Repair(Enum):
 
     NONE = "nothing"
     PARTS = "mend each of them"
-    """What is wrong with the dataset as a whole is mended by what is done about its entries."""
+    """A defect of the dataset as a whole is mended by mending its entries."""
     DROP = "drop the entry, and the annotations of an image or category"
     MERGE = "drop the entry, and give its annotations to the other one"
-    """`Defect.value` has the ids of this image and of the other one; categories have the same."""
+    """`Defect.value` has the ids of this image and of the other one; for categories it is None,
+    since both have the same id."""
     SET = "set values"
     """`Defect.value` has the new values by their keys."""
     DROP_POLYGON = "drop the polygon"
@@ -130,10 +131,10 @@ class Defect:
     value: Any = None
     """What the repair needs to know."""
     part: str = ""
-    """The list that the entry is in: "categories", "images" or "annotations"; "" for what is wrong
-    with the JSON as a whole."""
+    """The list that the entry is in: "categories", "images" or "annotations"; "" for a defect of
+    the JSON as a whole."""
     index: int = 0
-    """Of the entry in its list."""
+    """Index of the entry in its list."""
 
     def __str__(self) -> str:
         line = one_line(f"{self.where}: {self.what}")
@@ -141,7 +142,7 @@ class Defect:
 
     @property
     def mending(self) -> str:
-        """What the repair is, for people; "" where there is none."""
+        """What the repair is, for people; "" if there is none."""
         if self.repair is Repair.NONE:
             return ""
         if self.repair is Repair.SET:
@@ -193,7 +194,7 @@ def format_defects(defects: Sequence[Defect], examples: int | None = 3) -> str:
     """All defects for people: errors before warnings, by kind, with what `fixing.fix` would do.
 
     Args:
-        examples: so many of each kind; None for all.
+        examples: greatest number of examples of each kind; None for all.
     """
     lines = []
     for severity in (ERROR, WARNING):

@@ -1,4 +1,4 @@
-"""Training sets made out of others: part of the images held out, or all classes made one."""
+"""Training sets made from others: with part of the images held out, or all classes merged."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from .json_values import is_integer
 
 
 def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
-    """Writes two JSON files beside one in COCO's format: NAME_holdout.json with every n-th image in
-    the order of the file, to make choices on, and NAME_fit.json with the others. Both keep all ids
-    and categories.
+    """Splits a JSON in COCO's format into two files beside it, for choosing settings.
+
+    NAME_holdout.json has every n-th image, in the order of the file, and NAME_fit.json has the
+    others. Both keep all ids and categories.
 
     Args:
         json_file: the training set.
-        every: n; 5 holds a fifth out.
+        every: n; 5 holds out a fifth.
 
     Returns:
         The files, and how many images and annotations each has.
 
     Raises:
         DatasetError: the file is broken, has an annotation without an image, or one part would be
-            empty; or a file to write is there and somebody else's.
+            empty; or it would overwrite a file that this package did not write.
     """
     content = read_coco(json_file)
     images, annotations = content["images"], content["annotations"]
@@ -40,7 +41,7 @@ def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
     if strays or len(known) < len(images):
         raise DatasetError(
             f"{json_file}: {len(images) - len(known)} images have no id of their own, and {strays} "
-            f"annotations no image; semiconv check tells which, and mends them"
+            f"annotations have no image; semiconv check lists them, and --fix mends them"
         )
     held_out = images[every - 1 :: every]
     ids = {image["id"] for image in held_out}
@@ -59,14 +60,15 @@ def hold_out(json_file: Path, every: int = 5) -> dict[Path, tuple[int, int]]:
 
 
 def merge_classes(json_file: Path, output: Path, name: str = "object") -> dict:
-    """Writes `output`, a dataset in COCO's format in which all instances are of one class, of id 1:
-    for few images, or where it is the masks that matter. Everything else stays as it is.
+    """Writes a copy of a dataset in COCO's format in which all instances have one class, of id 1.
+
+    This is for few images, or if only the masks matter. Everything else stays as it is.
 
     Returns:
         What was written.
 
     Raises:
-        DatasetError: `json_file` is broken, or also the output.
+        DatasetError: `json_file` is broken, or is also the output.
     """
     if json_file.resolve() == output.resolve():
         raise DatasetError(f"{output} is the input as well: give another output")

@@ -15,7 +15,7 @@ from ..limits import tell_too_large
 from .segmentations import decode_mask
 
 SAMPLE = 500
-"""Images whose masks are measured, unless all are."""
+"""Number of images whose masks are measured, unless all are."""
 
 _CATEGORIES_SHOWN = 20
 _POOR_FIT = 0.5
@@ -23,37 +23,37 @@ _POOR_FIT = 0.5
 
 @dataclass(frozen=True)
 class InputScale:
-    """At which scale a model looks at images."""
+    """The scale at which a model sees images."""
 
     min_size: int
-    """Pixels that the shorter side of an image gets; 0 where images are not resized."""
+    """Length in pixels of the shorter side of a resized image; 0 if images are not resized."""
     max_size: int
-    """Pixels that the longer side may get."""
+    """Greatest length in pixels of the longer side."""
     most_detections: int = field(default=0, kw_only=True)
-    """That the model finds in an image; 0 where nobody knows."""
+    """Greatest number of detections of the model in an image; 0 if it is not known."""
 
     def factor(self, size: Size) -> float:
-        """By how much an image of a height and width is enlarged."""
+        """The factor by which an image of a height and width is enlarged."""
         if self.min_size <= 0:
             return 1.0
         return min(self.min_size / min(size), self.max_size / max(size))
 
     def shown(self, size: Size) -> Size:
-        """Height and width that an image gets."""
+        """Height and width of the resized image."""
         height, width = (int(side * self.factor(size) + 0.5) for side in size)
         return height, width
 
 
 @dataclass(frozen=True)
 class DetectorScale(InputScale):
-    """At which scale a detector looks at images, and with which anchors."""
+    """The scale at which a detector sees images, and its anchors."""
 
     anchor_sizes: Sequence[Sequence[float]]
     """Square roots of the anchors' areas in pixels, for each level or once for all."""
     aspect_ratios: Sequence[Sequence[float]]
     """Height over width of the anchors, for each level or once for all."""
     strides: Sequence[int]
-    """Pixels in a cell of each level."""
+    """Width of a cell in pixels, for each level."""
 
     def anchors(self) -> np.ndarray:
         """Width and height of all anchors, (A, 2) float64."""
@@ -73,18 +73,19 @@ class DetectorFit:
     """How instances look to a detector once their images are resized; shares in [0, 1]."""
 
     factor: float
-    """By how much images are enlarged, the median."""
+    """Median of the factors by which images are enlarged."""
     smallest_anchor: float
-    """In pixels, the square root of its area."""
+    """Square root of the area of the smallest anchor, in pixels."""
     finest_stride: int
     """In pixels."""
     below_half_anchor: float
-    """Instances whose box is smaller than half the smallest anchor, by the roots of the areas."""
+    """Share of instances whose box is smaller than half the smallest anchor; sizes are square roots
+    of areas."""
     poor_shape: float
-    """Instances whose box has an IoU below 0.5 with every anchor, laid on the same centre."""
+    """Share of instances whose box has an IoU below 0.5 with every anchor on the same centre."""
     thinner_than_cell: float
-    """Of those measured, where the largest disc inside is smaller than a cell of the finest
-    stride."""
+    """Share of the measured instances in which the largest disc is smaller than a cell of the
+    finest stride."""
     thinner_than_two: float
     """The same for two cells."""
 
@@ -108,7 +109,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Statistics:
-    """A dataset in numbers; crowd regions are counted, and left out of all else."""
+    """A dataset in numbers; crowd regions are counted, but left out of all other numbers."""
 
     images: int
     images_without_instances: int
@@ -127,15 +128,15 @@ class Statistics:
     encoded: int
     """Instances whose mask is a run-length encoding."""
     measured_images: int
-    """So many have had their masks drawn; what follows is of these alone."""
+    """Number of images whose masks are measured; the numbers below are of these images only."""
     measured: int
-    """Instances in these."""
+    """Number of instances in these images."""
     contact: Sequence[float]
     """Share of the instances in each bin of `geometry.CONTACT`."""
     sharing: float
     """Share of the instances that share pixels with another one."""
     shared_pixels: float
-    """Share of its pixels that such an instance shares, the median; NaN where none does."""
+    """Median share of its pixels that such an instance shares; NaN if there is none."""
     elongation: Sequence[float]
     """Share of the instances in each bin of `geometry.ELONGATION`."""
     pieces: float
@@ -157,9 +158,9 @@ def describe(
 
     Args:
         content: in COCO's format without errors, see `checking.find_defects`.
-        scale: of the detector that is to learn it.
-        sample: measure the masks of so many random images, or of all where it is None.
-        seed: another one chooses other images.
+        scale: of the detector to train on the dataset.
+        sample: number of random images whose masks are measured; None for all images.
+        seed: random seed; another seed chooses other images.
     """
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     of_image: dict[object, list[dict]] = {number: [] for number in sizes}
@@ -214,7 +215,7 @@ def format_statistics(statistics: Statistics) -> str:
 
 
 class _Masks(Sequence):
-    """The masks of an image, each drawn when it is asked for: all at once may be too many."""
+    """The masks of an image, each drawn on access: all at once may fill the memory."""
 
     def __init__(self, annotations: Sequence[Mapping], size: Size):
         self._annotations = annotations
@@ -233,8 +234,8 @@ def _measure(images: Sequence[tuple[Sequence[Mapping], Size]]) -> np.ndarray:
         images: the instances of each image, and its height and width.
 
     Returns:
-        (5, M) float64, of each instance: its contact, the share of its pixels that other instances
-        have, too, its elongation, the diameter in pixels of the largest disc inside, and whether it
+        (5, M) float64, for each instance: its contact, the share of its pixels that other instances
+        also have, its elongation, the diameter in pixels of the largest disc inside, and whether it
         is in several pieces.
     """
     from tqdm import tqdm

@@ -25,33 +25,33 @@ from .segmentations import (
     read_polygon,
 )
 
-_GONE_ANYWAY = ("duplicate-instance", "unknown-image")  # which leave no background behind
+_GONE_ANYWAY = ("duplicate-instance", "unknown-image")  # their pixels do not become background
 
 
 class Change(NamedTuple):
-    """What was done about a defect."""
+    """What was done to mend a defect."""
 
     text: str
     """A line for people."""
     drops: bool = False
-    """Something is gone by it."""
+    """Whether something was dropped."""
     background: bool = False
-    """An instance is gone from an image that stays, in which its pixels become background."""
+    """Whether an instance was dropped from an image that stays: its pixels become background."""
 
     def __str__(self) -> str:
         return self.text
 
 
 def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[Change]]:
-    """A copy without the defects that can be mended; what cannot be is dropped.
+    """A copy in which defects are mended as their `Repair` says: by other values, or by dropping.
 
     Args:
-        content: see `checking.read_coco`; it stays as it is.
+        content: see `coco_json.read_coco`; it stays as it is.
         defects: those found in it.
 
     Returns:
-        content: the mended copy; entries that nothing is wrong with are shared with the original.
-        changes: one for each.
+        content: the mended copy; entries without defects are shared with the original.
+        changes: what was done.
 
     Raises:
         DatasetError: nothing would be left.
@@ -94,7 +94,7 @@ def fix(content: Mapping, defects: Sequence[Defect]) -> tuple[dict, list[Change]
 def _tell_change(defect: Defect, content: Mapping, images: Container) -> Change:
     """
     Args:
-        images: ids of those that stay.
+        images: ids of the images that stay.
     """
     text = f"{defect} → {defect.mending}"
     if defect.repair is not Repair.DROP:
@@ -124,7 +124,7 @@ def write_fixed(json_file: Path, content: Mapping) -> Path:
     """Write a mended copy beside the original and return its path.
 
     Raises:
-        DatasetError: a file of that name is somebody else's.
+        DatasetError: there is a file of that name that this package did not write.
         OSError: it cannot be written.
     """
     path = fixed_path(json_file)
@@ -134,7 +134,7 @@ def write_fixed(json_file: Path, content: Mapping) -> Path:
 
 
 def _mend(entry: dict, defects: Sequence[Defect]) -> dict | None:
-    """A mended copy of an entry, None where it is dropped; the entry itself without defects."""
+    """A mended copy of an entry; None if it is dropped; the entry itself if it has no defects."""
     if not defects:
         return entry
     if any(defect.repair in (Repair.DROP, Repair.MERGE) for defect in defects):
@@ -153,13 +153,13 @@ def _mend(entry: dict, defects: Sequence[Defect]) -> dict | None:
 def _mend_polygons(
     entry: dict, drop: set[int], clip: Mapping[int, Size], cut: Size | None
 ) -> dict | None:
-    """An annotation with some polygons dropped and others clipped, and its box and area measured
-    anew; None where nothing is left.
+    """An annotation with some polygons dropped and others clipped, and a new box and area; None if
+    nothing is left.
 
     Args:
         drop: indices of polygons.
         clip: height and width of the image by indices of polygons.
-        cut: height and width of the image, where holes have to be cut out.
+        cut: height and width of the image, if holes have to be cut out.
     """
     outlines = []
     for number, polygon in enumerate(entry["segmentation"]):
@@ -187,7 +187,7 @@ def _mend_polygons(
 
 
 def _encoded(mask: np.ndarray) -> dict:
-    """Values of an annotation whose mask (H, W) is a run-length encoding."""
+    """Values of an annotation with a run-length encoding of a mask (H, W)."""
     rows, columns = bounding_window(mask)
     box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
     return {

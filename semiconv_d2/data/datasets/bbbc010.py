@@ -1,10 +1,10 @@
 """BBBC010, the C. elegans live/dead assay of the Broad Bioimage Benchmark Collection.
 
-Read as its two zips of masks unpack. The image is the binary foreground of a well: what makes two
-worms two is then their shape alone. Three things about the download:
+It is read from the folders of its two zips of masks. The image is the binary foreground of a well:
+only their shapes tell two worms apart. Three things about the download:
 
-- The foreground lies exactly one row lower than the masks of single worms, which are the ones
-  aligned with the microscope's images. It is moved up one row here.
+- The foreground lies exactly one row lower than the masks of single worms. The masks are aligned
+  with the microscope's images, so the foreground is moved up one row here.
 - Worms cross, so there is one mask for each and never one label map.
 - In A09, B11, C02 and C05 one piece of foreground has no mask.
 """
@@ -86,9 +86,11 @@ def find_worms(root: Path) -> dict[str, list[Path]]:
 
 
 def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
-    """Wells of `SPLITS`: those listed in train_wells.txt and test_wells.txt where these lie in
-    the root, else the first 50 for training and the rest for testing. Both are the same for the
-    original 100 wells.
+    """Wells of each of `SPLITS`.
+
+    These are the wells listed in train_wells.txt and test_wells.txt, if these files are in the
+    root; otherwise the first 50 are for training and the rest for testing. Both ways give the same
+    splits for the original 100 wells.
 
     Args:
         wells: all wells, sorted.

@@ -1,4 +1,4 @@
-"""Names of datasets in Detectron2's catalogs: of prepared ones, and of anybody's own files."""
+"""Names of datasets in Detectron2's catalogs: of prepared datasets, and of users' own files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .prepared import datasets_root, images_path, json_path
 logger = logging.getLogger(__name__)
 
 _OF_CLASSES = ("thing_classes", "thing_dataset_id_to_contiguous_id")
-"""What Detectron2 notes of a dataset when it reads it."""
+"""What Detectron2 notes about the classes of a dataset when it reads the dataset."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PreparedDataset:
     split: str
     categories: Sequence[str]
     command: str
-    """What prepares the folder."""
+    """The command that prepares the folder."""
 
 
 def _named(
@@ -62,7 +62,7 @@ PREPARED_DATASETS = (
 
 
 def register_prepared_datasets() -> None:
-    """Register all names of `PREPARED_DATASETS`; those that are registered already stay as is.
+    """Register all names of `PREPARED_DATASETS`; names that are registered already are kept.
 
     Needs Detectron2. The folder of all datasets is read from DETECTRON2_DATASETS now; the files
     in it are first looked at when a dataset is loaded.
@@ -100,7 +100,7 @@ def load_prepared(dataset: PreparedDataset, folder: Path) -> list[dict]:
         raise DatasetError(
             f"the dataset '{dataset.name}' is not prepared: {error}. Expected {json_file.name} "
             f"and {images.name}/ in {folder.absolute()}; found: {describe_folder(folder)}. "
-            f"Prepare it by: {dataset.command} (the environment variable DETECTRON2_DATASETS "
+            f"Prepare it with: {dataset.command} (the environment variable DETECTRON2_DATASETS "
             f"names the folder of all datasets)"
         ) from error
 
@@ -114,7 +114,7 @@ def register(name: str, json_file: str | Path, image_root: str | Path) -> None:
     Args:
         name: for DATASETS.TRAIN and DATASETS.TEST.
         json_file: annotations in COCO's format.
-        image_root: the folder that the file names in it start from.
+        image_root: the folder of the images; file names in the JSON are relative to it.
 
     Raises:
         DatasetError: the name is taken by other files.
@@ -160,21 +160,21 @@ def read_records(name: str, json_file: Path, image_root: Path) -> list[dict]:
 
 
 def _refuse_other_classes(name: str, json_file: Path) -> None:
-    """Detectron2 keeps the classes of a name that has been read, which may have changed since."""
+    """Raises `DatasetError` if the classes in a JSON have changed since Detectron2 has read it."""
     from detectron2.data import MetadataCatalog
 
     before = MetadataCatalog.get(name).get("thing_classes")
     try:
         entries = read_coco(json_file)["categories"]
     except DatasetError:
-        return  # which is told by who reads it
+        return  # the reader reports it
     if before is None or not all(is_integer(entry.get("id")) for entry in entries):
         return
     now = [entry.get("name") for entry in sorted(entries, key=lambda entry: entry["id"])]
     if list(before) != now:
         raise DatasetError(
-            f"{json_file.name} has the classes {', '.join(map(str, now))}; in memory '{name}' has "
-            f"{', '.join(map(str, before))}, from when it was registered or read: to read it anew, "
+            f"{json_file.name} has the classes {', '.join(map(str, now))}, but '{name}' was "
+            f"registered or read with the classes {', '.join(map(str, before))}: to read it anew, "
             f"call semiconv_d2.data.register again, or give it another name"
         )
 
@@ -186,5 +186,5 @@ def _load(name: str, json_file: Path, image_root: Path) -> list[dict]:
     except DatasetError as error:
         raise DatasetError(
             f"the dataset '{name}' cannot be read: {error}. Its files: {json_file}, {image_root}. "
-            f"All that is wrong with them: semiconv check {json_file} {image_root}"
+            f"To list all their defects: semiconv check {json_file} {image_root}"
         ) from error

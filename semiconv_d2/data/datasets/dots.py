@@ -1,8 +1,8 @@
 """Images of identical dots, or bars, in a regular grid, drawn from a random generator.
 
 Every dot is a copy of every other one, pixel for pixel. On a constant background the surroundings
-repeat too, up to the ends of the grid: which dot a pixel belongs to has to be told from its
-position. Rings of further dots, which are no instances, take those ends out of sight.
+repeat too, up to the ends of the grid. So only its position tells which dot a pixel belongs to.
+Rings of further dots, which are no instances, move the ends of the grid out of sight.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class DotSettings:
     columns: tuple[int, int] = (5, 7)
     """Number of dots in a row."""
     radius: int = 5
-    """Of a dot."""
+    """Radius of a dot."""
     spacing: int = 20
-    """From the centre of a dot to that of the next one in its column; in its row `length` more."""
+    """Distance between the centres of two dots in a column; in a row it is `length` more."""
     margin: int = 10
-    """From the outermost dots to the border of the image, at least."""
+    """Least distance from the outermost dots to the border of the image."""
     offset: int = 10
-    """How far the grid is moved at random out of the middle of the image, at most, up or down and
-    to the left or right. With 0 all grids of as many rows and columns are in the same place."""
+    """Largest random shift of the grid from the middle of the image, up or down, and to the left or
+    right. With 0, all grids of as many rows and columns are in the same place."""
     size: Size | None = None
     """Height and width of the image; by default what the largest grid needs."""
     background: str = "black"

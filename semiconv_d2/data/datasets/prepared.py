@@ -66,8 +66,8 @@ class Summary:
 def clear_prepared(folder: Path, splits: Iterable[str]) -> Path:
     """Make room for a preparation and return where its images go.
 
-    The JSON files of an earlier one are removed, so that they never describe images which are
-    being replaced; so is a link to images elsewhere, so that nothing is written through it.
+    JSON files of an earlier preparation are removed, so that they never describe images that are
+    being replaced. A link to images elsewhere is removed, so that nothing is written through it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_json(folder, splits)
@@ -78,16 +78,17 @@ def clear_prepared(folder: Path, splits: Iterable[str]) -> Path:
 
 
 def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str = "") -> None:
-    """Make the images a link to the folder they are in or, where that cannot be, copy those in use.
+    """Make the folder of images a link or, if links are not possible, copy the images in use.
 
-    The link is relative where both lie below one folder of datasets, which may then be moved as a
-    whole.
+    The link is relative if source and target are in one folder of datasets, so that this folder can
+    be moved.
 
     Args:
         folder: the prepared folder, after `clear_prepared`.
         source: where the images are.
         file_names: those in use.
-        part: name of a folder below `images` to be the link, for images out of several folders.
+        part: name of a folder in `images` that becomes the link, if images come from several
+            folders.
     """
     link = images_path(folder) / part
     link.parent.mkdir(exist_ok=True)
@@ -101,7 +102,7 @@ def link_images(folder: Path, source: Path, file_names: Iterable[str], part: str
             link.symlink_to(target, target_is_directory=True)
             return
         except OSError as error:
-            logger.warning("copying the images, since they cannot be linked to: %s", error)
+            logger.warning("copying the images, because they cannot be linked to: %s", error)
     copy_images(link, source, file_names)
 
 
@@ -124,7 +125,7 @@ def write_prepared(
     Args:
         folder: the prepared folder, after `clear_prepared`.
         categories: names; category id i is the i-th of them.
-        splits: for each split's name what `read` takes, one for each image.
+        splits: by name of the split, the arguments for `read`, one for each image.
         read: returns the image and its instances.
 
     Raises:
@@ -161,8 +162,8 @@ def prepare_drawn(
 ) -> Summary:
     """Draw images of instances of the first category and write them with their COCO JSON.
 
-    An image depends on the seed, its split and its number in it alone: asking for more images
-    leaves the first ones as they were.
+    An image depends only on the seed, its split and its number in the split. So the first images
+    stay the same if you ask for more.
 
     Args:
         folder: the prepared folder.
@@ -194,7 +195,7 @@ def prepare_drawn(
 
 
 def check_range(name: str, values: tuple[float, float]) -> None:
-    """Raises `DatasetError` where a setting is no range (smallest, largest) from 1 on."""
+    """Raises `DatasetError` if a setting is not a range (smallest, largest) with 1 <= smallest."""
     low, high = values
     if not 1 <= low <= high:
         raise DatasetError(f"{name} must be a range (1 <= smallest <= largest): {(low, high)}")

@@ -1,7 +1,7 @@
 """Semantic Boundaries Dataset, and its union with PASCAL VOC 2012 that models are trained on.
 
-The images are VOC's, and so are the classes; the instances are outlined more coarsely and on many
-more images. An instance file `inst/<name>.mat` is a MATLAB struct `GTinst`: its `Segmentation`
+Images and classes are those of VOC. The instances are outlined more coarsely, but in many more
+images. An instance file `inst/<name>.mat` is a MATLAB struct `GTinst`: its `Segmentation`
 numbers the instances of an image, 0 being background, and its `Categories` has the class of each.
 """
 
@@ -58,8 +58,8 @@ def prepare_sbd(root: Path, output: Path | None = None) -> Summary:
 def prepare_union(root: Path, voc_root: Path, output: Path | None = None) -> Summary:
     """Write the COCO JSON of one training split: SBD's train and val, and VOC 2012's train.
 
-    Images of VOC 2012's val are left out wherever they come from. An image of both datasets has
-    the annotation of VOC, which is the finer one.
+    Images of VOC 2012's val are left out, also if they are in SBD. An image of both datasets has
+    the annotation of VOC, which is finer.
 
     Args:
         root: the folder `benchmark_RELEASE/dataset` of the download.
@@ -114,7 +114,7 @@ def read_splits(root: Path) -> dict[str, list[str]]:
 def read_instances(root: Path, name: str) -> CocoImage:
     """Masks and categories of an image's instances, in the order of their numbers.
 
-    Instances that have a category and no pixels are passed over.
+    Instances that have a category but no pixels are skipped.
 
     Raises:
         DatasetError: naming the file that is missing, damaged or of another size than the image,
@@ -144,7 +144,7 @@ def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Instance number of every pixel, (H, W) int64, and category of each instance, (N,) int64.
 
     Raises:
-        DatasetError: the file is missing, damaged or without `GTinst` or what that has to hold, or
+        DatasetError: the file is missing or damaged, it lacks `GTinst` or one of its fields, or
             SciPy is not installed.
     """
     struct = np.asarray(_read_mat(path).get("GTinst"))
@@ -152,7 +152,7 @@ def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
     missing = [field for field in _FIELDS if field not in names]
     if missing or struct.size != 1:
         raise DatasetError(
-            f"{path} is no instance file of SBD: expected one struct GTinst with "
+            f"{path} is not an instance file of SBD: expected one struct GTinst with "
             f"{' and '.join(_FIELDS)}" + (f"; missing: {', '.join(missing)}" if missing else "")
         )
     segmentation, categories = (_whole_numbers(path, name, struct[name].item()) for name in _FIELDS)
@@ -160,14 +160,14 @@ def read_annotation(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_mat(path: Path) -> dict:
-    """Variables of a MATLAB file by their names; of those, `GTinst` alone is read."""
+    """Variables of a MATLAB file by their names; only `GTinst` is read."""
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise DatasetError(f"SciPy reads {path} and is not installed: pip install scipy") from error
+        raise DatasetError(f"reading {path} needs SciPy: pip install scipy") from error
     try:
         return loadmat(path, appendmat=False, variable_names=["GTinst"])
-    except Exception as error:  # of a damaged file SciPy raises nearly anything
+    except Exception as error:  # SciPy raises nearly anything if a file is damaged
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise DatasetError(f"cannot read {path}: {reason}") from error
 

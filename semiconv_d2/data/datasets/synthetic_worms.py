@@ -1,8 +1,8 @@
 """Binary images of crossing and touching worm-like curves, drawn from a random generator.
 
-The task of the worms' dataset in small: every worm looks like every other one, and which pixels
-belong together has to be read off their shapes. Coordinates are (x, y) in pixels from the top left
-corner of the image; the centre of the pixel in row i and column j lies at (j + 0.5, i + 0.5).
+They are a small version of the worms' dataset: all worms look alike, and only their shapes tell
+which pixels belong together. Coordinates are (x, y) in pixels from the top left corner of the
+image; the centre of the pixel in row i and column j lies at (j + 0.5, i + 0.5).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_OWN_PIXELS = 30
 """Every worm has at least this many pixels that no other worm covers."""
 
 MAX_SHARING = 2
-"""No pixel is covered by more worms than this, as in photographs of real ones."""
+"""No pixel is covered by more worms than this, as in photographs of real worms."""
 
 _STEP = 0.5  # pixels between two points of a centre line, at most
 _INSIDE = 0.9  # part of a worm's length that lies inside the image, at least
@@ -85,7 +85,7 @@ def draw_worms(settings: WormSettings, rng: np.random.Generator) -> tuple[np.nda
             where worms cross.
 
     Raises:
-        DatasetError: so many worms find no place in an image of this size.
+        DatasetError: there is no place for so many worms in an image of this size.
     """
     number = int(rng.integers(settings.worms[0], settings.worms[1], endpoint=True))
     for _ in range(_RESTARTS):
@@ -126,7 +126,7 @@ class _Curve(NamedTuple):
 
 
 def _lay_worms(number: int, settings: WormSettings, rng: np.random.Generator) -> np.ndarray | None:
-    """Masks (number, H, W) of worms laid one after the other, or None where one finds no place."""
+    """Masks (number, H, W) of worms laid one after the other; None if there is no place for one."""
     curves: list[_Curve] = []
     masks = np.zeros((number, *settings.size), dtype=bool)
     for index in range(number):
@@ -234,7 +234,7 @@ def _lies_inside(curve: _Curve, settings: WormSettings) -> bool:
 
 
 def _can_be_told_apart(masks: np.ndarray) -> bool:
-    """Whether each mask of (N, H, W) has pixels enough of its own and no pixel too many masks."""
+    """Whether each mask of (N, H, W) has enough own pixels, and no pixel has too many masks."""
     covering = masks.sum(axis=0)
     own = masks & (covering == 1)
     return covering.max() <= MAX_SHARING and own.sum(axis=(1, 2)).min() >= MIN_OWN_PIXELS

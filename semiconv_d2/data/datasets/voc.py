@@ -46,8 +46,8 @@ def prepare_voc(root: Path, output: Path | None = None, year: int | None = None)
         root: the year's folder, with JPEGImages, SegmentationObject and so on.
         output: folder to write; by default the one that Detectron2's registered names of the
             year read.
-        year: 2007 or 2012, needed only where `output` is left out and the folder's name and its
-            annotations do not tell.
+        year: 2007 or 2012; needed only if `output` is left out, and neither the folder's name nor
+            its annotations tell the year.
 
     Raises:
         DatasetError: a folder or file is missing or damaged, a mask does not fit its image, an
@@ -63,10 +63,10 @@ def prepare_voc(root: Path, output: Path | None = None, year: int | None = None)
 
 
 def find_year(root: Path) -> int:
-    """Year of a VOCdevkit folder, by its name or else by what its annotations say.
+    """Year of a VOCdevkit folder, from its name or else from its annotations.
 
     Raises:
-        DatasetError: neither tells, or the year is not one of `YEARS`.
+        DatasetError: neither tells the year, or the year is not one of `YEARS`.
     """
     year = told_year(root)
     if year is None:
@@ -80,7 +80,7 @@ def find_year(root: Path) -> int:
 
 
 def told_year(root: Path) -> int | None:
-    """Year of a VOCdevkit folder as in `find_year`, any year, or None where nothing tells it."""
+    """Year of a VOCdevkit folder as in `find_year`, but any year; None if nothing tells it."""
     annotation = min((root / "Annotations").glob("*.xml"), default=None)
     tag = "" if annotation is None else annotation.read_text(encoding="utf-8", errors="replace")
     found = re.search(r"VOC(\d{4})", root.absolute().name) or re.search(

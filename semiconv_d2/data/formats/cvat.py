@@ -1,9 +1,9 @@
 """CVAT's annotations: an XML file of the format "CVAT for images 1.1" for all images.
 
-Polygons, masks and ellipses are instances, joined where they have the same label and group; other
-shapes have no mask and are left out. The file is read here, since datumaro (as of 1.13) gives the
-shapes of all images with the same number in their tasks to one of them, in a project with several
-tasks.
+Polygons, masks and ellipses are instances; shapes with the same label and group are one instance.
+Other shapes have no mask and are left out. The file is read here, because datumaro (as of 1.13)
+mixes up images in a project of several tasks: if images have the same number in their tasks, it
+gives the shapes of all of them to one image.
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ _LEFT_OUT = ("box", "cuboid", "points", "polyline", "skeleton")
 def cvat_data(root: Path, images: Path | None = None) -> OwnData:
     """An export "CVAT for images 1.1" of a task or a project.
 
-    The subsets of a project are its splits where they are named train, val (or validation) and
-    test.
+    The subsets of a project are its splits if they are named train, val (or validation) and test.
 
     Args:
         root: the XML file, or the folder that has it.
-        images: folder of the images; by default the folder `images` beside the XML, or that of
-            the XML.
+        images: folder of the images; by default the folder `images` beside the XML, or the folder
+            of the XML.
 
     Raises:
         DatasetError: there is no such file, or none of its images can be read.
@@ -90,7 +89,7 @@ def _read_xml(path: Path) -> Element:
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise DatasetError(f"cannot read {path} as XML: {error}") from error
     if tree.tag != "annotations":
-        raise DatasetError(f"{path} is not of CVAT: it has <{tree.tag}> and not <annotations>")
+        raise DatasetError(f"{path} is not of CVAT: it has <{tree.tag}>, not <annotations>")
     return tree
 
 
@@ -102,20 +101,20 @@ def _read_image(
     subset = entry.get("subset")
     where = f"{path}, image {name}"
     if not name or leads_out(name) or leads_out(subset or ""):
-        raise DatasetError(f"{where} is of a name that leads out of the folder of images")
+        raise DatasetError(f"{where} has a name that leads out of the folder of images")
     below = [Path(name), *([Path(subset, name)] if subset else [])]
     candidates = [folder / part for folder in folders for part in below]
     image = next((candidate for candidate in candidates if is_file(candidate)), None)
     if image is None:
         raise DatasetError(
-            f"{where} is missing, looked for at {' and '.join(map(str, candidates))}: export with "
-            f"the images, or give their folder by --images"
+            f"{where} is missing, it was looked for at {' and '.join(map(str, candidates))}: "
+            f"export with the images, or give their folder by --images"
         )
     height, width = (_whole(where, entry, side) for side in ("height", "width"))
     elements = [
         (f"{where}, shape {number}", element)
         for number, element in enumerate(entry, start=1)
-        if element.tag not in (*_LEFT_OUT, "tag")  # which is of the whole image
+        if element.tag not in (*_LEFT_OUT, "tag")  # a tag is of the whole image
     ]
     read, problems = try_each(lambda each: _read_shape(*each, ids), elements)
     left_out = Counter(element.tag for element in entry if element.tag in _LEFT_OUT)
@@ -156,9 +155,9 @@ def _paint_runs(text: str, sides: Size, left: int, top: int, size: Size) -> np.n
     """Mask of a shape in its image, (H, W) bool.
 
     Args:
-        text: lengths of runs along the rows of a box, the first one of them outside.
+        text: lengths of runs along the rows of a box; the first run is outside of the shape.
         sides: height and width of the box.
-        left, top: where it begins.
+        left, top: where the box begins.
     """
     try:
         runs = np.array(text.split(","), dtype=np.int64)

@@ -1,8 +1,8 @@
 """Annotations in any format that datumaro reads, such as COCO's or those of MIT's LabelMe.
 
-Polygons, masks and ellipses are instances, joined where they have the same category and group;
-other annotations have no mask and are left out. Of YOLO's and CVAT's files datumaro loses what is
-needed; they are read by `yolo` and `cvat`.
+Polygons, masks and ellipses are instances; those with the same category and group are one instance.
+Other annotations have no mask and are left out. datumaro loses needed parts of YOLO's and CVAT's
+files: `yolo` and `cvat` read them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WHOLE = ("label", "caption")  # of the whole image
 
 
 def datumaro_data(root: Path, form: str) -> OwnData:
-    """Whatever datumaro reads, by the name that it has there, such as "coco".
+    """Data in any format that datumaro reads, by its name there, such as "coco".
 
-    Subsets are splits where their names begin with train, val and test.
+    Subsets are splits if their names begin with train, val and test.
 
     Raises:
         DatasetError: datumaro is not installed or cannot read the data, or an image has no file.
@@ -54,13 +54,13 @@ def datumaro_data(root: Path, form: str) -> OwnData:
     if not read:
         refuse_all(problems)
     data = subsets_data(names, [found for _, found in read], "annotation", problems)
-    told = f"{crowds} crowds taken for instances, as CVAT writes brush masks"
+    told = f"{crowds} crowds read as instances, because CVAT writes brush masks as crowds"
     return data._replace(remarks=[*data.remarks, told]) if crowds else data
 
 
 def _count_crowds(items: Iterable[DatasetItem]) -> int:
-    """How many crowds there are, where they plainly are instances: several in an image are of one
-    category, or there is nothing else. Else 0."""
+    """The number of crowds if they surely are instances: several in an image are of one category,
+    or there is nothing else. Otherwise 0."""
     masks = [
         (number, one.label, bool(one.attributes.get("is_crowd")))
         for number, item in enumerate(items)
@@ -76,10 +76,10 @@ def _count_crowds(items: Iterable[DatasetItem]) -> int:
 def _read_item(
     item: DatasetItem, ids: Mapping, crowds: bool
 ) -> tuple[str | None, Source, Counter[str]]:
-    """The subset of an image, the image, and numbers of what has no mask by their kind.
+    """The subset of an image, the image, and the numbers of annotations without a mask by kind.
 
     Args:
-        crowds: whether these are left out.
+        crowds: whether crowds are left out.
     """
     image = getattr(item.media, "path", None)
     if not image:
@@ -96,7 +96,7 @@ def _read_item(
         elif kind in _MASKS:
             paint = partial(_paint_annotation, annotation)
             shapes.append(Shape(annotation.label, annotation.group or None, paint, where))
-        # In COCO, say, an instance is a group of its box and its polygons.
+        # For example, an instance of COCO is a group of its box and its polygons.
         elif kind not in _WHOLE and annotation.group not in masked - {0}:
             left_out[kind] += not annotation.attributes.get("is_crowd")
     source = shapes_source(Path(image), shapes, ids, problems=problems)

@@ -1,8 +1,8 @@
 """Annotations of the LabelMe application: a JSON file with shapes for each image.
 
-Polygons, rectangles, circles and masks are instances, joined where they have the same label and
-`group_id`. Points and lines enclose nothing and are left out. The older LabelMe of MIT writes XML,
-which `datumaro_formats` reads.
+Polygons, rectangles, circles and masks are instances; shapes with the same label and `group_id` are
+one instance. Points and lines enclose nothing and are left out. The older LabelMe of MIT writes
+XML, which `datumaro_formats` reads.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _NEEDED = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # points
 
 
 class LabelmeFile(NamedTuple):
-    """What a JSON file says."""
+    """The content of a JSON file."""
 
     path: Path
     image: Path
     size: tuple[int | None, int | None]
-    """Height and width of the image, None where the file does not say."""
+    """Height and width of the image, None if the file does not say."""
     shapes: Sequence[Shape]
-    """Those that enclose something."""
+    """Shapes that enclose something."""
     kinds: Counter[str]
     """Numbers of shapes by their types, also of those that enclose nothing."""
     problems: Sequence[str]
-    """What is wrong with other shapes."""
+    """Messages about wrong shapes."""
 
 
 def labelme_data(root: Path, categories: Sequence[str] = ()) -> OwnData:
@@ -109,8 +109,9 @@ def read_labelme(path: Path) -> LabelmeFile:
 
 
 def _find_image(path: Path, name: object) -> Path:
-    """The image that a file names, or that of its name beside it where the name is of a place on
-    another computer; without a name the image that has the name of the file."""
+    """The image that a JSON file names. If it is not there, an image of the same name beside the
+    JSON, since the path may be of another computer; without a name, the image with the name of the
+    JSON."""
     if not isinstance(name, str) or not name:
         images = [p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if is_image(p)]
         if len(images) != 1:
@@ -124,10 +125,10 @@ def _find_image(path: Path, name: object) -> Path:
 
 
 def _read_shape(where: str, shape: object, kinds: Counter[str]) -> Shape | None:
-    """A shape, or None where it encloses nothing; it is counted with those of its type."""
+    """A shape, or None if it encloses nothing; both are counted by their type."""
     if not isinstance(shape, dict):
-        raise DatasetError(f"{where} is no shape")
-    kind = shape.get("shape_type") or "polygon"  # which old versions do not write
+        raise DatasetError(f"{where} is not a shape")
+    kind = shape.get("shape_type") or "polygon"  # old versions do not write the type
     if not isinstance(kind, str) or kind not in (*_NEEDED, *_WITHOUT_AREA):
         raise DatasetError(
             f"{where} is of the unknown type {shorten(kind)}; known are {', '.join(_NEEDED)}, and "
@@ -141,7 +142,9 @@ def _read_shape(where: str, shape: object, kinds: Counter[str]) -> Shape | None:
     if not label:
         raise DatasetError(f"{where} has no label")
     if group is not None and not isinstance(group, int | str):
-        raise DatasetError(f"{where} has the group_id {shorten(group)}, which is no whole number")
+        raise DatasetError(
+            f"{where} has the group_id {shorten(group)}, which is not a whole number"
+        )
     points = read_points(where, shape.get("points"))
     require_points(where, kind, points, _NEEDED[kind], "LabelMe")
     if kind == "mask":
@@ -178,7 +181,7 @@ def _paint_crop(encoded: object, points: np.ndarray, size: Size) -> np.ndarray:
     if crop is None or crop.ndim != 2:
         shape = own if crop is None else crop.shape
         raise DatasetError(
-            f"its mask is {shape} pixels (height, width), its points are the corners of "
+            f"its mask is {shape} pixels (height, width), but its points are the corners of "
             f"{(height, width)}"
         )
     return crop_mask(crop, left, top, size)

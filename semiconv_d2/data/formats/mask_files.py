@@ -32,8 +32,8 @@ def find_images(folder: Path, without_suffix: str = "") -> dict[str, Path]:
     """Image files of a folder by their stems, sorted; subfolders are not looked into.
 
     Args:
-        without_suffix: leave out files whose stem ends with it, since they are no images but the
-            labels beside them; by default none.
+        without_suffix: leave out files whose stem ends with it: they are the labels beside the
+            images. By default no file is left out.
 
     Raises:
         DatasetError: there is no such folder, no image in it, or two images of the same stem.
@@ -54,12 +54,12 @@ def find_labels(
     """File of the labels of each image, in the order of the keys.
 
     Args:
-        folder: may be the folder of the images, where there is a suffix.
-        keys: stems of the images. Those without a file are missing in what is returned.
-        suffix: what the stem of a file has after the key, such as "_cp_masks". Files without it
-            are passed over.
-        strays: gets what is wrong with each file that belongs to no image; by default that is an
-            error.
+        folder: may be the folder of the images, if there is a suffix.
+        keys: stems of the images. Keys without a file are missing in the result.
+        suffix: ending of the stem of a file, after the key, such as "_cp_masks". Files without it
+            are skipped.
+        strays: gets a message about each file that belongs to no image; by default such a file is
+            an error.
 
     Raises:
         DatasetError: there is no such folder, a file belongs to no image, or two belong to one.
@@ -81,18 +81,18 @@ def find_masks(
 ) -> dict[str, list[Path]]:
     """Files of the masks of each image, sorted, in the order of the keys.
 
-    Where the names of several images fit, the longest one counts: `a_b_1.png` belongs to `a_b`
-    and not to `a`.
+    If the names of several images fit, the longest one counts: `a_b_1.png` belongs to `a_b` and not
+    to `a`.
 
     Args:
-        keys: stems of the images. Those without files are missing in what is returned; one with
-            an empty folder has no masks.
-        strays: gets what is wrong with each file that belongs to no image; by default that is an
-            error.
+        keys: stems of the images. Keys without files are missing in the result; a key with an empty
+            folder has no masks.
+        strays: gets a message about each file that belongs to no image; by default such a file is
+            an error.
 
     Raises:
-        DatasetError: there is no such folder, a file or folder belongs to no image, or a file is
-            named as the image itself.
+        DatasetError: there is no such folder, a file or folder belongs to no image, or a file has
+            the name of the image itself.
     """
     keys = dict.fromkeys(keys)
     found: dict[str, list[Path]] = {}
@@ -108,8 +108,8 @@ def find_masks(
         key = _longest_key(path.stem, keys)
         if path.stem in keys:
             told.append(
-                f"{path} is named as its image, so it could be the mask of all instances: rename "
-                f"it to {path.stem}_1{path.suffix} if it is the mask of one"
+                f"{path} has the name of its image, so it could be the mask of all instances: if "
+                f"it is the mask of one instance, rename it to {path.stem}_1{path.suffix}"
             )
         elif key is None:
             tell(path)
@@ -125,8 +125,8 @@ def find_masks(
 
 
 def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
-    """What the stems of at least half of some files have after those of their images, such as
-    "_cp_masks"; "" where they have no such thing in common, or mere numbers."""
+    """The ending that the stems of at least half of some files have after the names of their
+    images, such as "_cp_masks"; "" if there is none, or if it is a number."""
     stems = [path.stem for path in files if path.stem not in keys]
     rests = Counter(
         stem[len(key) :] for stem in stems if (key := _longest_key(stem, keys)) is not None
@@ -136,7 +136,7 @@ def find_suffix(files: Iterable[Path], keys: Container[str]) -> str:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder, sorted; raises `DatasetError` where there is none."""
+    """Image files of a folder, sorted; raises `DatasetError` if there is no such folder."""
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; found: {describe_folder(folder)}")
     return sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
@@ -147,7 +147,7 @@ def _by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     for key, path in files:
         if found.setdefault(key, path) != path:
             raise DatasetError(
-                f"{found[key]} and {path} have the same name but for the extension: rename or "
+                f"{found[key]} and {path} have the same name except for the extension: rename or "
                 f"remove one"
             )
     return found
@@ -166,8 +166,10 @@ def _tell_strays(told: list[str], strays: list[str] | None) -> None:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Labels of an image, (H, W) int32, or int64 where they need it, as the file's pixels have
-    them: whole numbers of 8 to 64 bits, or fractions that are whole numbers, as Fiji writes them.
+    """Labels of an image, (H, W) int32, or int64 if they need it.
+
+    The pixels of the file are integers of 8 to 64 bits, or floating-point numbers that are whole,
+    as Fiji writes them.
 
     Raises:
         DatasetError: the file is missing or damaged, has colours, fractions, several pages, or a
@@ -185,7 +187,7 @@ def read_labels(path: Path) -> np.ndarray:
         whole = np.isfinite(pixels) & (pixels == np.round(pixels)) & (np.abs(pixels) < _LARGEST)
         if not whole.all():
             raise DatasetError(
-                f"{path} has the value {pixels[~whole][0]:g}, which is no label: export whole "
+                f"{path} has the value {pixels[~whole][0]:g}, which is not a label: export whole "
                 f"numbers"
             )
     if pixels.dtype == np.uint64 and (pixels > _LARGEST).any():
@@ -197,8 +199,8 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
-    """The mode of an image file and its pixels. Pillow does not know TIFF of 64 bits, and takes
-    unsigned ones of 32 bits for signed ones."""
+    """The mode of an image file and its pixels. Pillow cannot read TIFF of 64 bits, and reads
+    unsigned TIFF of 32 bits as signed."""
     if path.suffix.lower() in (".tif", ".tiff") and (kind := _tiff_kind(path)) is not None:
         import tifffile
 
@@ -208,8 +210,8 @@ def _read_pixels(path: Path) -> tuple[str, np.ndarray]:
 
 
 def _tiff_kind(path: Path) -> str | None:
-    """NumPy's name of the pixels in a TIFF of one page and channel that Pillow does not read as it
-    is; None for others, and without the package tifffile."""
+    """NumPy's name of the type of pixels in a TIFF of one page and channel that Pillow reads
+    wrongly; None for other files, and without the package tifffile."""
     try:
         import tifffile
     except ImportError:
@@ -228,12 +230,12 @@ def _tiff_kind(path: Path) -> str | None:
 def refuse_binary(
     path: Path, labels: np.ndarray, background: int = 0, void: int | None = None, mend: str = ""
 ) -> None:
-    """Refuse an image of labels that has the mask of all instances at once.
+    """Refuse a label image that is one mask of all instances together.
 
     Args:
         path: of the image.
         labels, background, void: see `split_labels`.
-        mend: what else than numbering the instances would help.
+        mend: end of the message: what would help besides numbering the instances.
 
     Raises:
         DatasetError: its one label is 255 or 65535.
@@ -243,7 +245,7 @@ def refuse_binary(
         return
     if np.isin(labels, [n for n in (highest, background, void) if n is not None]).all():
         raise DatasetError(
-            f"{path} has the one label {highest}, as the mask of all instances at once has: number "
+            f"{path} has only the label {highest}, like one mask of all instances together: number "
             f"the instances{mend}"
         )
 
@@ -254,9 +256,9 @@ def split_labels(
     """Masks (H, W) bool of the instances, in the order of their values.
 
     Args:
-        labels: (H, W) int. Each value is an instance, in however many pieces.
+        labels: (H, W) int. Each value is an instance, which may have several pieces.
         background: the value of pixels without an instance.
-        void: another such value, of pixels that nobody can tell.
+        void: another value that is no instance, for pixels that nobody can assign.
     """
     flat = labels.ravel()
     taken = flat != background
@@ -275,7 +277,7 @@ def split_labels(
 def read_mask(path: Path) -> np.ndarray:
     """Mask of one instance, (H, W) bool: 0 is outside, the file's only other value inside.
 
-    Colour images are read where they are grey and opaque. A mask may be empty.
+    Colour images are read if they are grey and opaque. A mask may be empty.
 
     Raises:
         DatasetError: the file is missing or damaged, has several pages, has more values than two
@@ -307,6 +309,6 @@ def read_mask(path: Path) -> np.ndarray:
 def _refuse_lossy(path: Path, what: str) -> None:
     if path.suffix.lower() in _LOSSY:
         raise DatasetError(
-            f"{path} cannot be {what}, since {path.suffix} files change the values of pixels: "
+            f"{path} cannot be {what}, because {path.suffix} files change the values of pixels: "
             f"export a PNG or TIFF"
         )

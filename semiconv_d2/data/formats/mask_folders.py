@@ -40,9 +40,10 @@ def labels_data(
     Args:
         category: name of the one category.
         background: label of pixels without an instance.
-        void: another such label, of pixels that nobody can tell; the JSON has them as void.
-        suffix: what the names of label images have after those of the images. With one, both may
-            lie in the same folder.
+        void: another label that is no instance, for pixels that nobody can assign; the JSON has
+            them as void.
+        suffix: ending of the names of label images, after the name of the image. With a suffix,
+            both may be in the same folder.
 
     Raises:
         DatasetError: a folder or file is missing or has no counterpart.
@@ -50,13 +51,13 @@ def labels_data(
     together = images.resolve() == labels.resolve()
     if together and not suffix:
         raise DatasetError(
-            f"images and labels are the same folder {images}: give --label-suffix, which the names "
-            f"of the label images end with"
+            f"images and labels are the same folder {images}: give --label-suffix, the ending of "
+            f"the names of the label images"
         )
     found = find_images(images, without_suffix=suffix if together else "")
     problems: list[str] = []
     files = find_labels(labels, found, suffix, problems)
-    expected = f"{labels}/<name of the image>{suffix} as .png or .tif, all {background} where"
+    expected = f"{labels}/<name of the image>{suffix} as .png or .tif, all {background} if"
     problems += _tell_missing(found, files, f"{expected} there is no instance")
 
     def source(key: str) -> Source:
@@ -80,13 +81,13 @@ def masks_data(
 ) -> OwnData:
     """Images with a file for the mask of each instance.
 
-    Where both are the same folder it may also have a folder for each image, with one image in
+    If both are the same folder, it may also have a folder for each image, with one image in
     `images` and its masks in `masks`.
 
     Args:
         category: name of the one category.
-        category_folders: the folder of masks has a folder for each category instead, named after
-            it; these are sorted by name.
+        category_folders: whether the folder of masks has a folder for each category instead, named
+            after the category. Categories are sorted by name.
 
     Raises:
         DatasetError: a folder or file is missing or has no counterpart.
@@ -108,7 +109,7 @@ def masks_data(
         for key, paths in find_masks(folder, found, problems).items():
             files.setdefault(key, []).extend((path, number) for path in paths)
     name = f"{masks}/<name of the image>"
-    expected = f"{name}_1.png and so on, or an empty folder {name} where there is no instance"
+    expected = f"{name}_1.png and so on, or an empty folder {name} if there is no instance"
     problems += _tell_missing(found, files, expected)
     sources = [_masks_source(found[key], files[key]) for key in files]
     return OwnData(list(folders), {"train": sources}, problems=problems)
@@ -151,9 +152,9 @@ def _samples_data(samples: Sequence[Path], category: str) -> OwnData:
 def _tell_missing(
     images: Mapping[str, Path], files: Container[str], expected: str
 ) -> Iterator[str]:
-    """What is wrong with images that have no file of instances."""
+    """Messages about images that have no file of instances."""
     missing = [path for key, path in images.items() if key not in files]
-    yield from (f"image without instances: {path}; expected {expected}" for path in missing)
+    yield from (f"image without labels or masks: {path}; expected {expected}" for path in missing)
 
 
 def _check_size(path: Path, pixels: np.ndarray, image: Path, size: Size) -> None:

@@ -1,8 +1,8 @@
-"""Somebody's own images with instance masks in any form, written as a prepared dataset.
+"""A user's own images with instance masks in any form, written as a prepared dataset.
 
 A form is read into an `OwnData`: which images there are, and how the instances of each are read.
 `prepare_own` does the rest, the same for all forms. Everything is read once before anything is
-written: what is wrong is left out, counted and named, and an error leaves no trace.
+written, so an error leaves no trace. Wrong images and instances are left out, counted and named.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Instance = tuple[np.ndarray, int]
 
 
 class ReadInstances(NamedTuple):
-    """What annotations say of an image."""
+    """The instances in the annotations of an image."""
 
     instances: Sequence[Instance]
     """A mask, (height, width) bool, and a category id each; empty masks are left out and
     counted."""
     problems: Sequence[str] = ()
-    """What is wrong with the instances that are not among these, one message each."""
+    """Messages about wrong instances, which are not among these; one for each."""
 
 
 class Source(NamedTuple):
@@ -55,23 +55,23 @@ class Source(NamedTuple):
 
     image: Path
     read: Callable[[Size], ReadInstances]
-    """Takes height and width of the image as it is shown. Raises `DatasetError` where the image has
-    to be left out."""
+    """Takes height and width of the image as it is shown. Raises `DatasetError` if the image has to
+    be left out."""
     void: Callable[[], np.ndarray] | None = None
-    """Returns the pixels that belong to nothing, (height, width) bool, where there may be any."""
+    """Returns the pixels that belong to nothing, (height, width) bool; None if there are none."""
 
 
 class OwnData(NamedTuple):
-    """What was found in somebody's folders."""
+    """What was found in a user's folders."""
 
     categories: Sequence[str]
     """Names; category id i is the i-th of them, counted from 1."""
     splits: Mapping[str, Sequence[Source]]
-    """For some of `SPLITS` the images; "train" alone where the data have no split."""
+    """The images of some of `SPLITS`; only "train" if the data have no split."""
     remarks: Sequence[str] = ()
-    """What the person has to know about the reading, such as what was left out on purpose."""
+    """What the user has to know about the reading, such as what was left out on purpose."""
     problems: Sequence[str] = ()
-    """What is wrong with images that are not among these, one message each."""
+    """Messages about wrong images, which are not among these; one for each."""
 
 
 def prepare_own(
@@ -82,24 +82,24 @@ def prepare_own(
     strict: bool = False,
     reading: Reading = Reading(),
 ) -> OwnSummary:
-    """Write the COCO JSON of own data; images are linked to, or copied where they must change.
+    """Write the COCO JSON of own data; images are linked to, or copied if they must change.
 
-    What is wrong is left out: an image that cannot be read, or whose annotations cannot, or all of
-    whose instances are wrong; and single instances of the others.
+    An image is left out if it cannot be read, if its annotations cannot be read, or if all its
+    instances are wrong. In other images, single wrong instances are left out.
 
     Args:
-        data: as a form was read.
+        data: what was read from a form.
         output: folder to write: a new one, an empty one, or that of an earlier preparation.
         val_fraction: share of the images, in [0, 1), that val.json gets, at least one of them; 0
-            for none. By default the split of the data, or 0.2 where they have none.
-        seed: another one chooses other images.
-        strict: leave nothing out.
-        reading: how image files are read. What other programs would read in another way, since it
-            has more than 8 bits, several pages or channels, is written anew.
+            for none. By default the split of the data, or 0.2 if the data have none.
+        seed: random seed; another seed chooses other images.
+        strict: raise an error instead of leaving anything out.
+        reading: how image files are read. Images that other programs may read in another way are
+            written anew: those with more than 8 bits, several pages or other channels.
 
     Raises:
         DatasetError: nothing has a mask, an image comes twice, or the output is in use for
-            something else; or something is wrong, and it is to be strict.
+            something else; or `strict` is set and something is wrong.
     """
     from tqdm import tqdm
 
@@ -164,14 +164,13 @@ def prepare_own(
 
 
 def _placed(source: Source) -> Source:
-    """The same with the path of the image from the root on, without `..`."""
+    """The same source with an absolute path of the image, without `..`."""
     return source._replace(image=Path(source.image.parent.resolve(), source.image.name))
 
 
 def by_split(sources: Sequence[tuple[str | None, Source]]) -> dict[str, list[Source]]:
-    """Sources by the split that their subsets' names begin with, in upper or lower case; all of
-    them for training where there is a name of another kind or no split besides that for training.
-    """
+    """Sources by the split that their subsets' names begin with, in upper or lower case. If a name
+    begins with no split, or there is no split for training, all of them are for training."""
     splits: dict[str | None, list[Source]] = {}
     for subset, source in sources:
         name = (subset or "").lower()
@@ -188,13 +187,13 @@ def subsets_data(
     what: str,
     problems: Sequence[str],
 ) -> OwnData:
-    """Images that are sorted into subsets, and whose annotations are not all masks.
+    """Own data of images that are sorted into subsets; some of their annotations have no mask.
 
     Args:
-        images: for each the name of its subset, see `by_split`, and the numbers of annotations
-            that are left out, since they have no mask, by their kind.
-        what: one of these is, such as "shape".
-        problems: what is wrong with other images.
+        images: for each image the name of its subset, see `by_split`, its source, and the numbers
+            of annotations that are left out because they have no mask, by kind.
+        what: name of one of these annotations, such as "shape".
+        problems: messages about other images.
     """
     splits = by_split([(subset, source) for subset, source, _ in images])
     left_out = sum((kinds for *_, kinds in images), Counter())
@@ -204,17 +203,17 @@ def subsets_data(
 
 
 class _Looked(NamedTuple):
-    """What an image and its instances turned out to be."""
+    """What was found when an image and its instances were read."""
 
     header: Header
     instances: int
-    """That cover a pixel."""
+    """Number of instances that cover a pixel."""
     empty: int
-    """Instances that cover none."""
+    """Number of instances that cover no pixel."""
     pieces: int
-    """Instances in several separate pieces."""
+    """Number of instances in several separate pieces."""
     problems: Sequence[str]
-    """What is wrong with the others."""
+    """Messages about wrong instances."""
 
 
 def _look(source: Source, reading: Reading) -> _Looked:
@@ -234,8 +233,8 @@ def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
     turned = sum(image.header.orientation > 1 for image in looked)
     if turned:
         remarks.append(
-            f"{count(turned, 'image')} turned by EXIF orientation: see that the masks are meant "
-            f"for the turned images"
+            f"{count(turned, 'image')} turned by EXIF orientation: check that the masks are for "
+            f"the turned images"
         )
     special = [image.header for image in looked if is_special(image.header, reading)]
     if special:
@@ -248,7 +247,7 @@ def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
         remarks.append(tell_pieces(f"{pieces} of {instances}"))
     if len(looked) > 2 and all(image.instances <= 1 for image in looked):
         remarks.append(
-            "no image has more than one instance: if there are more to be seen, each needs a label "
+            "no image has more than one instance: if more of them are visible, give each a label "
             "or mask of its own"
         )
     return remarks
@@ -257,7 +256,7 @@ def _remarks(looked: Sequence[_Looked], reading: Reading) -> list[str]:
 def _check_split(
     splits: Mapping[str, Sequence[Source]], val_fraction: float | None, seed: int
 ) -> None:
-    """Raises `DatasetError` where the data cannot be split as they are asked to be."""
+    """Raises `DatasetError` if the data cannot be split in the wanted way."""
     if not splits.get("train"):
         raise DatasetError(f"the data have no images for training, only {', '.join(splits)}")
     if len(splits) > 1 and val_fraction is not None:
@@ -290,12 +289,12 @@ def _split(
     }
     return chosen, [
         f"val.json holds out {count(number, 'image')}, chosen by the random seed {seed}; "
-        f"--val-fraction 0 would put all into train.json"
+        f"--val-fraction 0 would put all images into train.json"
     ]
 
 
 def _check_output(output: Path, sources: Sequence[Source]) -> None:
-    """Nothing of anybody else's may be overwritten."""
+    """Raises `DatasetError` if files of somebody else would be overwritten."""
     if output.exists() and not output.is_dir():
         raise DatasetError(f"{output} is a file: give another --output")
     entries = {path.name for path in output.iterdir()} if output.exists() else set()
@@ -304,7 +303,7 @@ def _check_output(output: Path, sources: Sequence[Source]) -> None:
     own_folder = images.is_dir() and not images.is_symlink() and not entries & names
     if entries - names - {images.name} or own_folder:
         raise DatasetError(
-            f"{output} is no earlier output of this tool: give another --output, or empty it; "
+            f"{output} is not an earlier output of this tool: give another --output, or empty it; "
             f"found: {describe_folder(output)}"
         )
     for name in sorted(entries & names):
@@ -315,7 +314,7 @@ def _check_output(output: Path, sources: Sequence[Source]) -> None:
         if any(map(Path.is_relative_to, paths, folders)):
             raise DatasetError(
                 f"the image {source.image} lies in the output folder {output}, whose images "
-                f"are replaced: give another --output"
+                f"would be replaced: give another --output"
             )
 
 

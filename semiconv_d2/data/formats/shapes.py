@@ -23,9 +23,9 @@ class Shape(NamedTuple):
     """A part of an instance, or all of it."""
 
     category: object
-    """As the form tells it, by a name or a number."""
+    """A name or a number, as in the form."""
     group: object
-    """Shapes of the same category and group are one instance; None belongs to no other."""
+    """Shapes of the same category and group are one instance; a shape with None is one alone."""
     paint: Callable[[Size], np.ndarray]
     """Takes height and width of the image, returns the mask (height, width) bool."""
     where: str = ""
@@ -35,8 +35,8 @@ class Shape(NamedTuple):
 def paint_shapes(
     shapes: Iterable[Shape], size: Size
 ) -> tuple[list[tuple[np.ndarray, object]], list[str]]:
-    """Masks (H, W) bool and categories of instances, those of several shapes at the place of the
-    first one; and what is wrong with the shapes that cannot be painted."""
+    """Masks (H, W) bool and categories of instances, and messages about shapes that cannot be
+    painted. An instance of several shapes comes at the place of the first one."""
     masks: dict[tuple, np.ndarray] = {}
     problems = []
     for number, shape in enumerate(shapes):
@@ -64,7 +64,7 @@ def shapes_source(
     Args:
         ids: category ids by the categories of the shapes.
         where, named: of the annotations, see `check_named_size`.
-        problems: what is wrong with other shapes.
+        problems: messages about other shapes.
     """
 
     def read(size: Size) -> ReadInstances:
@@ -80,27 +80,27 @@ def check_named_size(where: str, named: tuple[object, object], image: Path, size
     """Check that annotations are for an image of this size.
 
     Args:
-        where: what the message begins with.
-        named: height and width that the annotations name, None for one that they do not.
+        where: beginning of the message.
+        named: height and width that the annotations name; None for a side that they do not name.
         size: of the image file.
 
     Raises:
-        DatasetError: they are for another one.
+        DatasetError: they are for an image of another size.
     """
     for one, other, what in zip(named, size, ("high", "wide"), strict=True):
         if one is not None and one != other:
             raise DatasetError(
-                f"{where} is for an image {one} pixels {what}, {image} is {other}: the image has "
-                f"been replaced or resized since{tell_turning(image)}"
+                f"{where} is for an image {one} pixels {what}, but {image} is {other}: the image "
+                f"has been replaced or resized since{tell_turning(image)}"
             )
 
 
 def read_points(where: str, points: object) -> np.ndarray:
-    """Points of an outline, (P, 2) float64, checked to be such.
+    """Reads and checks the points of an outline, (P, 2) float64.
 
     Args:
-        where: what messages begin with.
-        points: pairs of numbers, as they should be.
+        where: beginning of messages.
+        points: should be pairs of numbers.
 
     Raises:
         DatasetError: they are something else, not finite, or too far away to be pixels.
@@ -108,11 +108,11 @@ def read_points(where: str, points: object) -> np.ndarray:
     try:
         array = np.array(points, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(f"{where} has points that are no pairs of numbers: {error}") from error
+        raise DatasetError(f"{where} has points that are not pairs of numbers: {error}") from error
     if not array.size:
         return array.reshape(0, 2)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise DatasetError(f"{where} has points that are no pairs of finite numbers")
+        raise DatasetError(f"{where} has points that are not pairs of finite numbers")
     farthest = np.abs(array).max()
     if farthest > FARTHEST:
         raise DatasetError(f"{where} has a coordinate of {farthest:.6g}, which no image has")
@@ -120,20 +120,20 @@ def read_points(where: str, points: object) -> np.ndarray:
 
 
 def require_points(where: str, kind: str, points: np.ndarray, needed: int, tool: str) -> None:
-    """Check that a shape has points enough.
+    """Check that a shape has enough points.
 
     Args:
-        where: what the message begins with.
+        where: beginning of the message.
         kind: of the shape.
-        tool: in which to mend it.
+        tool: the tool in which to mend the shape.
 
     Raises:
         DatasetError: it has fewer than needed.
     """
     if len(points) < needed:
         raise DatasetError(
-            f"{where} is a {kind} of {count(len(points), 'point')}, at least {needed} are needed: "
-            f"mend or delete it in {tool}"
+            f"{where} is a {kind} of {count(len(points), 'point')}, but at least {needed} are "
+            f"needed: mend or delete it in {tool}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is said of a conversion: what was written, what was left out, and how to train with it."""
+"""The messages of a conversion: what was written, what was left out, and how to train with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..datasets.prepared import Summary, images_path, json_path
 
 NAMED = 10
-"""Problems that are named, of each kind."""
+"""Greatest number of problems of each kind that are named."""
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -23,7 +23,7 @@ class LeftOut(NamedTuple):
 
     images: Sequence[str]
     instances: Sequence[str]
-    """Of images that are there; they become background."""
+    """Instances of images that are kept; they become background."""
 
     def total(self) -> int:
         return len(self.images) + len(self.instances)
@@ -75,5 +75,5 @@ class OwnSummary(Summary):
         lines = [super().__str__(), *self.remarks, *self.left_out.lines()]
         lines += ["train with it:", *commands]
         if self.left_out.total():
-            lines.append(f"left out, since something is wrong: {self.left_out}; see above")
+            lines.append(f"left out, because something is wrong: {self.left_out}; see above")
         return "\n".join(lines)

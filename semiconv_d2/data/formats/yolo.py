@@ -1,7 +1,7 @@
 """YOLO's annotations: a text file with an outline in each line for each image, and a `data.yaml`.
 
-Polygons are instances; boxes say nothing of a mask and are left out. The files are read here, since
-datumaro (as of 1.13) passes over label files with polygons.
+Polygons are instances; boxes have no mask and are left out. The files are read here, because
+datumaro (as of 1.13) skips label files with polygons.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .shapes import Shape, polygon_mask, shapes_source
 from .summary import count
 
 _SLACK = 0.05  # of relative coordinates beyond the border, which are cut off there
-_PIXELS = 2  # from which coordinate on they are plainly none
+_PIXELS = 2  # larger coordinates are surely not relative
 
 
 class YoloLabels(NamedTuple):
-    """What the label file of an image says."""
+    """The content of the label file of an image."""
 
     polygons: Sequence[Shape]
     boxes: int = 0
-    """Number of boxes, which say nothing of a mask."""
+    """Number of boxes, which have no mask."""
     outside: int = 0
     """Number of polygons that reach a little out of the image."""
     problems: Sequence[str] = ()
@@ -39,11 +39,11 @@ class YoloLabels(NamedTuple):
 
 
 def yolo_data(root: Path) -> OwnData:
-    """A data set for segmentation in the layout of Ultralytics, with a `data.yaml`.
+    """A dataset for segmentation in the layout of Ultralytics, with a `data.yaml`.
 
-    The folders that `train`, `val` and `test` name there, or the lists of images, are looked for
-    in the root where they are not found as written, which is remarked on. The label file of an
-    image lies in the folder `labels` in place of `images`; an image without one has no instances.
+    There, `train`, `val` and `test` name folders or lists of images. If these are not found as
+    written, they are looked for in the root, and a remark says so. The label file of an image is in
+    the folder `labels` instead of `images`; an image without a label file has no instances.
 
     Raises:
         DatasetError: the data.yaml is missing or broken, or there is nothing to train on.
@@ -74,7 +74,7 @@ def yolo_data(root: Path) -> OwnData:
     labelled = [image for image in labelled if image in files]
     if len(labelled) < len(files):
         unlabelled = count(len(files) - len(labelled), "image")
-        remarks.append(f"{unlabelled} without a label file taken as without instances")
+        remarks.append(f"{unlabelled} without a label file read as images without instances")
     read, unread = try_each(lambda image: read_yolo_labels(files[image], names), labelled)
     labels = dict.fromkeys(set(files) - set(labelled), YoloLabels(())) | dict(read)
     boxes = sum(label.boxes for label in labels.values())
@@ -98,10 +98,10 @@ def yolo_data(root: Path) -> OwnData:
 def _leave_out(
     split: str, images: Sequence[Path], files: Mapping[Path, Path], remarks: list[str]
 ) -> None:
-    """Remark on a split without labels; one for training has to have some."""
+    """Add a remark on a split without labels; for the training split it is an error."""
     if not images:
         return
-    lacking = f"no image for {split} has a label file; that of {images[0]} would be "
+    lacking = f"no image for {split} has a label file; the label file of {images[0]} would be "
     lacking += str(files[images[0]])
     if split == "train":
         raise DatasetError(lacking)
@@ -145,26 +145,26 @@ def _read_line(
     try:
         values = list(map(float, fields[1:]))
     except ValueError as error:
-        raise DatasetError(f"{where} has a coordinate that is no number: {error}") from error
+        raise DatasetError(f"{where} has a coordinate that is not a number: {error}") from error
     outside = [v for v in values if not -_SLACK <= v <= 1 + _SLACK]  # NaN too
     if outside:
         look = "; they look like pixels" if abs(outside[0]) > _PIXELS else ""
         raise DatasetError(
-            f"{where} has the coordinate {outside[0]:g}; they have to be parts of the image's "
-            f"width and height, in [0, 1]{look}"
+            f"{where} has the coordinate {outside[0]:g}; coordinates have to be parts of the "
+            f"image's width and height, in [0, 1]{look}"
         )
     if len(values) == 4:
         return None
     if len(values) < 6 or len(values) % 2:
         raise DatasetError(
-            f"{where} has {count(len(values), 'number')} after the class: 4 are a box, and an "
-            f"even number of at least 6 the points of a polygon"
+            f"{where} has {count(len(values), 'number')} after the class: a box has 4, and a "
+            f"polygon has an even number of at least 6"
         )
     return int(kind), np.reshape(values, (-1, 2))
 
 
 def _read_class(text: str) -> float:
-    """The number that a text says, which has a point where numpy.savetxt wrote it; NaN for none."""
+    """The number in a text, with a decimal point if numpy.savetxt wrote it; NaN if it has none."""
     try:
         return float(text)
     except ValueError:
@@ -183,7 +183,7 @@ def _read_yaml(path: Path) -> dict:
         raise DatasetError(f"reading {path} needs PyYAML: pip install pyyaml") from error
     if not path.is_file():
         raise DatasetError(
-            f"{path} is missing, which names the classes and the folders of images; found: "
+            f"{path} is missing; it has to name the classes and the folders of images; found: "
             f"{describe_folder(path.parent)}"
         )
     try:
@@ -212,9 +212,9 @@ def _find_images(
     """Images of a split: those of its folders, and those in its lists of images.
 
     Args:
-        remarks: one is added for each path that is not as it is written, and for what is missing
-            where it is not for training.
-        problems: one is added for each image of a list that is missing.
+        remarks: gets one for each path that was found elsewhere, and for each missing path that is
+            not for training.
+        problems: gets one for each image of a list that is missing.
     """
     named = config[split] if isinstance(config[split], list) else [config[split]]
     images: dict[Path, None] = {}
@@ -232,7 +232,7 @@ def _find_images(
                 files = [file for file in visible_files(found) if is_image(file)]
             else:
                 files = _find_listed(path.parent, found, remarks, problems)
-            lacking = f"{found} has no images, {path} names it for {split}"
+            lacking = f"{found} has no images, but {path} names it for {split}"
         if not files and split == "train":
             raise DatasetError(lacking)
         if not files:
@@ -242,7 +242,7 @@ def _find_images(
 
 
 def _find_listed(root: Path, path: Path, remarks: list[str], problems: list[str]) -> list[Path]:
-    """The images in a list of them, which may have moved with it."""
+    """The images in a list of images; they may have moved together with the list."""
     files, elsewhere = [], 0
     for line in read_lines(path):
         found, moved = _find_named(root, str(path.parent), line)
@@ -257,10 +257,11 @@ def _find_listed(root: Path, path: Path, remarks: list[str], problems: list[str]
 
 
 def _find_named(root: Path, base: str, name: str, split: str = "") -> tuple[Path | None, bool]:
-    """What a path in a data.yaml means, None where it is missing, and whether it has moved.
+    """What a path in a data.yaml means, None if it is missing, and whether it has moved.
 
-    It is as written or, since data sets move and their files keep the old paths, what its last
-    parts name in the root: all of them, at least two, or one that is named after the split.
+    Datasets move, but their files keep the old paths. So if a path does not exist as written, its
+    last parts are looked for in the root: all of them, at least two, or one that is named after the
+    split.
     """
     written = Path(root, base, PureWindowsPath(name).as_posix())
     if exists(written):
@@ -290,8 +291,8 @@ def _label_path(image: Path) -> Path:
 
 
 def _find_stray_labels(files: Mapping[Path, Path]) -> list[str]:
-    """What is wrong with label files without an image of their name; images may be left out on
-    purpose."""
+    """Messages about label files without an image of their name. The image need not be in a split:
+    it may be left out on purpose."""
     folders: dict[Path, set[Path]] = {}
     for image, label in files.items():
         if image.parent != label.parent:

@@ -6,8 +6,8 @@ from fvcore.transforms.transform import Transform
 
 
 class QuarterTurn(Augmentation):
-    """Turns an image by 0, 90, 180 or 270 degrees at random, each as often; every pixel stays as it
-    is."""
+    """Turns an image by 0, 90, 180 or 270 degrees at random, with equal probabilities; no pixel
+    changes its value."""
 
     def get_transform(self, image: np.ndarray) -> Transform:
         turns = np.random.randint(4)

@@ -1,4 +1,4 @@
-"""Images of a dataset as they come to the model, in training and evaluation."""
+"""Reads images of a dataset for the model, in training and evaluation."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .augmentation import QuarterTurn
 
 
 class ImageMapper(DatasetMapper):
-    """Detectron2's, with the one reader of images and with quarter turns.
+    """Detectron2's mapper with this package's reader of images and with quarter turns.
 
-    What is wrong with an image is a `DatasetError` that names its file.
+    If an image cannot be used, a `DatasetError` names its file.
     """
 
     @configurable
@@ -62,7 +62,7 @@ class ImageMapper(DatasetMapper):
 
 
 class _Memory(PathHandler):
-    """Files in memory, for readers that want a name."""
+    """Files in memory, for readers that need a file name."""
 
     PREFIX = "semiconv-memory://"
 
@@ -84,7 +84,7 @@ PathManager.register_handler(_MEMORY)
 
 @contextmanager
 def as_file(pixels: np.ndarray) -> Iterator[str]:
-    """A name under which Detectron2 reads an image, as long as the context lasts.
+    """Gives an image a file name under which Detectron2 can read it, within the context.
 
     Args:
         pixels: (H, W, 3) uint8, RGB.

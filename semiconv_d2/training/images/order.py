@@ -1,7 +1,7 @@
 """The order in which a training sees its images, and the random numbers that each of them gets.
 
-Both follow from the random seed alone. So a training that is interrupted and resumed goes on as if
-nothing had been, and how many processes load images makes no difference.
+Both depend on the random seed alone. So a training that is interrupted and resumed continues as if
+it had not been interrupted, and the number of processes that load images makes no difference.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 T = TypeVar("T")
 Mapper = Callable[[dict], dict]
 Key = tuple[int, int]
-"""Where an image comes in the order, from 0 on, and its place in the dataset."""
+"""Position of an image in the order, from 0 on, and its index in the dataset."""
 
 
 @dataclass
 class Progress:
-    """Where a training is; shared by all that depends on it."""
+    """How far a training is; shared by all objects that depend on it."""
 
     seed: int
     """The random seed of the training."""
     rank: int = 0
-    """Of the process."""
+    """Rank of the process."""
     start: int = 0
-    """Steps that have been made before."""
+    """Number of steps before the training was resumed."""
 
 
 class ImageOrder(Sampler[list[Key]]):
-    """Batches of one process, without end, from the step on where the training is.
+    """Endless batches of one process, starting at the step that the training has reached.
 
     Args:
-        images: places in the dataset, without end, the same ones in each iteration.
-        size: of a batch.
-        progress: where the training is.
-        group: of a place, where the images of a batch have to be of the same group. Batches come
-            in the order in which they are full.
+        images: endless indices in the dataset, the same ones whenever it is iterated over.
+        size: number of images in a batch.
+        progress: how far the training is.
+        group: gives the group of an index, if all images of a batch must be of the same group.
+            Batches then come in the order in which they become full.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ def _batches(
 
 
 def build_train_loader(cfg: CfgNode, mapper: Mapper, progress: Progress) -> DataLoader:
-    """Batches of mapped images, without end, from the images and the sampler of Detectron2's own
-    loader; see `ImageOrder` and `MappedImages`."""
+    """Endless batches of mapped images, with the images and the sampler of Detectron2's own loader;
+    see `ImageOrder` and `MappedImages`."""
     plain = cfg.clone()
     plain.defrost()
     plain.DATALOADER.ASPECT_RATIO_GROUPING, plain.DATALOADER.NUM_WORKERS = False, 0
-    with random_numbers_of(progress.seed):  # of which the sampler takes its own random seed
+    with random_numbers_of(progress.seed):  # the sampler draws its random seed from these
         parts = build_detection_train_loader(plain, mapper=_as_it_is).dataset
     records = parts.dataset
 
@@ -101,7 +101,7 @@ def build_train_loader(cfg: CfgNode, mapper: Mapper, progress: Progress) -> Data
         batch_sampler=ImageOrder(parts.sampler, size, progress, group),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_it_is,
-        generator=torch.Generator(),  # it would draw from the random numbers of a step
+        generator=torch.Generator(),  # the default one would use up random numbers of a step
     )
 
 
@@ -110,12 +110,12 @@ def _as_it_is(value: T) -> T:
 
 
 class MappedImages(Dataset):
-    """A dataset as it comes to the model; each image is mapped with random numbers of its own.
+    """A dataset of mapped images; each image is mapped with random numbers of its own.
 
     Args:
         records: Detectron2's dictionaries.
-        mapper: what becomes of one.
-        progress: tells the random seed.
+        mapper: makes the model's input from one of them.
+        progress: has the random seed.
     """
 
     def __init__(self, records: Sequence[dict], mapper: Mapper, progress: Progress):
@@ -134,8 +134,8 @@ class MappedImages(Dataset):
 
 @contextmanager
 def random_numbers_of(*key: int) -> Iterator[None]:
-    """The random numbers of Python, NumPy and PyTorch (CPU) are those of a key while the context
-    lasts; then they go on as before."""
+    """Within the context, the random numbers of Python, NumPy and PyTorch (CPU) depend on a key
+    alone; afterwards they continue as before."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_all(*key)
     try:
@@ -147,7 +147,7 @@ def random_numbers_of(*key: int) -> Iterator[None]:
 
 
 def seed_all(*key: int) -> None:
-    """Begins the random numbers of Python, NumPy and PyTorch anew, with a key of numbers ≥ 0."""
+    """Seeds the random numbers of Python, NumPy and PyTorch with a key of numbers ≥ 0."""
     seeds = np.random.SeedSequence(key).generate_state(3).tolist()
     random.seed(seeds[0])
     np.random.seed(seeds[1])

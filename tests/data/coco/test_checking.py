@@ -96,7 +96,7 @@ def test_before_training_errors_stop_and_warnings_do_not(dataset, tmp_path, chan
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"{path} has ")
-    assert message.endswith(f"--fix a mended copy: semiconv check '{path}' {root}")
+    assert message.endswith(f"--fix to write a mended copy: semiconv check '{path}' {root}")
     assert all(f"({kind}: " in message for kind in kinds if kinds[kind] == ERROR)
 
 

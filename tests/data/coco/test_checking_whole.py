@@ -151,7 +151,7 @@ def test_images_are_bounded_by_a_limit_that_people_may_raise(dataset, monkeypatc
     monkeypatch.setenv("SEMICONV_MAX_MEGAPIXELS", "0.0025")
     assert find_defects(content, root) == []
     monkeypatch.setenv("SEMICONV_MAX_MEGAPIXELS", "many")
-    with pytest.raises(ValueError, match="SEMICONV_MAX_MEGAPIXELS is 'many', which is no number"):
+    with pytest.raises(ValueError, match="SEMICONV_MAX_MEGAPIXELS is 'many'; it must be a number"):
         find_defects(content, root)
 
 

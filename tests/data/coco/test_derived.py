@@ -56,7 +56,7 @@ def test_no_annotation_is_lost(train, change):
     content = json.loads(train.read_text())
     content["annotations"][0] |= change
     train.write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match=r"1 annotations no image; semiconv check"):
+    with pytest.raises(DatasetError, match=r"1 annotations have no image; semiconv check"):
         hold_out(train)
     content["annotations"][0]["image_id"] = 11
     del content["images"][0]["id"]

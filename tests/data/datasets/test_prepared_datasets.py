@@ -223,7 +223,7 @@ def test_an_unprepared_data_set_names_folder_and_command(root, name):
     assert f"'{name}' is not prepared: there is no {file_name}. " in message
     assert f"Expected {file_name} and images/ in {root / folder}; " in message
     assert "found: nothing, there is no such folder. " in message
-    assert f"Prepare it by: {COMMANDS[folder]} (" in message
+    assert f"Prepare it with: {COMMANDS[folder]} (" in message
 
 
 def _truncate(folder: Path) -> None:

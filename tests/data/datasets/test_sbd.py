@@ -101,7 +101,7 @@ def _truncate(root: Path) -> None:
         (_truncate, "cannot read .*inst/one.mat"),
         (
             lambda root: _save(root, {"GTcls": 1}),
-            "inst/one.mat is no instance file of SBD: expected one struct GTinst with "
+            "inst/one.mat is not an instance file of SBD: expected one struct GTinst with "
             "Segmentation and Categories; missing: Segmentation, Categories$",
         ),
         (lambda root: _save(root, {"GTinst": 1}), "one.mat .*; missing: Segmentation, Categories$"),
@@ -180,7 +180,7 @@ def test_a_file_cut_off_anywhere_is_named(sbd):
 
 def test_without_scipy_the_error_says_how_to_install_it(sbd, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(DatasetError, match=r"one.mat .* not installed: pip install scipy$"):
+    with pytest.raises(DatasetError, match=r"one.mat needs SciPy: pip install scipy$"):
         prepare_sbd(sbd, tmp_path / "out")
 
 

@@ -118,7 +118,9 @@ def test_cvat_on_windows(cvat, tmp_path):
 
 def test_cvat_without_the_images(cvat, tmp_path):
     (cvat / "images").rename(tmp_path / "pictures")
-    with pytest.raises(DatasetError, match=r"image one.png is missing, looked for at .*--images"):
+    with pytest.raises(
+        DatasetError, match=r"image one.png is missing, it was looked for at .*--images"
+    ):
         cvat_data(cvat)
     data = cvat_data(cvat / "annotations.xml", tmp_path / "pictures")
     assert prepare_own(data, tmp_path / "out", 0).images == {"train": 2}
@@ -158,14 +160,17 @@ def cvat_polygon(points: str, label: str = "cell") -> Callable[[Path], None]:
         (lambda r: save(r / "images/one.png", 20, 41), "image one.png is for an image 40 pixels w"),
         (lambda r: save(r / "images/one.png", 10, 40), "image one.png is for an image 20 pixels h"),
         (lambda r: (r / "images/one.png").write_bytes(b"x"), "cannot read the image .*one.png"),
-        (cvat_polygon("1,1;2,2"), "image one.png, shape 2 is a polygon of 2 points, at least 3"),
+        (
+            cvat_polygon("1,1;2,2"),
+            "image one.png, shape 2 is a polygon of 2 points, but at least 3",
+        ),
         (cvat_polygon(""), "image one.png, shape 2 is a polygon of 0 points"),
-        (cvat_polygon("1,1;2,2;x,3"), "shape 2 has points that are no pairs of numbers"),
-        (cvat_polygon("1,1;2,2;3"), "shape 2 has points that are no pairs of numbers"),
-        (cvat_polygon("1,1;2,2;nan,3"), "shape 2 has points that are no pairs of finite"),
+        (cvat_polygon("1,1;2,2;x,3"), "shape 2 has points that are not pairs of numbers"),
+        (cvat_polygon("1,1;2,2;3"), "shape 2 has points that are not pairs of numbers"),
+        (cvat_polygon("1,1;2,2;nan,3"), "shape 2 has points that are not pairs of finite"),
         (cvat_polygon("1,1;5,1;5,5", "dog"), "shape 2 has the label 'dog', which is not among"),
         (cvat_shape(element("star")), "shape 2 is of the unknown type star; known are po"),
-        (cvat_shape(element("ellipse", cx=1)), "shape 2 has points that are no pairs"),
+        (cvat_shape(element("ellipse", cx=1)), "shape 2 has points that are not pairs"),
         (cvat_mask(rle="0, 5"), "shape 2: it is a mask of 2 x 3 pixels .* with runs of 5 pixels"),
         (cvat_mask(rle="0, -1, 7"), "shape 2: it is a mask of 2 x 3 pixels"),
         (cvat_mask(rle="zero"), "shape 2: its run-length encoding has no whole numbers"),

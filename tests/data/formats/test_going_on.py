@@ -49,7 +49,7 @@ def names_in(output: Path, split: str = "train") -> list[str]:
     [
         ("cat 0.1 0.2 0.5 0.2 0.5 0.6", "line 3 has the class cat"),
         ("7 0.1 0.2 0.5 0.2 0.5 0.6", "line 3 has the class 7"),
-        ("0 0.1 0.2 x 0.2 0.5 0.6", "line 3 has a coordinate that is no number"),
+        ("0 0.1 0.2 x 0.2 0.5 0.6", "line 3 has a coordinate that is not a number"),
         ("0 10 20 300 200 50 60", "line 3 has the coordinate 10; .* they look like pixels"),
         ("0 0.1 0.2 nan 0.2 0.5 0.6", "line 3 has the coordinate nan"),
         ("0 0.1 0.2 0.3 0.4 0.5 0.6 0.9", "line 3 has 7 numbers"),
@@ -62,7 +62,7 @@ def test_a_line_that_is_wrong_is_left_out(yolo, tmp_path, line, left):
     text = str(prepare_own(yolo_data(yolo), tmp_path / "out"))
     assert text.startswith("wrote 3 images with 6 instances")
     assert "left out instances, which become background: 1\n" in text
-    assert text.splitlines()[-1].startswith("left out, since something is wrong: 1 instance, which")
+    assert text.splitlines()[-1].startswith("left out, because something is wrong: 1 instance,")
     with pytest.raises(DatasetError, match=left):
         prepare_own(yolo_data(yolo), tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()
@@ -309,7 +309,7 @@ def test_an_image_of_absurdly_many_pixels_is_not_decoded(yolo, tmp_path, capsys,
     absurd(yolo / "images" / "train" / "b.png")
     status, said = run(capsys, "yolo", yolo, "--output", tmp_path / "out")
     assert status == 0
-    assert "b.png has 13000 × 13000 pixels (height × width), 169 million and more than the" in said
+    assert "b.png has 13000 × 13000 pixels (height × width), 169 million, but the limit is" in said
     assert "SEMICONV_MAX_MEGAPIXELS=169" in said
 
 

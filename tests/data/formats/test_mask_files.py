@@ -73,13 +73,13 @@ def test_masks_belong_to_the_longest_name_that_fits(tmp_path):
     [
         ([], find_images, "in has no images; found: an empty folder"),
         (["a.txt"], find_images, "in has no images; found: a.txt"),
-        (["a.png", "a.tif"], find_images, "a.png and .*a.tif have the same name but for the ext"),
+        (["a.png", "a.tif"], find_images, "a.png and .*a.tif have the same name except for the"),
         (["a.png", "a.tif"], lambda f: find_labels(f, ["a"]), "a.png and .*a.tif have the same"),
         (["a.png", "c.png"], lambda f: find_labels(f, ["a"]), "labels without an image: .*c.png;"),
         (["ab_1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*ab_1.png; "),
         (["a1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*a1.png; begin"),
         (["c/1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*/c; begin"),
-        (["a.png"], lambda f: find_masks(f, ["a"]), "named as its image.* rename it to a_1.png"),
+        (["a.png"], lambda f: find_masks(f, ["a"]), "the name of its image.* rename it to a_1.png"),
         (
             [f"{n:02}_1.png" for n in range(13)],
             lambda f: find_masks(f, ["a"]),
@@ -132,10 +132,14 @@ def test_labels_of_all_depths(tmp_path, name, kind, mode):
     [
         ("x.png", np.zeros((2, 3, 3), np.uint8), "x.png is an image of mode RGB, expected one num"),
         ("x.png", np.zeros((2, 3, 4), np.uint8), "mode RGBA, .*: export the labels as a single-ch"),
-        ("x.tif", np.full((2, 3), 1.5, np.float32), "x.tif has the value 1.5, which is no label"),
+        (
+            "x.tif",
+            np.full((2, 3), 1.5, np.float32),
+            "x.tif has the value 1.5, which is not a label",
+        ),
         ("x.tif", np.full((2, 3), np.nan, np.float32), "x.tif has the value nan, which is no"),
         ("x.png", np.zeros((2, 3), bool), "x.png is an image of mode 1, expected"),
-        ("x.jpg", np.zeros((2, 3), np.uint8), "x.jpg cannot be labels, since .jpg files change"),
+        ("x.jpg", np.zeros((2, 3), np.uint8), "x.jpg cannot be labels, because .jpg files change"),
     ],
 )
 def test_images_that_are_no_labels(tmp_path, name, pixels, message):
@@ -151,7 +155,7 @@ def test_damaged_files_and_stacks_are_named(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-30])
     (tmp_path / "text.tif").write_text("no image")
     for name, message in (
-        ("stack.tif", r"stack.tif has 3 pages: save the one that is meant"),
+        ("stack.tif", r"stack.tif has 3 pages: save the right page"),
         ("cut.png", r"cannot read the image .*cut.png"),
         ("text.tif", r"cannot read the image .*text.tif"),
         ("none.png", r"there is no image .*none.png"),
@@ -217,7 +221,7 @@ def test_empty_and_full_masks(tmp_path):
         ("x.tif", np.array([[np.nan, 0]], np.float32), "has the values 0.0, nan;"),
         ("x.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8), "mode RGB with colours or tran"),
         ("x.png", np.array([[[255] * 4, [0] * 4]], np.uint8), "mode RGBA with colours or transpa"),
-        ("x.jpeg", MASK.astype(np.uint8), "x.jpeg cannot be a mask, since .jpeg files change"),
+        ("x.jpeg", MASK.astype(np.uint8), "x.jpeg cannot be a mask, because .jpeg files change"),
     ],
 )
 def test_images_that_are_no_masks(tmp_path, name, pixels, message):

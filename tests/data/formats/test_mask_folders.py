@@ -79,7 +79,7 @@ def test_a_size_that_does_not_fit_a_turned_image_names_its_orientation(root, tmp
     exif[0x0112] = 6
     pixels = np.zeros((*LABELS["one"].shape, 3), dtype=np.uint8)
     save(root / "images" / "one.jpg", pixels, exif=exif)
-    message = "as its EXIF orientation 6 turns it: if .*, save it without that orientation"
+    message = "because its EXIF orientation 6 turns it: if .*, save it without that orientation"
     with pytest.raises(DatasetError, match=message):
         prepare_own(labelled(root), tmp_path / "out", strict=True)
     with pytest.raises(DatasetError, match=message):
@@ -111,8 +111,16 @@ ONE, SIZE = LABELS["one"], LABELS["one"].shape
         (labelled, lambda r: shutil.rmtree(r / "images"), "there is no folder .*images; found: n"),
         (labelled, lambda r: shutil.rmtree(r / "labels"), "there is no folder .*labels; found: n"),
         (masked, lambda r: shutil.rmtree(r / "masks"), "there is no folder .*masks; found: nothi"),
-        (labelled, remove("labels/two.png"), r"image without instances: .*two.jpg; expected .*lab"),
-        (masked, remove("masks/four_0.png"), "image without instances: .*four.jpg; expected .*_1"),
+        (
+            labelled,
+            remove("labels/two.png"),
+            r"image without labels or masks: .*two.jpg; expected .*lab",
+        ),
+        (
+            masked,
+            remove("masks/four_0.png"),
+            "image without labels or masks: .*four.jpg; expected .*_1",
+        ),
         (labelled, remove("images/two.jpg"), "labels without an image: .*labels/two.png; name"),
         (masked, remove("images/four.jpg"), "masks without an image: .*masks/four_0.png; begin"),
         (labelled, overwrite("images/two.jpg"), "cannot read the image .*images/two.jpg"),
@@ -134,11 +142,11 @@ ONE, SIZE = LABELS["one"], LABELS["one"].shape
         (
             labelled,
             replace("labels/one.png", (ONE > 0).astype(np.uint8) * 255),
-            "one.png has the one label 255, as the mask of all instances at once",
+            "one.png has only the label 255, like one mask of all instances",
         ),
         (masked, replace("masks/one_0.png", ONE.astype(np.uint8)), "has the values 0, 1, 9; the m"),
         (masked, replace("masks/one_0.png", np.zeros(SIZE, bool)), "one_0.png is an empty mask"),
-        (masked, replace("masks/one.png", ONE > 0), "masks/one.png is named as its image"),
+        (masked, replace("masks/one.png", ONE > 0), "masks/one.png has the name of its image"),
         (masked, replace("masks/six/1.png", ONE > 0), "masks without an image: .*masks/six;"),
         (labelled, replace("images/one.png", np.zeros((*SIZE, 3), np.uint8)), "one.jpg and .*one."),
         (

@@ -110,7 +110,7 @@ def test_images_are_taken_as_they_are_shown(root, tmp_path, read_masks):
     save(root / "images" / "one.jpg", np.zeros((width, height, 3), dtype=np.uint8), exif=exif)
     summary = prepare_own(labelled(root), tmp_path / "out", val_fraction=0)
     assert read_masks(tmp_path / "out" / "train.json")["one.jpg"][0][0].shape == (height, width)
-    assert "1 image turned by EXIF orientation: see that the masks" in str(summary)
+    assert "1 image turned by EXIF orientation: check that the masks" in str(summary)
 
 
 def test_images_must_not_become_one(root, tmp_path):
@@ -167,18 +167,20 @@ def test_nothing_of_anybody_elses_is_overwritten(root, tmp_path):
             prepare_own(labelled(root), output)
         assert sorted(path for path in tmp_path.rglob("*")) == before
 
-    refuse(root, r"mine is no earlier output of this tool: .*; found: images/, labels/, masks/$")
+    refuse(
+        root, r"mine is not an earlier output of this tool: .*; found: images/, labels/, masks/$"
+    )
     refuse(root / "images" / "one.jpg", "one.jpg is a file: give another --output")
     shutil.rmtree(root / "masks")
     shutil.move(root / "labels", tmp_path / "labels")
     data = labels_data(root / "images", tmp_path / "labels")
-    with pytest.raises(DatasetError, match="no earlier output"):
+    with pytest.raises(DatasetError, match="not an earlier output"):
         prepare_own(data, root)
     (root / "train.json").write_text('{"info": {}}')
-    with pytest.raises(DatasetError, match=r"train\.json would be overwritten, which this package"):
+    with pytest.raises(DatasetError, match=r"train\.json would be overwritten, but this package"):
         prepare_own(data, root)
     (root / "train.json").write_text('{"info": {"written_by": "semiconv_d2"}}')
-    with pytest.raises(DatasetError, match=r"lies in the output folder .*mine, whose images are"):
+    with pytest.raises(DatasetError, match=r"lies in the output folder .*mine, whose images"):
         prepare_own(data, root)
     assert len(list((root / "images").iterdir())) == 5
 

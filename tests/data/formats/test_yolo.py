@@ -101,7 +101,7 @@ def test_yolo_with_one_split_twice_and_images_without_labels(yolo, tmp_path):
     (yolo / "labels" / "train" / "b.txt").unlink()
     text = str(prepare_own(yolo_data(yolo), tmp_path / "out", 0))
     assert "data.yaml names the same images for val as for train" in text
-    assert "1 image without a label file taken as without instances" in text
+    assert "1 image without a label file read as images without instances" in text
 
 
 def yolo_line(line: str) -> Callable[[Path], None]:
@@ -117,7 +117,7 @@ def yolo_config(text: str) -> Callable[[Path], None]:
     [
         (
             lambda r: (r / "data.yaml").unlink(),
-            "data.yaml is missing, which .*; found: images/, la",
+            "data.yaml is missing; it has .*; found: images/, la",
         ),
         (yolo_config("a: [1"), "cannot read .*data.yaml as YAML"),
         (yolo_config("just text"), "data.yaml has no settings"),
@@ -126,17 +126,20 @@ def yolo_config(text: str) -> Callable[[Path], None]:
         (yolo_config("names: [a]"), "data.yaml names no images for training"),
         (yolo_config("names: [a]\ntrain: pictures"), "names pictures for train, which is missing"),
         (lambda r: shutil.rmtree(r / "images"), "names images/train for train, which is missing"),
-        (lambda r: shutil.rmtree(r / "labels"), "no image for train has a label file; that of .*a"),
+        (
+            lambda r: shutil.rmtree(r / "labels"),
+            "no image for train has a label file; the label file of .*a",
+        ),
         (lambda r: write(r / "labels/train/d.txt", ""), "d.txt belongs to no image: name it after"),
         (lambda r: (r / "images/train/a.jpg").write_bytes(b""), "cannot read the image .*a.jpg"),
         (yolo_line(f"2 {SQUARE}"), r"a.txt, line 2 has the class 2; data.yaml names 0, 1"),
         (yolo_line(f"-1 {SQUARE}"), r"a.txt, line 2 has the class -1;"),
         (yolo_line(f"cat {SQUARE}"), r"a.txt, line 2 has the class cat;"),
-        (yolo_line("0 0.1 0.2 x 0.3"), "a.txt, line 2 has a coordinate that is no number"),
+        (yolo_line("0 0.1 0.2 x 0.3"), "a.txt, line 2 has a coordinate that is not a number"),
         (yolo_line("0 0.1 0.2 0.3 0.4 0.5 1.2"), r"a.txt, line 2 has the coordinate 1.2; .*\[0, 1"),
         (yolo_line("0 0.1 0.2 0.3 0.4 0.5 -0.1"), "a.txt, line 2 has the coordinate -0.1"),
         (yolo_line("0 0.1 0.2 0.3 0.4 0.5 nan"), "a.txt, line 2 has the coordinate nan"),
-        (yolo_line("0 0.1 0.2"), "a.txt, line 2 has 2 numbers after the class: 4 are a box"),
+        (yolo_line("0 0.1 0.2"), "a.txt, line 2 has 2 numbers after the class: a box has 4"),
         (yolo_line("0 0.1 0.2 0.3 0.4 0.5"), "a.txt, line 2 has 5 numbers after the class"),
         (yolo_line("0"), "a.txt, line 2 has 0 numbers after the class"),
         (

@@ -1,8 +1,8 @@
 """Masks as COCO's format writes them, read so that nothing unchecked reaches pycocotools.
 
-Its C code takes what it is given: a polygon with NaN or with an outline of a billion pixels, and a
-run-length encoding of an absurd size, end the process, and an encoding whose runs are too short
-gives pixels out of memory that was never written.
+Its C code checks nothing. A polygon with NaN or with an outline of a billion pixels, or a
+run-length encoding of an absurd size, ends the process. An encoding whose runs are too short gives
+pixels from memory that was never written.
 
 Coordinates are (x, y) in pixels from the top left corner of the image. Sizes are (height, width).
 """

@@ -16,15 +16,15 @@ from .run_lengths import RUNS_DO_NOT_ADD_UP, check_encoding, decode_counts, meas
 def decode_mask(segmentation: object, size: Size) -> np.ndarray:
     """Pixels of an instance, (H, W) bool.
 
-    Polygons that are none (see `read_polygon`) are left out, as Detectron2 leaves them out.
+    Polygons that are not valid (see `read_polygon`) are left out, as in Detectron2.
 
     Args:
         segmentation: a list of polygons or a run-length encoding.
         size: of the image.
 
     Raises:
-        SegmentationError: the run-length encoding is none, or of another size; or the outline of a
-            polygon is too long, see `bound_outline`.
+        SegmentationError: the run-length encoding is not valid, or of another size; or the outline
+            of a polygon is too long, see `bound_outline`.
     """
     import pycocotools.mask as mask_util
 
@@ -40,7 +40,7 @@ def decode_mask(segmentation: object, size: Size) -> np.ndarray:
 
 
 def count_pixels(polygons: object, size: Size) -> int:
-    """Pixels that polygons have when they are drawn; see `decode_mask`."""
+    """Number of pixels of polygons when they are drawn; see `decode_mask`."""
     import pycocotools.mask as mask_util
 
     encoded = draw_polygons(_readable(polygons), size)
@@ -48,7 +48,7 @@ def count_pixels(polygons: object, size: Size) -> int:
 
 
 def draw_polygons(outlines: Sequence[np.ndarray], size: Size) -> dict | None:
-    """pycocotools' encoding of the pixels in any of some polygons, None where they are outside.
+    """pycocotools' encoding of all pixels in polygons; None if they are outside of the image.
 
     Args:
         outlines: (P, 2) float each.
@@ -85,7 +85,7 @@ def _decode(outlines: Collection[np.ndarray], size: Size) -> np.ndarray:
 
 
 def _readable(polygons: object) -> list[np.ndarray]:
-    """Corners of those polygons that are some."""
+    """Corners of the polygons that are valid."""
     outlines = []
     for numbers in polygons if isinstance(polygons, list) else ():
         with contextlib.suppress(SegmentationError):

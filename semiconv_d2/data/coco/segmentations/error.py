@@ -1,4 +1,4 @@
-"""What is said of a segmentation that is none."""
+"""The error of a segmentation that is not valid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ....errors import DatasetError
 
 
 class SegmentationError(DatasetError):
-    """A polygon or run-length encoding is no mask; `kind` is the name of the defect."""
+    """A polygon or run-length encoding is not a mask; `kind` is the name of the defect."""
 
     def __init__(self, kind: str, what: str):
         super().__init__(what)

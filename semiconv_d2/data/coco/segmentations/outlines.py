@@ -1,4 +1,4 @@
-"""Many polygons looked at together: an array for each of their measures."""
+"""Measures of many polygons at once: one array for each measure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from ...images import Size
 
 FLAT = 1e-6
-"""Largest area in square pixels of a polygon that counts as none; and in pixels, how far its
-corners may lie off a line (the root of the sum of squares) and count as on it."""
+"""A polygon with at most this area, in square pixels, counts as empty. Corners whose distances from
+a line, in pixels, are at most this (root of the sum of squares) count as on the line."""
 
 RELATIVE = 1.05
-"""Largest coordinate that is one relative to the size of the image, with some slack."""
+"""Largest coordinate that may be relative to the size of the image, with some slack."""
 
-_SMALLEST = 8  # pixels of the longer side of an image whose coordinates are not all below that
-_COMPARED = 100  # corners of a polygon that are looked for inside of another one
+_SMALLEST = 8  # pixels of the longer side; in smaller images, pixel coordinates look relative too
+_COMPARED = 100  # at most so many corners of a polygon are looked for inside of another one
 
 
 def measure_outlines(
@@ -38,8 +38,8 @@ def measure_outlines(
 
 
 def are_flat(outlines: Sequence[np.ndarray], areas: np.ndarray) -> np.ndarray:
-    """Which polygons have all corners on one line, (P,) bool. One that crosses itself may have the
-    area 0, too."""
+    """Which polygons have all corners on one line, (P,) bool. An area of 0 is not enough: a polygon
+    that crosses itself may have it too."""
     flat = areas <= FLAT
     for k in np.flatnonzero(flat).tolist():
         spread = outlines[k] - outlines[k].mean(axis=0)
@@ -51,11 +51,12 @@ def are_relative(outlines: Collection[np.ndarray], size: Size, as_others: bool =
     """Whether coordinates look like parts of the width and height of an image.
 
     Args:
-        as_others: most others do, so that those of a pixel in the corner are of the whole image.
+        as_others: whether most others do. Then (0, 0) to (1, 1) is the whole image, and not the
+            pixel in its corner.
     """
     if max(size) < _SMALLEST or not outlines:
         return False
-    if next(iter(outlines))[0, 0] > RELATIVE:  # as most are
+    if next(iter(outlines))[0, 0] > RELATIVE:  # as in most datasets
         return False
     points = np.concatenate(list(outlines))
     low, high = 1 - RELATIVE, RELATIVE
@@ -87,9 +88,9 @@ def find_nested(
 
 
 def find_holes(outlines: Sequence[np.ndarray]) -> list[int]:
-    """How many of the other polygons each of N polygons lies within, N.
+    """For each of N polygons, the number of other polygons that it lies within, N.
 
-    A polygon lies within another one where its corners do, of which 100 at most are looked at.
+    A polygon lies within another one if its corners do; at most 100 of them are looked at.
     """
     low = np.array([points.min(axis=0) for points in outlines])
     high = np.array([points.max(axis=0) for points in outlines])
@@ -113,8 +114,8 @@ def area_of_nested(outlines: Sequence[np.ndarray], depths: Sequence[int]) -> tup
 
 
 def _are_inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Which points (N, 2) lie inside of a polygon (P, 2): a ray to the right leaves it an odd
-    number of times; (N,) bool."""
+    """Which points (N, 2) lie inside of a polygon (P, 2), (N,) bool: a ray to the right crosses the
+    outline an odd number of times."""
     x, y = points.T[:, :, None]
     (x0, y0), (x1, y1) = outline.T, np.roll(outline, -1, axis=0).T
     crosses = (y0 > y) != (y1 > y)

@@ -13,8 +13,8 @@ FARTHEST = 1e6
 """Largest absolute coordinate in pixels."""
 
 LONGEST = 5e6
-"""Longest outline in pixels that is drawn: pycocotools takes 100 bytes for each of them, and ends
-the process where there is no such memory."""
+"""Longest outline in pixels that is drawn: pycocotools takes 100 bytes for each pixel, and ends the
+process if there is not enough memory."""
 
 _NUMBERS = {int, float}
 
@@ -23,7 +23,7 @@ def read_polygon(numbers: object) -> np.ndarray:
     """Corners of a polygon, (P, 2) float64 with P ≥ 3, finite and not too far away.
 
     Args:
-        numbers: x, y, x, y and so on, as it should be.
+        numbers: should be a list of numbers x, y, x, y and so on.
 
     Raises:
         SegmentationError: it is something else.
@@ -37,7 +37,7 @@ def read_polygon(numbers: object) -> np.ndarray:
     if len(values) < 6:
         raise SegmentationError("polygon-short", f"has {len(values) / 2:g} corners, fewer than 3")
     if len(values) % 2:
-        raise SegmentationError("polygon-odd", f"has {len(values)} numbers, which are no pairs")
+        raise SegmentationError("polygon-odd", f"has {len(values)} numbers, which are not pairs")
     if not (values.min() >= -FARTHEST and values.max() <= FARTHEST):  # NaN too
         if not np.isfinite(values).all():
             raise SegmentationError("polygon-coordinates", "has a coordinate that is not finite")
@@ -49,9 +49,10 @@ def read_polygon(numbers: object) -> np.ndarray:
 
 
 def plain_polygons(segmentation: list) -> list[list[float]] | None:
-    """The same polygons with numbers x, y, x, y and so on, where their corners are pairs, or have
-    the keys x and y, where numbers are text, or where there are lists too many or too few around
-    them; None where they are something else.
+    """The same polygons as lists of numbers x, y, x, y and so on; None if they are no polygons.
+
+    Corners may be pairs or have the keys x and y, numbers may be text, and there may be too many or
+    too few lists around them.
 
     Args:
         segmentation: a list of polygons, or a polygon alone.
@@ -63,7 +64,7 @@ def plain_polygons(segmentation: list) -> list[list[float]] | None:
 
 
 def _flatten(value: list) -> list[list[float]]:
-    """All polygons in a list of lists; raises where it holds something else, too."""
+    """All polygons in a list of lists; raises if it has anything else in it."""
     if value and not any(isinstance(each, list | Mapping) for each in value):
         return [[_number(each) for each in value]]
     if len(value) > 2 and all(map(_is_corner, value)):
@@ -104,8 +105,10 @@ def outline_length(points: np.ndarray) -> float:
 
 
 def bound_outline(points: np.ndarray, size: Size) -> np.ndarray:
-    """A polygon that takes little memory to draw, and looks the same in its image: one that reaches
-    far out of it, by more than its longer side, is cut off at the border.
+    """A polygon that looks the same in its image, and takes little memory to draw.
+
+    If it reaches out of the image by more than the longer side of the image, it is cut off at the
+    border.
 
     Args:
         points: (P, 2) float.
@@ -114,7 +117,7 @@ def bound_outline(points: np.ndarray, size: Size) -> np.ndarray:
     Returns: (Q, 2) float64; Q is 0 where nothing of it is inside.
 
     Raises:
-        SegmentationError: its outline is longer than `LONGEST` even so.
+        SegmentationError: its outline is still longer than `LONGEST`.
     """
     far, sides = max(size), np.array(size[::-1])
     if (points < -far).any() or (points > sides + far).any():
@@ -126,7 +129,7 @@ def bound_outline(points: np.ndarray, size: Size) -> np.ndarray:
 
 
 def tell_length(length: float) -> str:
-    return f"has an outline of {length:.3g} pixels, more than {LONGEST:.0e}, which nobody has drawn"
+    return f"has an outline of {length:.3g} pixels; more than {LONGEST:.0e} cannot be drawn"
 
 
 def clip_polygon(points: np.ndarray, size: Size) -> np.ndarray:

@@ -12,11 +12,11 @@ from ...images import Size
 from .error import SegmentationError
 
 MOST_PIXELS = 2**31
-"""Largest image that a mask can be of."""
+"""Largest number of pixels of a mask."""
 
 RUNS_DO_NOT_ADD_UP = "the runs of its mask do not add up to the pixels of the image"
 
-# Numbers of at most 7 characters, which have 35 bits: the first ones go on, the last one does not.
+# Numbers of at most 7 characters, which have 35 bits. The last character says that a number ends.
 _COMPRESSED = re.compile("(?:[P-o]{0,6}[0-O])+")
 
 
@@ -25,8 +25,8 @@ def check_encoding(segmentation: Mapping, size: Size | None) -> None:
     `decode_counts` can decode.
 
     Args:
-        segmentation: {"size": [height, width], "counts": …}, as it should be.
-        size: of the image, None where nobody knows.
+        segmentation: should be {"size": [height, width], "counts": …}.
+        size: of the image, None if not known.
 
     Raises:
         SegmentationError: it is something else.
@@ -43,27 +43,27 @@ def check_encoding(segmentation: Mapping, size: Size | None) -> None:
     if size is not None and tuple(own) != size:
         raise SegmentationError(
             "rle-size",
-            f"its mask is {own[0]} × {own[1]} pixels (height × width), its image "
+            f"its mask is {own[0]} × {own[1]} pixels (height × width), but its image is "
             f"{size[0]} × {size[1]}",
         )
     if min(own) <= 0 or own[0] * own[1] > MOST_PIXELS:
         raise SegmentationError("rle-size", f"its mask is {own[0]} × {own[1]} pixels")
     if isinstance(counts, str):
         if not _COMPRESSED.fullmatch(counts):
-            raise SegmentationError("rle-counts", "the counts of its mask are no compressed runs")
+            raise SegmentationError("rle-counts", "the counts of its mask are not compressed runs")
     elif not set(map(type, counts)) <= {int} or not counts:
-        raise SegmentationError("rle-counts", "the counts of its mask are no whole numbers")
+        raise SegmentationError("rle-counts", "the counts of its mask are not whole numbers")
     elif not 0 <= min(counts) <= max(counts) <= MOST_PIXELS:
-        raise SegmentationError("rle-counts", "the counts of its mask are no lengths of runs")
+        raise SegmentationError("rle-counts", "the counts of its mask are not lengths of runs")
 
 
 def decode_counts(counts: Sequence[str | list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of runs, in turn of 0 and 1, down the columns of the image.
+    """Lengths of runs, alternately of 0 and 1, down the columns of the image.
 
-    In compressed counts every character stands for 6 bits, from "0" on: the lower 5 belong to a
-    number, whose lowest ones come first, and the highest says whether the number goes on. The
-    highest bit of a number is its sign. From the fourth on it is the difference of a run to the one
-    before the last.
+    In compressed counts every character stands for 6 bits, and "0" for all bits 0. The lower 5 bits
+    belong to a number, the lowest bits of the number first. The highest bit says whether the number
+    continues in the next character. The highest bit of a number is its sign. From the fourth number
+    on, a number is the difference between a run and the run two places before it.
 
     Args:
         counts: of N encodings that went through `check_encoding`.
@@ -89,7 +89,7 @@ def decode_counts(counts: Sequence[str | list[int]]) -> tuple[np.ndarray, np.nda
     texts = np.cumsum([len(each) for each in compressed])
     numbers = np.diff(np.searchsorted(ends, texts), prepend=0)
     place = _places(numbers)
-    for first in (1, 2):  # runs of 1, and those of 0 but the very first
+    for first in (1, 2):  # runs of 1, and runs of 0 except the very first
         chosen = np.flatnonzero((place >= first) & (place % 2 == first % 2))
         sums = np.cumsum(runs[chosen])
         begins = np.flatnonzero(place[chosen] == first)
@@ -99,11 +99,11 @@ def decode_counts(counts: Sequence[str | list[int]]) -> tuple[np.ndarray, np.nda
 
 
 class Measures(NamedTuple):
-    """Of N encoded masks."""
+    """Measures of N encoded masks."""
 
     valid: np.ndarray
-    """(N,) bool: whether the runs add up to the pixels of the image. Of the others nothing else
-    means anything."""
+    """(N,) bool: whether the runs add up to the pixels of the image. If they do not, the other
+    measures of this mask mean nothing."""
     areas: np.ndarray
     """(N,) int64, numbers of pixels."""
     boxes: np.ndarray
@@ -128,7 +128,8 @@ def measure_runs(runs: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -> Me
     heights = sizes[owners, 0]
     left, top = np.divmod(ends - runs, heights)
     right, bottom = np.divmod(ends - 1, heights)
-    # A run that goes on in the next column has the last row of one and the first of the other.
+    # A run that continues in the next column has the last row of one column and the first of the
+    # other.
     top, bottom = np.where(left < right, 0, top), np.where(left < right, heights - 1, bottom)
     low, high = np.stack([left, top], axis=1), np.stack([right, bottom], axis=1) + 1
     areas = np.bincount(owners, weights=runs, minlength=len(numbers)).astype(np.int64)
@@ -158,8 +159,8 @@ def _places(numbers: np.ndarray) -> np.ndarray:
 
 
 def encode_mask(mask: np.ndarray) -> dict:
-    """Encode a mask (H, W) bool that is not empty as pycocotools does, looking at its own columns
-    alone."""
+    """Encode a mask (H, W) bool that is not empty as pycocotools does, but look only at the columns
+    that have pixels."""
     import pycocotools.mask as mask_util
 
     columns = np.flatnonzero(mask.any(axis=0))

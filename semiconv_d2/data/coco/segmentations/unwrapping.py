@@ -1,5 +1,5 @@
-"""Run-length encodings and polygons that are wrapped in something else, or written in another way,
-as they have to be written. Nothing is lost by it."""
+"""Brings run-length encodings and polygons that are wrapped in something else, or written in
+another way, into their right form. Nothing is lost."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Unwrapped(NamedTuple):
 
     segmentation: object
     how: str
-    """How it is written instead, a clause for people; "" for one that is as it has to be."""
+    """How it was written, a clause for people; "" if it was in its right form."""
 
 
 def unwrap(segmentation: object, size: Size | None) -> Unwrapped:
-    """A segmentation out of text and lists around it, and the counts of an encoding as they have to
-    be. Whatever this knows nothing about stays as it is.
+    """Takes a segmentation out of text and lists around it, and brings the counts of an encoding
+    into their right form. Anything unknown stays as it is.
 
     Args:
-        size: of the image, None where nobody knows.
+        size: of the image, None if not known.
     """
     how = []
     if isinstance(segmentation, str) and (parsed := _parse(segmentation)) is not None:
@@ -59,7 +59,7 @@ def _is_encoding(value: object) -> bool:
 
 
 def _parse(text: str) -> object:
-    """The list or object that a text is as JSON or Python writes it; None where it is none."""
+    """The list or object that a text means in JSON or Python; None if it means none."""
     if len(text) > _LONGEST_TEXT or text.strip()[:1] not in ("[", "{", "("):
         return None
     for read in (json.loads, ast.literal_eval):
@@ -72,7 +72,7 @@ def _parse(text: str) -> object:
 
 
 def _plain(encoding: Mapping, size: Size | None) -> tuple[Mapping, list[str]]:
-    """A run-length encoding as it has to be, and how it is written instead."""
+    """A run-length encoding in its right form, and how it was written."""
     how = []
     own = encoding.get("size")
     sides = [as_integer(side) for side in own] if isinstance(own, list) else []
@@ -81,7 +81,7 @@ def _plain(encoding: Mapping, size: Size | None) -> tuple[Mapping, list[str]]:
         how.append("its run-length encoding has no size")
     elif len(sides) == 2 and None not in sides and sides != own:
         encoding = {**encoding, "size": sides}
-        how.append(f"the size of its mask is {own}, no whole numbers")
+        how.append(f"the size of its mask is {own}, not whole numbers")
     if not _looks_right(encoding):
         for counts, way in _spellings(encoding.get("counts")):
             other = {**encoding, "counts": counts}
@@ -91,7 +91,7 @@ def _plain(encoding: Mapping, size: Size | None) -> tuple[Mapping, list[str]]:
 
 
 def _looks_right(encoding: Mapping) -> bool:
-    """Whether it is plain that the counts are meant as they are, without decoding them."""
+    """Whether the counts are surely in their right form, judged without decoding them."""
     try:
         check_encoding(encoding, None)
     except SegmentationError:
@@ -103,7 +103,7 @@ def _looks_right(encoding: Mapping) -> bool:
 
 
 def _fits(encoding: Mapping) -> bool:
-    """Whether it is a run-length encoding whose runs add up."""
+    """Whether a run-length encoding is valid and its runs add up."""
     try:
         check_encoding(encoding, None)
     except SegmentationError:
@@ -113,7 +113,7 @@ def _fits(encoding: Mapping) -> bool:
 
 
 def _spellings(counts: object) -> Iterator[tuple[object, str]]:
-    """What counts may be meant to be, and how they are written instead."""
+    """Right forms that counts may have, each with how the counts were written."""
     if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], str | list):
         yield counts[0], "the counts of its mask stand in a list of one"
         yield from _spellings(counts[0])
@@ -138,7 +138,7 @@ def _spellings(counts: object) -> Iterator[tuple[object, str]]:
 
 
 def _join(encodings: list[Mapping], size: Size | None) -> dict | None:
-    """The encoding of all pixels of several ones, None where one of them is none."""
+    """The encoding of all pixels of several encodings; None if one of them is not valid."""
     sizes = {tuple(e["size"]) for e in encodings if _fits(e)}
     if not all(map(_fits, encodings)) or len(sizes) != 1 or size not in (None, *sizes):
         return None
