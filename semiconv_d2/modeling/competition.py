@@ -6,7 +6,7 @@ pixel with the seeds of other instances and with a learned background b. It wins
     P = K / (K + b + Σ_j w_j K_j)
 
 P replaces K. The logit of P, log K − log (b + Σ_j w_j K_j), replaces log K: it lowers the mask
-logits where another seed is closer, and raises them where the own seed is the closest.
+logits where K is smaller than b + Σ_j w_j K_j, and raises them where K is larger.
 
 All images of a batch are computed together: on a GPU an operation on such small tensors costs as
 much as one on large tensors.
