@@ -1,1 +1,2 @@
-"""What produced the numbers and pictures of the documents. Not installed: it runs in a clone."""
+"""The code behind the numbers and pictures of the documents. It is not installed; run it in a
+clone."""

@@ -1,5 +1,5 @@
-"""What attaching the plugin to a trained model does: before, right after, and after fine-tuning,
-beside the stock model fine-tuned equally long."""
+"""Compares a stock model, the same model with the plugin just attached, and both after the same
+fine-tuning."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from semiconv_d2.training.trainer import Trainer
 from semiconv_d2.writing import write_json
 
 STOCK, SEMICONV, PAPER = "stock", "semiconv", "paper"
-"""Mask R-CNN without the plugin; with it, as the config has it; and with ŝ = s + log K instead."""
+"""Mask R-CNN without the plugin; with the plugin, as in the config; with ŝ = s + log K instead."""
 
-SEED = 1  # where the config has none: both models see the same images in the same order
+SEED = 1  # if the config has no random seed: both models see the same images in the same order
 
 
 class Row(NamedTuple):
-    """A model of the table. AP in percent, seconds the median over images."""
+    """A model of the table. AP in percent; seconds are the median over images."""
 
     model: str
     ap: float
@@ -57,27 +57,27 @@ class Row(NamedTuple):
     variant: str = SEMICONV
     """`STOCK`, `SEMICONV` or `PAPER`."""
     tuned: bool = False
-    """Whether it has been fine-tuned, or is as attached."""
+    """Whether it has been fine-tuned; if not, the plugin is just attached."""
     sigma_init: float | None = None
-    """σ from which fine-tuning starts, in cells."""
+    """σ at the start of fine-tuning, in cells."""
 
 
 def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) -> list[Row]:
     """Runs the comparison, and writes table, JSON, log, checkpoints and a picture.
 
     Args:
-        cfg: of the semi-convolutional model; MODEL.WEIGHTS is the stock model to attach to.
+        cfg: config of the semi-convolutional model; MODEL.WEIGHTS is the stock model to attach to.
         output: folder to write to. The fine-tuned models are run folders in it, "stock" and
             "semiconv", which `semiconv report` compares.
-        sigmas: evaluates the attached model before fine-tuning also as the paper rescores, by
-            ŝ = s + log K, at each of these σ.
+        sigmas: for each of these σ, also evaluates the just attached model with the paper's
+            rescoring, ŝ = s + log K.
 
     Returns:
         One row for each model.
 
     Raises:
-        ConfigError: the config is none of such a model, or has no mask AP; see `check_weights`
-            and `load_trained` too.
+        ConfigError: the config is not one of such a model, or does not measure mask AP; also see
+            `check_weights` and `load_trained`.
     """
     check_weights(cfg, EVALUATION)
     check_tests(cfg, EVALUATION)
@@ -86,13 +86,14 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
         ROI_HEADS_REGISTRY.get(heads), SemiConvMixin
     ):
         raise ConfigError(
-            f"MODEL.ROI_HEADS.NAME is {heads}; the comparison starts from semi-convolutional ones, "
+            f"MODEL.ROI_HEADS.NAME is {heads}; the comparison needs semi-convolutional ROI heads, "
             "such as SemiConvROIHeads."
         )
     if "coco" not in cfg.EVALUATION.MEASURES or not cfg.MODEL.MASK_ON:
         raise ConfigError(
-            "The comparison is of mask AP: EVALUATION.MEASURES must have 'coco' and MODEL.MASK_ON "
-            f"must be True; they are {cfg.EVALUATION.MEASURES} and {cfg.MODEL.MASK_ON}."
+            "The comparison uses mask AP, so EVALUATION.MEASURES must have 'coco' and "
+            f"MODEL.MASK_ON must be True; they are {cfg.EVALUATION.MEASURES} and "
+            f"{cfg.MODEL.MASK_ON}."
         )
     output.mkdir(parents=True, exist_ok=True)
     for name in ("detectron2", "fvcore", "semiconv_d2"):
@@ -135,10 +136,10 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
 
 
 def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
-    """The picture of a comparison, from two checkpoints.
+    """Draws the picture of a comparison from two checkpoints.
 
     Args:
-        cfg: of the semi-convolutional model.
+        cfg: config of the semi-convolutional model.
     """
     models = {
         "stock Mask R-CNN": _load(
@@ -152,8 +153,8 @@ def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:
 def read_rows(content: Mapping) -> list[Row]:
     """The rows of a drop_in.json.
 
-    Files that were written before rows had `variant`, `tuned` and `sigma_init` say these in the
-    names of the models alone, and are read from there.
+    In older files rows have no `variant`, `tuned` and `sigma_init`. These are then read from the
+    names of the models.
     """
     return [
         Row(**(row if "variant" in row else row | _read_name(row["model"])))
@@ -162,7 +163,7 @@ def read_rows(content: Mapping) -> list[Row]:
 
 
 def _read_name(model: str) -> dict:
-    """What the name of a model says, such as "g = 1, σ = 20 at the start, fine-tuned"."""
+    """Fields from the name of a model, such as "g = 1, σ = 20 at the start, fine-tuned"."""
     sigma = re.search(r"σ = (\d+(?:\.\d+)?)", model)
     return {
         "variant": STOCK if "stock" in model else PAPER if sigma else SEMICONV,
@@ -172,7 +173,7 @@ def _read_name(model: str) -> dict:
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """The table that people read."""
+    """The rows as a table of text."""
     return tabulate(
         [
             (
@@ -195,7 +196,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def fine_tune(cfg: CfgNode) -> nn.Module:
-    """Trains the model of `cfg` from its weights with a progress bar.
+    """Trains the model of `cfg` from its weights, with a progress bar.
 
     OUTPUT_DIR becomes a run folder, like one of `semiconv train`.
     """
@@ -227,8 +228,10 @@ def evaluate(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
 def time_per_image(
     models: Sequence[nn.Module], inputs: Sequence[dict], device: str, warmup: int = 3
 ) -> list[float | None]:
-    """Median seconds that each model takes for an image, None where there are but images to warm up
-    with; the models take turns on each."""
+    """Median seconds per image of each model; the models take turns on each image.
+
+    None if there are no more images than those for warming up.
+    """
     seconds: list[list[float]] = [[] for _ in models]
     for model in models:
         model.eval()
@@ -244,7 +247,7 @@ def time_per_image(
 
 
 class _ProgressBar(HookBase):
-    """Iterations done, time left and the loss on one line."""
+    """Shows iterations, remaining time and loss on one line."""
 
     def before_train(self) -> None:
         self._bar = tqdm(total=self.trainer.max_iter, desc="iterations", unit="it", leave=False)
@@ -260,7 +263,7 @@ class _ProgressBar(HookBase):
 
 
 class _QuietTrainer(Trainer):
-    """Writes to its folder what the trainer prints, and leaves evaluation to the caller."""
+    """A trainer with a progress bar and without evaluation, which the caller does."""
 
     def build_hooks(self) -> list[HookBase]:
         kept = [h for h in super().build_hooks() if not isinstance(h, hooks.EvalHook)]
@@ -276,7 +279,7 @@ def _changed(cfg: CfgNode, keys: Mapping[str, object]) -> CfgNode:
 
 
 def _load(cfg: CfgNode) -> nn.Module:
-    seed_all_rng(SEED)  # the subnet's first weights
+    seed_all_rng(SEED)  # for the initial weights of the subnet
     model = build_checked(lambda: build_model(cfg), "MODEL")
     load_trained(model, cfg.MODEL.WEIGHTS)
     return model.eval()
@@ -307,7 +310,7 @@ def _inputs(cfg: CfgNode, count: int = 33) -> list[dict]:
 
 
 def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
-    """Draws the test image in which the most pixels are shared by several instances."""
+    """Draws the test image with the most pixels that several instances share."""
     from PIL import Image
 
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
@@ -328,6 +331,6 @@ def _draw(cfg: CfgNode, models: dict[str, nn.Module], path: Path) -> None:
 
 @contextlib.contextmanager
 def _stdout_to(path: Path) -> Iterator[None]:
-    """pycocotools prints; that belongs into the log."""
+    """Writes what pycocotools prints to the log."""
     with path.open("a") as file, contextlib.redirect_stdout(file):
         yield

@@ -1,4 +1,4 @@
-"""What the complete runs of a plan have measured, as JSON and as tables."""
+"""Collects the results of the complete runs of a plan, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
 
 
 def collect(plan: Plan, output: Path) -> dict:
-    """What the complete runs have measured, for JSON.
+    """Collects the results of the complete runs, for JSON.
 
     Raises:
         ConfigError: no run is complete.
@@ -60,7 +60,8 @@ def collect(plan: Plan, output: Path) -> dict:
 
 
 def format_experiments(content: dict) -> str:
-    """The tables that people read: means over random seeds, with deviations of several."""
+    """The results as tables of text: means over random seeds, with standard deviations if there
+    are several."""
     by_variant: dict[str, list[dict]] = {}
     for run in content["runs"]:
         by_variant.setdefault(run["variant"], []).append(run)
@@ -125,7 +126,7 @@ def _listed(devices: Iterable[str | None]) -> str:
 
 
 def _measured(run: Run, folder: Path) -> dict:
-    """The numbers of a run."""
+    """The measured numbers of a run."""
     [inference] = run.evaluations.values()
     rows = json.loads((inference / EVALUATION).read_text(encoding="utf-8"))["rows"]
     known = {row["key"]: row["values"] for row in rows}
@@ -149,6 +150,6 @@ def _last(run: Run, key: str) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """In percent."""
+    """The mean of the known values, in percent."""
     known = [v for v in values if v is not None]
     return round(100 * statistics.mean(known), 2) if known else None

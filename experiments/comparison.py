@@ -1,4 +1,4 @@
-"""The picture of a comparison: an image, what two models make of it, and how the second one sees
+"""The picture of a comparison: an image, the masks of two models, and how the second model found
 the most crowded instance."""
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from semiconv_d2.visualization.regions import (
 
 MIN_SCORE = 0.5
 
-_FONT = 13  # readable where the picture is as wide as a phone
-_CONTEXT = 3  # how much larger than a region its surroundings are
+_FONT = 13  # legible where the picture is as wide as a phone
+_CONTEXT = 3  # size of the surroundings, as a multiple of the region
 
 
 class RegionView(NamedTuple):
-    """What a model sees in an image, and how it came to one of its instances."""
+    """One instance of a model, and the embedding around it."""
 
     instance: InstanceView
     window: tuple[int, int, int]
-    """Left, top and side of the square of the image that is shown, in pixels."""
+    """Left, top and side of the square of the image to show, in pixels."""
     embedding: np.ndarray
-    """Ψ as colours where the image is in the window, (h, w, 3) in [0, 1]."""
+    """Ψ as colours in the part of the window that lies in the image, (h, w, 3) in [0, 1]."""
 
 
 def view_crowded_region(model: nn.Module, image: dict) -> RegionView | None:
-    """The confident detection whose box overlaps most with those of others, if there is any.
+    """The confident detection whose box overlaps most with other boxes; None without detections.
 
     Args:
         model: Mask R-CNN with `SemiConvROIHeads`, in evaluation mode.
@@ -60,8 +60,9 @@ def view_crowded_region(model: nn.Module, image: dict) -> RegionView | None:
 
 
 def window_around(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Left, top and side of a square around a box, three times as large; within the image, and
-    smaller where the image is, but never smaller than the box.
+    """Left, top and side of a square around a box, three times as large as the box.
+
+    It lies within the image. In a small image it is smaller, but never smaller than the box.
 
     Args:
         box: x0, y0, x1, y1, (4,).
@@ -85,13 +86,13 @@ def draw_comparison(
     predictions: Mapping[str, Instances],
     view: RegionView | None,
 ) -> None:
-    """Writes the picture, 1600 pixels wide; the format is that of the path's ending.
+    """Writes the picture, 1600 pixels wide, in the format of the path's ending.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         truth: masks of the instances, (N, H, W) boolean.
-        predictions: by the name of the model, as the model returns them for the image; two.
-        view: of the last of the models; None, for the whole image, where it has detected nothing.
+        predictions: the predictions of two models for the image, by the name of the model.
+        view: view of the second model; None if it has no detection: the whole image is shown.
     """
     panel, title, gap = 2.0, 0.29, 0.04  # inches
     whole = 2 * (panel + title)

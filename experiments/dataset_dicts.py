@@ -1,4 +1,4 @@
-"""What Detectron2's dataset dicts hold, as arrays."""
+"""Reads Detectron2's dataset dicts into arrays."""
 
 import numpy as np
 from detectron2.structures.masks import polygons_to_bitmask
@@ -6,7 +6,7 @@ from pycocotools import mask as mask_util
 
 
 def record_masks(record: dict) -> np.ndarray:
-    """Masks of the annotations of an image, (N, H, W) boolean, crowds left out."""
+    """Masks of the annotations of an image, (N, H, W) boolean, without crowd regions."""
     height, width = record["height"], record["width"]
     segmentations = [a["segmentation"] for a in record["annotations"] if not a.get("iscrowd", 0)]
     masks = [

@@ -1,7 +1,8 @@
-"""What knowing whose pixel it is would be worth to a Mask R-CNN, and how well it knows that.
+"""How much mask IoU is lost to confusion with neighbours, and how well a model separates the pixels
+of an instance from those of its neighbours.
 
-Everything is measured in the boxes of the ground truth, with the true classes: what boxes and
-scores cost is not in it. With competition the competitors are the true instances too.
+Everything is measured in the boxes of the ground truth, with the true classes. So errors of boxes
+and scores do not count. With competition, the competitors are the true instances too.
 """
 
 from __future__ import annotations
@@ -30,31 +31,32 @@ from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
 from semiconv_d2.training.trainer import Trainer
 
-THRESHOLD = 0.5  # of the masks' probabilities
+THRESHOLD = 0.5  # for the probabilities of masks
 
 
 class Ownership(NamedTuple):
-    """Of N instances, (N,) each; NaN where there is nothing to measure."""
+    """Values of N instances, (N,) each; NaN if a value cannot be measured."""
 
     contact: np.ndarray
-    """Share of the outline that is in contact with others."""
+    """Share of the outline that is in contact with other instances."""
     as_it_is: np.ndarray
-    """IoU of the mask."""
+    """IoU of the predicted mask."""
     suppressed: np.ndarray
-    """IoU with the pixels of other instances taken away: all that evidence can do which lowers."""
+    """IoU after removing the pixels of other instances. Evidence that can only lower logits cannot
+    do better."""
     known: np.ndarray
-    """IoU with the instance's own pixels claimed as well: all that evidence of whose pixel it is
-    can do; errors against the background stay."""
+    """IoU after also adding all own pixels. Evidence of which instance a pixel belongs to cannot do
+    better. Errors against the background stay."""
     by_logits: np.ndarray
-    """How well the mask logits s tell own pixels of the box from those of others: area under the
-    ROC curve, 0.5 where they cannot."""
+    """How well the mask logits s separate own pixels in the box from those of other instances: area
+    under the ROC curve; 0.5 is chance."""
     by_kernel: np.ndarray
-    """The same of K, or with competition of P; the instances themselves are the competitors."""
+    """The same for K; with competition for P, with the true instances as competitors."""
     by_rescored: np.ndarray
-    """The same of ŝ."""
+    """The same for ŝ."""
     by_true_seed: np.ndarray
-    """The same as `by_kernel` if seeds were the mean embeddings of the instances' own pixels: what
-    the embedding knows, whatever the seeds make of it."""
+    """The same as `by_kernel`, but with the mean embedding of the instance's own pixels as the
+    seed. It measures the embedding, without the errors of seeds."""
 
 
 LABELS = {
@@ -69,17 +71,17 @@ LABELS = {
 
 
 def measure_ownership(cfg: CfgNode) -> Ownership:
-    """Measures MODEL.WEIGHTS on the first test dataset.
+    """Measures the model of a config on its first test dataset.
 
     Raises:
-        ConfigError: see `check_weights`, `check_tests` and `load_trained`; or the model has no
-            boxes with masks.
+        ConfigError: see `check_weights`, `check_tests` and `load_trained`; or the model does not
+            predict masks of boxes.
     """
     check_weights(cfg, EVALUATION)
     check_tests(cfg, EVALUATION)
     model = build_checked(lambda: build_model(cfg), "MODEL").eval()
     if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
-        raise ConfigError(f"{type(model).__name__} has no masks of regions: take a Mask R-CNN.")
+        raise ConfigError(f"{type(model).__name__} has no masks of regions: use a Mask R-CNN.")
     load_trained(model, cfg.MODEL.WEIGHTS)
     parts = list(_measure_images(cfg, model))
     if not parts:
@@ -88,7 +90,7 @@ def measure_ownership(cfg: CfgNode) -> Ownership:
 
 
 def format_ownership(measured: Ownership) -> str:
-    """Means over all instances and by contact, in percent."""
+    """A table of the means over all instances and by contact, in percent."""
     bins = CONTACT.of(measured.contact)
     groups = {"all": np.ones(len(bins), dtype=bool)}
     groups |= {name: bins == number for number, name in enumerate(CONTACT.labels)}
@@ -104,12 +106,14 @@ def format_ownership(measured: Ownership) -> str:
 
 
 def separation(values: np.ndarray, own: np.ndarray, others: np.ndarray) -> float:
-    """Share of pairs of an own and another pixel in which the own one has the larger value, equal
-    ones counting half: the area under the ROC curve. NaN where there is no pair.
+    """The area under the ROC curve: among pairs of an own pixel and another one, the share of pairs
+    in which the own pixel has the larger value.
+
+    Pairs of equal values count half. NaN if there is no pair.
 
     Args:
         values: of any shape.
-        own, others: boolean, of the same shape.
+        own, others: which pixels are own or other ones, boolean, of the same shape.
     """
     from scipy.stats import rankdata
 
@@ -186,10 +190,10 @@ def _measure_image(model: nn.Module, image: dict, record: dict, truth: Tensor) -
 def _logits(
     model: nn.Module, features: dict[str, Tensor], boxes: Boxes, classes: Tensor
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """s, log K and ŝ of regions, (R, M, M) each on the CPU; without a kernel there is no log K."""
+    """s, log K and ŝ of regions, (R, M, M) each, on the CPU; log K is None without a kernel."""
     heads, classes = model.roi_heads, classes.to(boxes.device)
     if can_explain(model):
-        # The size of the image is not looked at.
+        # The size of the image is not used.
         regions = Instances((0, 0), pred_boxes=boxes, pred_classes=classes)
         masks = heads.rescore_masks(features, [regions])
         return masks.logits.cpu(), masks.log_kernel.cpu(), masks.rescored.cpu()
@@ -200,7 +204,7 @@ def _logits(
 
 
 def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own: Tensor) -> Tensor:
-    """log K, or log P, with the mean embedding of a region's own pixels for its seed, (R, M, M), on
+    """log K, or log P, with the mean embedding of a region's own pixels as its seed, (R, M, M), on
     the CPU."""
     heads, branch = model.roi_heads, model.roi_heads.mask_branch
     scene = heads.scene(features)
@@ -219,13 +223,13 @@ def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
 
 
 def _iou(a: Tensor, b: Tensor) -> np.ndarray:
-    """Of masks (N, H, W), one by one."""
+    """The IoU of each pair of masks, (N, H, W) each."""
     shared, either = (a & b).flatten(1).sum(dim=1), (a | b).flatten(1).sum(dim=1)
     return (shared / either.clamp(min=1)).numpy().astype(np.float64)
 
 
 def columns(measured: Ownership) -> dict[str, Sequence[float]]:
-    """For JSON: the values of all instances, None for NaN."""
+    """The values of all instances for JSON, None instead of NaN."""
     return {
         key: [None if np.isnan(v) else round(float(v), 4) for v in values]
         for key, values in measured._asdict().items()

@@ -1,4 +1,4 @@
-"""What is to be trained: the variants of a config that a YAML file lists."""
+"""A plan of experiments: the variants of a config to train, listed in a YAML file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from semiconv_d2.config import read_preset
 from semiconv_d2.errors import ConfigError
 
-# Keys of a plan: their type, and what it is called.
+# Keys of a plan: their type, and its name in messages.
 _KEYS = {
     "about": (str, "text"),
     "config": (str, "text"),
@@ -25,40 +25,40 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained."""
+    """A plan: the variants of a config to train."""
 
     name: str
     about: str
     config: str
     """Path of the config that the variants change."""
     against: str
-    """Name of the variant that the others are compared with, by random seed."""
+    """Name of the variant that the others are compared with, for the same random seed."""
     random_seeds: Sequence[int]
     repeated: Sequence[str]
-    """Names of the variants that are trained with all random seeds, not just with the first."""
+    """Names of the variants to train with all random seeds, not only with the first."""
     keys: Mapping[str, object]
-    """Of the config, for all variants."""
+    """Config keys for all variants."""
     variants: Mapping[str, Mapping[str, object]]
-    """Keys by the name of the variant."""
+    """Config keys of each variant, by its name."""
 
     @property
     def runs(self) -> list[tuple[str, int]]:
-        """Variant and random seed of everything that is to be trained, in this order."""
+        """Variant and random seed of all runs, in the order of training."""
         first, *others = self.random_seeds
         return [(name, first) for name in self.variants] + [
             (name, seed) for seed in others for name in self.repeated
         ]
 
     def overrides(self, name: str) -> list[str]:
-        """KEY VALUE … of a variant."""
+        """The overrides of a variant: KEY VALUE …"""
         return [str(x) for pair in (self.keys | self.variants[name]).items() for x in pair]
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan from YAML.
+    """Reads a plan from YAML.
 
     Raises:
-        ConfigError: it is missing or broken.
+        ConfigError: the file is missing or broken.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -78,10 +78,10 @@ def read_plan(path: Path) -> Plan:
         _check_random_seeds(content["random_seeds"])
         for name in (content["against"], *content["repeated"]):
             if name not in list(variants):
-                raise ConfigError(f"{name!r} is no variant")
+                raise ConfigError(f"{name!r} is not a variant")
         for key in ("random_seeds", "repeated"):
             if len(set(content[key])) < len(content[key]):
-                raise ConfigError(f"{key} is {content[key]}: name each once")
+                raise ConfigError(f"{key} is {content[key]}: name each only once")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Plan(path.stem, **content | {"variants": variants})
@@ -98,17 +98,19 @@ def _check_variants(variants: Mapping[object, object]) -> None:
             raise ConfigError(f"the variant {name!r} is {keys!r}; it must be a mapping")
         folder = folder_name(name)
         if folder in (".", "..") or set(folder) & set("/\\"):
-            raise ConfigError(f"the variant {name!r} names its folder, which cannot be {folder!r}")
+            raise ConfigError(
+                f"the variant {name!r} gives its folder the name {folder!r}: rename it"
+            )
         if folder in folders:
             raise ConfigError(
                 f"the variants {folders[folder]!r} and {name!r} have the same folder, {folder}: "
-                "rename one"
+                "rename one of them"
             )
         folders[folder] = name
 
 
 def _with_preset(keys: Mapping[str, object]) -> dict[str, object]:
-    """Keys of a variant, those of the preset that it names first."""
+    """The keys of a variant, on top of those of the preset that it names."""
     keys = dict(keys)
     name = keys.pop("preset", None)
     try:
@@ -122,9 +124,9 @@ def _check_random_seeds(seeds: Sequence[object]) -> None:
         raise ConfigError("random_seeds is empty")
     for seed in seeds:
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ConfigError(f"random_seeds has {seed!r}; they are whole numbers from 0 on")
+            raise ConfigError(f"random_seeds has {seed!r}; it must have whole numbers from 0 on")
 
 
 def folder_name(variant: str) -> str:
-    """Of the folder that the runs of a variant are in."""
+    """The name of the folder with the runs of a variant."""
     return variant.replace(" ", "_")

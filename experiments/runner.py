@@ -1,5 +1,5 @@
-"""Trains and measures the variants of a plan beside each other, from the same checkpoint and over
-several random seeds."""
+"""Trains and measures the variants of a plan, from the same checkpoint and with several random
+seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from semiconv_d2.training.run_folder import flatten
 ROOT = Path(__file__).resolve().parents[1]
 OWNERSHIP = "ownership.json"
 
-# Keys of a config that the machine or the tool sets, and those that change no result.
+# Config keys that the machine or the tool sets, and keys that change no result.
 _NOT_COMPARED = {
     "OUTPUT_DIR", "SEED", "MODEL.DEVICE", "SOLVER.AMP.ENABLED",
     "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "VIS_PERIOD", "WANDB.PROJECT",
@@ -37,14 +37,14 @@ _NOT_COMPARED = {
 
 
 class Children:
-    """Processes that end together."""
+    """A group of processes that can be ended together."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen] = set()
         self._ended = False
 
     def run(self, command: Sequence[str], **keys) -> int:
-        """Runs a command to its end; its exit status."""
+        """Runs a command to its end, and returns its exit status."""
         if self._ended:
             return 1
         process = subprocess.Popen(command, **keys)
@@ -55,7 +55,7 @@ class Children:
             self._running.discard(process)
 
     def end(self) -> None:
-        """Ends all that are running, and lets no others begin."""
+        """Ends all running processes, and starts no others."""
         self._ended = True
         for process in list(self._running):
             process.terminate()
@@ -64,20 +64,21 @@ class Children:
 def run_plan(
     plan: Plan, output: Path, processes: int = 1, overrides: Sequence[str] = ()
 ) -> list[str]:
-    """Trains and measures what has not been; runs that are complete are left alone.
-    Every variant is checked before anything is trained.
+    """Trains and measures all runs of a plan; skips runs that are complete.
+
+    Every variant is checked before the first training.
 
     Args:
-        output: every run gets a folder in there.
-        processes: runs at a time; they share the cores.
-        overrides: KEY VALUE … for all runs, before the plan's own.
+        output: folder for the folders of all runs.
+        processes: number of runs at the same time; they share the cores.
+        overrides: KEY VALUE … for all runs, before those of the plan.
 
     Returns:
-        What failed, a line each.
+        A line for each run that failed.
 
     Raises:
-        ConfigError: a variant cannot be trained or measured; or a run has been trained, or begun,
-            with another config than the plan has now.
+        ConfigError: a variant cannot be trained or measured; or a run was trained, or begun, with
+            a config that differs from the plan.
     """
     for name in tqdm(plan.variants, "checks", unit="variant", leave=False, file=sys.stderr):
         try:
@@ -103,7 +104,7 @@ def run_plan(
                     failures.append(f"{waiting[future]}: {problem}")
                     bar.write(f"failed: {failures[-1]}", file=sys.stderr)
                 bar.update()
-        except BaseException:  # whoever stops it ends the runs that are under way
+        except BaseException:  # an interruption also ends the runs in progress
             pool.shutdown(wait=False, cancel_futures=True)
             children.end()
             raise
@@ -111,7 +112,7 @@ def run_plan(
 
 
 def run_folder(output: Path, name: str, seed: int) -> Path:
-    """Of a variant and a random seed."""
+    """The folder of a variant and a random seed."""
     return output / folder_name(name) / f"seed_{seed}"
 
 
@@ -121,7 +122,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether there is a checkpoint to go on from, or results."""
+    """Whether there is a checkpoint to continue from, or results."""
     return (folder / "last_checkpoint").is_file() or is_complete(folder)
 
 
@@ -130,7 +131,7 @@ def _check_variant(plan: Plan, output: Path, name: str, overrides: Sequence[str]
     cfg = load_config(plan.config, keys)
     if len(cfg.DATASETS.TEST) != 1:
         raise ConfigError(
-            f"DATASETS.TEST is {cfg.DATASETS.TEST}: a plan needs one dataset to test on; set "
+            f"DATASETS.TEST is {cfg.DATASETS.TEST}: a plan needs exactly one test dataset; set "
             "DATASETS.TEST or OWN_DATA.TEST_JSON."
         )
     folders = [run_folder(output, variant, seed) for variant, seed in plan.runs if variant == name]
@@ -140,7 +141,7 @@ def _check_variant(plan: Plan, output: Path, name: str, overrides: Sequence[str]
             _check_same_config(wanted, folder)
     unfinished = [folder for folder in folders if not is_complete(folder)]
     if unfinished:
-        # Of one that has not begun, if there is such a one: it needs the weights to start from.
+        # Check a run that has not begun, if there is one: it needs the weights to start from.
         opts = [*keys, "OUTPUT_DIR", str(min(unfinished, key=_is_begun))]
         _check_model(load_checked_config(plan.config, opts, Start(resume=True)))
 
@@ -152,25 +153,25 @@ def _check_model(cfg: CfgNode) -> None:
     model = build_checked(lambda: build_model(cfg), "its model cannot be built")
     if not hasattr(getattr(model, "roi_heads", None), "mask_pooler"):
         raise ConfigError(
-            f"{type(model).__name__} as it is here has no masks of regions, which are measured "
-            "after training: take a Mask R-CNN, or train it by tools/train_net.py."
+            f"{type(model).__name__} has no masks of regions here, but a plan measures these after "
+            "training: use a Mask R-CNN, or train this model with tools/train_net.py."
         )
 
 
 def _check_same_config(wanted: Mapping[str, object], folder: Path) -> None:
-    """Raises `ConfigError` where a run has been trained with another config. Keys that it lacks,
-    since they came later, have their defaults; keys that are no more are passed over."""
+    """Raises `ConfigError` if a run was trained with another config. Keys that are newer than the
+    run have their defaults; keys that no longer exist are ignored."""
     trained = _defaults() | _read_config(folder)
     for key, value in wanted.items():
         if value != trained[key] and not _is_adapted(key, value, trained[key]):
             raise ConfigError(
-                f"{folder} has been trained with {key} {trained[key]}, and the plan says {value}: "
-                "remove it, or give another --output."
+                f"{folder} was trained with {key} {trained[key]}, but the plan says {value}: "
+                "remove the folder, or give another --output."
             )
 
 
 def _read_config(folder: Path) -> dict[str, object]:
-    """Of a run, by keys with dots."""
+    """The config of a run, by full key."""
     path = folder / "config.yaml"
     try:
         return flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -180,7 +181,7 @@ def _read_config(folder: Path) -> dict[str, object]:
 
 
 def _plain(cfg: CfgNode) -> dict[str, object]:
-    """By keys with dots, as YAML has it."""
+    """A config by full key, with values as in YAML."""
     return flatten(yaml.safe_load(cfg.dump()))
 
 
@@ -190,7 +191,7 @@ def _defaults() -> Mapping[str, object]:
 
 
 def _is_adapted(key: str, value: object, trained: object) -> bool:
-    """Whether the machine or the data may have made another value of a plan's."""
+    """Whether the machine or the data may have changed this value of the plan."""
     return (
         key in _NOT_COMPARED
         or (key, value) == ("MODEL.ROI_HEADS.NUM_CLASSES", 0)
@@ -207,7 +208,7 @@ def _run(
     threads: int,
     children: Children,
 ) -> str:
-    """One training and what is measured after it; returns what went wrong."""
+    """Trains and measures one run; returns an error message, or "" if all went well."""
     folder = run_folder(output, name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     train = [
@@ -228,5 +229,5 @@ def _run(
             )
             if status:
                 last = (folder / "output.txt").read_text(encoding="utf-8").strip().splitlines()
-                return (last or ["it says nothing"])[-1]
+                return (last or ["it printed no message"])[-1]
     return ""

@@ -2,11 +2,12 @@
 
     python tools/plain_pytorch.py
 
-The image is a field of slanted bars, close to each other and all alike. Ten of them are instances,
-on which a tiny network is trained with the segment embedding loss, equation (5). Printed is the
-share of their pixels that lie nearest to the mean embedding of their own instance; chance is 0.10.
-A convolution gives every bar the same embedding. Coordinates tell where a pixel is, but not to
-which bar it belongs. In their sum, equation (6), all pixels of a bar learn to vote for one point.
+The image is a field of identical slanted bars, close to each other. Ten of them are instances. A
+tiny network is trained on these with the segment embedding loss, equation (5). The script prints
+the share of their pixels whose nearest mean embedding is that of their own instance; chance is
+0.10. A convolution gives every bar the same embedding. Coordinates tell where a pixel is, but not
+to which bar it belongs. In their sum, equation (6), all pixels of a bar learn to vote for one
+point.
 """
 
 import torch
@@ -18,14 +19,14 @@ torch.manual_seed(0)
 coordinates = ops.map_coordinates(64, 64)  # u = (x, y), in pixels
 x, y = coordinates.long()
 bars = ((x - y) % 8 < 3) & (y % 32 < 24)
-# (row, column) of the ten bars that lie whole inside the image
+# (row, column) of the ten bars that lie completely inside the image
 whole = [(row, column) for row in (0, 1) for column in range(-4 * row, 5 - 4 * row)]
 masks = torch.stack([bars & (y // 32 == row) & ((x - y) // 8 == column) for row, column in whole])
 
 
 def train(mixing):
-    # The field goes on beyond the borders, and so do the convolutions: zeros there would tell
-    # the network where it is.
+    # The field continues beyond the borders, and so do the convolutions: padding with zeros would
+    # tell the network where a pixel is.
     options = {"padding": "same", "padding_mode": "circular"}
     network = nn.Sequential(
         nn.Conv2d(1, 16, 5, **options),

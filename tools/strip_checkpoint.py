@@ -18,7 +18,7 @@ def main(argv=None):
     parser.add_argument("source", type=Path, help="checkpoint")
     parser.add_argument("target", type=Path, help="file to write")
     parser.add_argument(
-        "--half", action="store_true", help="in half precision: half the size, and rounded"
+        "--half", action="store_true", help="write half precision: half the size, rounded numbers"
     )
     arguments = parser.parse_args(argv)
     return finish(lambda: strip(arguments.source, arguments.target, arguments.half))
@@ -29,12 +29,12 @@ def strip(source, target, half):
         raise UserError(f"there is no checkpoint {source}")
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # the reader of damaged files raises whatever comes up
+    except Exception as error:  # for damaged files, any error is possible
         raise UserError(
-            f"{source} is damaged, or no checkpoint ({type(error).__name__})"
+            f"{source} is damaged, or is not a checkpoint ({type(error).__name__})"
         ) from error
     if not isinstance(content, dict) or "model" not in content:
-        raise UserError(f"{source} is no checkpoint of Detectron2, with weights under 'model'")
+        raise UserError(f"{source} is not a Detectron2 checkpoint: it has no weights under 'model'")
     weights = content["model"]
     if half:
         weights = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}

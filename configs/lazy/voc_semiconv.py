@@ -29,7 +29,7 @@ model.roi_heads.update(
         region_embedding=L(RegionEmbedding)(
             pooler=L(ROIPooler)(
                 output_size=28,  # the side of the mask logits
-                scales=[1.0 / 4],  # the finest level, which all are summed into
+                scales=[1.0 / 4],  # the finest level, into which all levels are summed
                 sampling_ratio=0,
                 pooler_type="ROIAlignV2",
             )

@@ -1,1 +1,1 @@
-"""How long decoders and evaluation take."""
+"""Measures the time of decoders and evaluation."""

@@ -1,4 +1,4 @@
-"""How long decoders take, and how much memory, against the number of instances."""
+"""Measures time and memory of decoders, depending on the number of instances."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from semiconv_d2.modeling.coloring import (
 
 PEER = "MeanShift of scikit-learn"
 DIMENSION = 8
-SPACING = 4.0  # between centres of instances, in radii
+SPACING = 4.0  # distance between centres of instances, in radii
 NOISE = 0.1  # standard deviation in each channel, in radii
-WARM_UP = (1000, 2)  # pixels and instances of a first run, which imports what is imported late
+WARM_UP = (1000, 2)  # pixels and instances of a first run, for imports that happen late
 
 
 class Case(NamedTuple):
@@ -40,18 +40,18 @@ class Case(NamedTuple):
 
 
 def benchmark_decoders(cases: Sequence[Case], *, repeats: int = 3, limit: float = 100.0) -> dict:
-    """Every decoder, and scikit-learn's mean shift, on drawn embeddings; by turns.
+    """Measures every decoder, and scikit-learn's mean shift, in turn, on synthetic embeddings.
 
-    Each run has a process of its own, so that its memory can be told from that of the others.
+    Each run has its own process, so that its memory can be measured alone.
 
     Args:
-        limit: seconds that a process may take, its start included. What takes longer is not
-            repeated.
+        limit: largest number of seconds for a process, start included. A decoder that takes longer
+            is not run again.
 
     Returns:
-        What `format_decoders` prints, and JSON can hold: medians of seconds and of the peak of
-        memory above what the pixels take (MiB; only with glibc), and how many instances are found
-        exactly. None for a decoder that reached the limit.
+        The content of a JSON file, for `format_decoders`: medians of the seconds and of the peak of
+        memory above that of the pixels (MiB; only with glibc), and the number of instances that are
+        found exactly. None for a decoder that reached the limit.
 
     Raises:
         ChildProcessError: a decoder failed.
@@ -76,7 +76,7 @@ def benchmark_decoders(cases: Sequence[Case], *, repeats: int = 3, limit: float 
 
 
 def format_decoders(content: dict) -> str:
-    """The tables that people read."""
+    """The results as tables of text."""
     cases = content["cases"]
     names = list(cases[0]["decoders"])
     tables = [
@@ -108,13 +108,13 @@ def format_decoders(content: dict) -> str:
 
 
 def draw_pixels(case: Case, seed: int = 0) -> tuple[Pixels, Tensor]:
-    """An image that is foreground all over, its instances in blocks of about the same size.
+    """Draws an image that is all foreground; its instances are blocks of about the same size.
 
-    Their centres are on a grid in the geometric channels, and anywhere within a radius, which is
-    1, in the others.
+    In the geometric channels the centres of instances are on a grid. In the other channels they are
+    random in [0, 1], where 1 is the radius.
 
     Returns:
-        pixels, and the number of the instance that each belongs to, (P,).
+        The pixels, and the number of the instance that each belongs to, (P,).
     """
     generator = torch.Generator().manual_seed(seed)
     grid = math.isqrt(case.instances - 1) + 1
@@ -133,7 +133,7 @@ def draw_pixels(case: Case, seed: int = 0) -> tuple[Pixels, Tensor]:
 
 
 def measure_decoder(name: str, case: Case) -> dict:
-    """Seconds, mebibytes and the number of instances that are found exactly, in this process."""
+    """Measures seconds, mebibytes and the number of instances found exactly, in this process."""
     run = _mean_shift_of_scikit_learn if name == PEER else _decoder(name)
     run(draw_pixels(Case(*WARM_UP))[0], WARM_UP[1])
     pixels, owner = draw_pixels(case)
@@ -169,7 +169,7 @@ def _count_exact(segments: Sequence[Segment], owner: Tensor) -> int:
 
 
 def _run_in_process(name: str, case: Case, limit: float) -> dict | None:
-    """`measure_decoder` in a new process; None where that takes longer than the limit."""
+    """Runs `measure_decoder` in a new process; None if it takes longer than the limit."""
     command = [sys.executable, "-W", "ignore", "-m", __name__, name, *map(str, case)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=limit)
@@ -182,7 +182,7 @@ def _run_in_process(name: str, case: Case, limit: float) -> dict | None:
 
 
 def _summarise(results: Sequence[dict | None]) -> dict | None:
-    """Medians over runs, None where one of them, or one of their values, is."""
+    """Medians over runs; None if one of the runs, or one of the values, is None."""
     if None in results:
         return None
     columns = {key: [result[key] for result in results] for key in results[0]}

@@ -1,4 +1,4 @@
-"""How long evaluation takes, and what faster-coco-eval saves."""
+"""Measures the time of the evaluation, and how much faster-coco-eval saves."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def time_evaluation(truth: COCO, results: Sequence[dict], repeats: int = 3) -> dict:
-    """Seconds of COCO's numbers by both libraries, by turns, and of each measure once.
+    """Measures the seconds of COCO's AP by both libraries, in turn, and of each measure once.
 
-    Returns: what `format_times` prints, and JSON can hold.
+    Returns: the content of a JSON file, for `format_times`.
     """
     return {
         "images": len(truth.imgs),
@@ -38,7 +38,7 @@ def time_evaluation(truth: COCO, results: Sequence[dict], repeats: int = 3) -> d
 
 
 def format_times(times: dict) -> str:
-    """The table that people read."""
+    """The times as tables of text."""
     heading = "{images:,} images, {instances:,} instances, {detections:,} detections".format(
         **times
     )
@@ -59,7 +59,7 @@ def format_times(times: dict) -> str:
 
 
 def _time_libraries(truth: COCO, results: Sequence[dict], overlap: str, repeats: int) -> dict:
-    """Medians, the median of the ratios, and the largest difference between two numbers."""
+    """Median seconds, the median of their ratios, and the largest difference between the values."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     values = {}
     for _ in range(repeats):
@@ -79,8 +79,9 @@ def _time_libraries(truth: COCO, results: Sequence[dict], overlap: str, repeats:
 
 
 def draw_scene(images: int, seed: int = 0) -> tuple[COCO, list[dict]]:
-    """Ground truth and results of the size of COCO's val2017: 80 classes, images of 480 × 640, on
-    average 7 ellipses to find and 15 detections, two of three of them near one of these."""
+    """Draws ground truth and results like those of COCO's val2017: 80 classes and images of
+    480 × 640. An image has on average 7 ellipses and 15 detections; two of three detections are
+    near an ellipse."""
     from pycocotools import mask as mask_util
     from pycocotools.coco import COCO
     from tqdm import tqdm

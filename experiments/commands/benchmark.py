@@ -1,6 +1,6 @@
-"""Measures how long things take, by turns in one run.
+"""Measures the time of evaluation, decoders or models; all alternatives take turns in one run.
 
-python tools/benchmark.py evaluation                      5,000 drawn images
+python tools/benchmark.py evaluation                      5,000 synthetic images
 python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
 python tools/benchmark.py decoders                        from embeddings to instances
 python tools/benchmark.py models                          as `semiconv benchmark`, with its options
@@ -39,7 +39,7 @@ def parse_arguments(argv):
         "--images",
         type=int,
         default=5000,
-        help="images that `evaluation` draws (default: %(default)s)",
+        help="number of synthetic images for `evaluation` (default: %(default)s)",
     )
     parser.add_argument("--truth", help="registered dataset or JSON in COCO's format")
     parser.add_argument("--results", type=Path, help="JSON or folder")
@@ -47,20 +47,21 @@ def parse_arguments(argv):
         "--pixels",
         type=positive_number,
         nargs="+",
-        help="of the images of `decoders` (default: 100,000, and once 2048² with 200 instances)",
+        help="pixels of each image of `decoders` (default: 100,000, and once 2048² with 200 "
+        "instances)",
     )
     parser.add_argument(
         "--instances",
         type=positive_number,
         nargs="+",
         default=(16, 50, 100, 200, 400),
-        help="in each image of `decoders` (default: 16 50 100 200 400)",
+        help="instances in each image of `decoders` (default: 16 50 100 200 400)",
     )
     parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON to write")
     arguments = parser.parse_args(argv)
     if bool(arguments.truth) != bool(arguments.results):
-        parser.error("--truth and --results belong together")
+        parser.error("--truth and --results are only used together: give both or neither")
     if min(arguments.pixels or PIXELS) < max(arguments.instances):
         parser.error("there are more --instances than --pixels")
     return arguments

@@ -20,7 +20,7 @@ from semiconv_d2.training.checks import TRAINING, check_weights
 
 
 def grid(text: str) -> tuple[int, int]:
-    """Rows and columns of "5x20"."""
+    """Reads rows and columns from a text such as "5x20"."""
     rows, columns = map(int, text.split("x"))
     if min(rows, columns) < 1:
         raise ValueError(text)
@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=2,
         metavar="N",
-        help="that train and test at a time, with one thread each (default: 2)",
+        help="number of processes at the same time, with one thread each (default: 2)",
     )
     parser.add_argument(
-        "--weights", default="", help="of a ResNet-50 to start from (default: random ones)"
+        "--weights", default="", help="weights of a ResNet-50 to start from (default: random)"
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     args = parser.parse_args(argv)

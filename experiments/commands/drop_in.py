@@ -1,4 +1,5 @@
-"""Attaches the plugin to a trained stock model, fine-tunes both equally long, and compares them.
+"""Attaches the plugin to a trained stock model, fine-tunes both models for the same time, and
+compares them.
 
     python tools/drop_in.py --config-file configs/demo_semiconv.yaml --output output/demo
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         nargs="+",
         default=(),
-        help="evaluate the attached model with the paper's rescoring at these σ too",
+        help="also evaluate the attached model with the paper's rescoring, at these σ",
     )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     args = parser.parse_args(argv)
@@ -41,11 +42,11 @@ def compare(args):
     rows = compare_drop_in(cfg, args.output, args.sigmas)
     print(f"\n{format_rows(rows)}\n")
     print(
-        f"Mask AP on {cfg.DATASETS.TEST[0]}. One random seed: differences of a point mean nothing."
+        f"Mask AP on {cfg.DATASETS.TEST[0]}. One random seed: differences of a point may be noise."
     )
     if cfg.MODEL.SEMICONV.MASK_SCORE:
-        print("Scores are those of MASK_SCORE in all rows.")
-    print("Seconds are medians, both models by turns on the same images.")
+        print("All rows have scores with MASK_SCORE.")
+    print("Seconds are medians; both models take turns on the same images.")
     print(f"Picture: {args.output / 'comparison.png'}")
     runs = " ".join(str(args.output / variant) for variant in (STOCK, SEMICONV))
     print(f"All images of both: semiconv report {runs} --output {args.output / 'report.html'}")

@@ -1,13 +1,13 @@
-"""Trains the variants of a plan beside each other, and prints how they compare.
+"""Trains the variants of a plan, and prints a comparison.
 
     python tools/experiments.py experiments/plans/bbbc010_ablation.yaml
     python tools/experiments.py experiments/plans/bbbc010_ablation.yaml --json results.json
 
-Each variant starts from the same checkpoint, for each random seed. All are checked before the first
-is trained. What is complete is not trained again, and what has begun goes on from its last
-checkpoint: the command may be interrupted and repeated. --opts KEY VALUE … hold for all runs.
+All variants and random seeds start from the same checkpoint. All variants are checked before the
+first training. You can interrupt the command and repeat it: complete runs are not trained again,
+and incomplete runs continue from their last checkpoint. --opts KEY VALUE … are used for all runs.
 
-How a plan is written, and what is written where, is in docs/how_to/experiments.md.
+docs/how_to/experiments.md says how to write a plan, and where the results are.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("experiments", __doc__)
     parser.add_argument("plan", type=Path, help="YAML, see docs/how_to/experiments.md")
     parser.add_argument("--output", type=Path, help="folder (default: output/experiments/PLAN)")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="at a time")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="runs at the same time"
+    )
     parser.add_argument("--json", type=Path, help="file for all numbers")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args(argv)
     if arguments.processes < 1:
-        parser.error("--processes is 1 or more")
-    logging.disable(logging.WARNING)  # each run says them, in its output.txt
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end, too
+        parser.error("--processes must be at least 1")
+    logging.disable(logging.WARNING)  # each run writes its warnings to its output.txt
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the runs end too
     return finish(
         lambda: run(arguments),
-        interrupted="interrupted; the same command goes on from the last checkpoints",
+        interrupted="interrupted; the same command continues from the last checkpoints",
     )
 
 
@@ -56,7 +58,7 @@ def run(arguments):
         show(collect(plan, output), arguments.json)
     if failures:
         listed = "\n".join(f"  {f}" for f in failures)
-        raise ReportError(f"these runs failed; each has an output.txt:\n{listed}")
+        raise ReportError(f"these runs failed; see the output.txt of each:\n{listed}")
 
 
 def show(content: dict, json: Path | None):

@@ -1,9 +1,9 @@
-"""Draws the pictures and tables of README and docs, from results that were written down and trained
-models.
+"""Draws the pictures and tables of README and docs, from stored results and trained models.
 
     python tools/figures.py
 
-A picture whose model or data are not there is left as it is, and named.
+If the model or the data for a picture is missing, the command leaves the picture as it is, and says
+so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = [name for figure in figures for name in figure.names]
     unknown = set(arguments.only) - set(known)
     if unknown:
-        parser.error(f"--only {min(unknown)}: there are {', '.join(known)}")
+        parser.error(f"--only {min(unknown)} is not a picture; there are {', '.join(known)}")
     chosen = [f for f in figures if not arguments.only or set(arguments.only) & set(f.names)]
     show_messages()
     return finish(lambda: draw(arguments, chosen))

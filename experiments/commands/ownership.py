@@ -1,13 +1,14 @@
-"""What knowing whose pixel it is would be worth to a Mask R-CNN, and how well it knows that.
+"""Measures how much mask IoU a Mask R-CNN loses to confusion with neighbours.
 
     python tools/ownership.py --config-file configs/bbbc010_semiconv.yaml \\
         MODEL.WEIGHTS output/bbbc010_semiconv/model_final.pth
 
-In the true boxes of the first test dataset: the mean IoU of masks as they are, with the pixels of
-other instances taken away, and with the instance's own claimed as well; and how well the mask
-logits s, the kernel (with competition the seed's share among the true instances) and the rescored
-logits ŝ tell own pixels from those of others (area under the ROC curve, 50 where they cannot). All
-in percent, by how much of an outline others touch.
+It uses the ground-truth boxes of the first test dataset, and prints two kinds of values in percent,
+by the share of an outline that other instances touch. First, the mean IoU of masks: as they are;
+after removing the pixels of other instances; after also adding all own pixels. Second, how well
+these separate own pixels from those of other instances, as area under the ROC curve (50 is chance):
+the mask logits s; the kernel, or with competition the seed's share among the true instances; and
+the rescored logits ŝ.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from semiconv_d2.writing import write_json
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("ownership", __doc__)
-    parser.add_argument("--config-file", required=True, help="YAML, of the model")
+    parser.add_argument("--config-file", required=True, help="YAML config of the model")
     parser.add_argument("--output", type=Path, help="JSON with the values of all instances")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     arguments = parser.parse_args(argv)

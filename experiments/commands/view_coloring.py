@@ -1,11 +1,11 @@
-"""Draws what a model of InstanceColoring sees on its test images.
+"""Draws the embeddings and instances of an InstanceColoring model on its test images.
 
     python tools/view_coloring.py --config-file configs/bbbc010_coloring.yaml \\
         --output output/bbbc010_coloring/views \\
         --opts MODEL.WEIGHTS output/bbbc010_coloring/model_final.pth
 
-Writes the images that come out best and worst, with their embeddings and votes, and a picture of
-where the embeddings of an instance meet.
+Writes pictures of the best and worst images, with their embeddings and votes, and a picture of the
+points where the embeddings of an instance meet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of("view_coloring", __doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--images", type=int, default=3, help="in a picture (default: 3)")
+    parser.add_argument("--images", type=int, default=3, help="images in a picture (default: 3)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE …, last")
     args = parser.parse_args(argv)
     if args.images < 1:

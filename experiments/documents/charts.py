@@ -1,4 +1,4 @@
-"""Charts of results that were written down."""
+"""Charts of stored results."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Their numbers have no divisor in common with those of the colours that they go with, so that no
-# two of a figure have both in common.
+# The number of markers, and of lines, shares no divisor with the number of colours that they are
+# combined with. So no two curves of a figure have the same combination.
 _MARKERS = "os^Dv*P"
 _LINES = ("--", "-.", ":")
 
@@ -23,12 +23,12 @@ _LINES = ("--", "-.", ":")
 def draw_attaching(
     attached: Mapping[float, float], tuned: Mapping[float, float], levels: Mapping[str, float]
 ) -> Figure:
-    """What attaching costs where log K is added as it is, by the σ that it starts from.
+    """Draws the mask AP after attaching with ŝ = s + log K, by the σ at the start.
 
     Args:
         attached: mask AP right after attaching, by σ.
         tuned: mask AP after fine-tuning, by the σ at the start.
-        levels: mask AP of other models, by name: horizontal lines.
+        levels: mask AP of other models, by name, drawn as horizontal lines.
     """
     figure, ax = _axes("σ of the kernel at the start, in cells", "mask AP")
     curves = {"just attached, s + log K": attached, "s + log K, fine-tuned": tuned}
@@ -48,12 +48,12 @@ def draw_attaching(
 def draw_difficulty(
     by_model: Mapping[str, Sequence[float]], labels: Sequence[str], meaning: str
 ) -> Figure:
-    """Mask AP of models by what makes instances difficult.
+    """Draws mask AP of models by the difficulty of instances.
 
     Args:
-        by_model: AP of each bin, from the easiest on.
-        labels: of the bins.
-        meaning: what the bins are of.
+        by_model: AP of each bin, the easiest first, by the name of the model.
+        labels: names of the bins.
+        meaning: quantity that the bins divide.
     """
     figure, ax = _axes(meaning, "mask AP")
     for (name, values), (colour, marker) in _with_looks(by_model, PALETTE, _MARKERS):
@@ -67,11 +67,12 @@ def draw_difficulty(
 def draw_costs(
     panels: Mapping[str, Mapping[str, Sequence[float | None]]], labels: Sequence[str]
 ) -> Figure:
-    """What models cost, as multiples of the first one.
+    """Draws the cost of models, as multiples of the first one.
 
     Args:
-        panels: ratio of each setting by model, by what is measured; None for one not measured.
-        labels: of the settings.
+        panels: for each measured quantity, the ratios of each model in all settings; None: not
+            measured.
+        labels: names of the settings.
     """
     from matplotlib.figure import Figure
 
@@ -108,11 +109,11 @@ def draw_costs(
 def _with_looks(
     content: Mapping[str, object], colours: np.ndarray, shapes: Sequence[str]
 ) -> Iterator[tuple[tuple[str, object], tuple[np.ndarray, str]]]:
-    """The items, each with a colour and a marker or line style that no other one has together."""
+    """The items, each with its own combination of a colour and a marker or line style."""
     if len(content) > len(colours) * len(shapes):
         raise ValueError(
-            f"{len(content)} are too many for a chart: "
-            f"{len(colours) * len(shapes)} can be told apart"
+            f"{len(content)} curves are too many for a chart: "
+            f"at most {len(colours) * len(shapes)} have different looks"
         )
     looks = zip(cycle(colours), cycle(shapes), strict=True)
     return zip(content.items(), islice(looks, len(content)), strict=True)

@@ -19,13 +19,13 @@ from semiconv_d2.visualization.masks import (
 )
 
 GOOD_IOU = 0.8
-"""From which IoU on an instance counts as found in the pictures."""
+"""Smallest IoU of an instance that counts as found in the pictures."""
 
-_VOTES = 4000  # dots drawn in an image
+_VOTES = 4000  # largest number of dots in an image
 
 
 class ColoringView(NamedTuple):
-    """An image, its ground truth, and what a model makes of it."""
+    """An image, its ground truth, and the result of a model."""
 
     name: str
     image: np.ndarray
@@ -37,9 +37,9 @@ class ColoringView(NamedTuple):
     colours: np.ndarray
     """Ψ of the foreground as colours, white elsewhere; (H, W, 3) in [0, 1]."""
     votes: np.ndarray
-    """Where the geometric part of Ψ of the instances' pixels lies, (P, 2) x and y in pixels."""
+    """The geometric part of Ψ of the instances' pixels, (P, 2) x and y in pixels."""
     voters: np.ndarray
-    """Instance of each of them, (P,)."""
+    """Instance of each of these pixels, (P,)."""
 
     @property
     def quality(self) -> float:
@@ -49,23 +49,23 @@ class ColoringView(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """Where the embeddings of one instance meet."""
+    """The point where the embeddings of one instance meet."""
 
     image: str
     index: int
-    """Of the instance in its image."""
+    """Index of the instance in its image."""
     mask: np.ndarray
     """(h, w) boolean, cut out of the image."""
     corner: np.ndarray
-    """Where it was cut out: its first column and row, (2,)."""
+    """First column and row of the mask in the image, (2,)."""
     point: np.ndarray
     """Mean of the votes of its pixels, (2,) x and y in pixels."""
     spread: float
-    """Mean distance of the votes from it, in pixels."""
+    """Mean distance of the votes from this point, in pixels."""
 
     @property
     def centroid(self) -> np.ndarray:
-        """Of the mask, (2,) x and y in pixels."""
+        """Centroid of the mask, (2,) x and y in pixels."""
         rows, columns = self.mask.nonzero()
         return np.array([columns.mean(), rows.mean()]) + 0.5 + self.corner
 
@@ -86,7 +86,7 @@ class Meeting(NamedTuple):
 
 
 def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
-    """A row for each image: ground truth, embedding, votes, and the instances that were found."""
+    """Draws a row for each image: ground truth, embedding, votes, and the instances found."""
     ratio = max(v.image.shape[0] / v.image.shape[1] for v in views)
     figure = Figure(figsize=(16, len(views) * (4 * ratio + 0.35)), layout="constrained")
     for row, view in zip(figure.subplots(len(views), 4, squeeze=False), views, strict=True):
@@ -119,8 +119,8 @@ def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
 
 
 def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
-    """Where embeddings meet, in the frame of each instance: its centroid at the origin, its long
-    axis along x, its ends upwards; lengths in units of half its length."""
+    """Draws the points where embeddings meet, in the frame of each instance: its centroid at the
+    origin, its long axis along x, its ends upwards; lengths in units of half its length."""
     aligned = [align(m) for m in meetings]
     points = np.array([a.point for a in aligned])
     figure = Figure(figsize=(13, 4.6), layout="constrained")
@@ -163,8 +163,8 @@ class Aligned(NamedTuple):
 
 
 def align(meeting: Meeting) -> Aligned:
-    """The centroid at the origin, the long axis along x, the ends of a bent instance towards
-    positive y, half of the length 1."""
+    """Turns and scales an instance: the centroid at the origin, the long axis along x, the ends of
+    a bent instance towards positive y, and half its length is 1."""
     rows, columns = meeting.mask.nonzero()
     body = np.stack([columns, rows], axis=1) + 0.5 + meeting.corner - meeting.centroid
     _, _, axes = np.linalg.svd(body.T @ body)
@@ -175,6 +175,6 @@ def align(meeting: Meeting) -> Aligned:
 
 
 def _colours_of(view: ColoringView, colours: np.ndarray) -> np.ndarray:
-    """Colours of found masks: of the instance that each fits best; dark grey for what fits none,
-    or fits it less well than another one."""
+    """Colours of the masks found: the colour of the instance that a mask fits best. Dark grey:
+    masks that fit no instance, or whose instance another mask fits better."""
     return np.vstack([colours, [[0.25] * 3]])[match_best(view.found, view.truth)]  # −1: the last

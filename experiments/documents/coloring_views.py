@@ -1,5 +1,5 @@
-"""What a model of `InstanceColoring` sees: where it succeeds and fails, and where the embeddings of
-an instance meet."""
+"""Pictures of an `InstanceColoring` model: its best and worst images, and the points where the
+embeddings of an instance meet."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from semiconv_d2.writing import write_json
 
 
 def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
-    """Draws the test images that come out best and worst, and the learned centres.
+    """Draws the best and worst test images, and the learned centres.
 
-    Writes `best.png`, `worst.png`, `centres.png`, and `centres.json` with what the last shows.
+    Writes `best.png`, `worst.png`, `centres.png`, and `centres.json` with the numbers of the last.
 
     Args:
-        cfg: of a model of `InstanceColoring`; MODEL.WEIGHTS is looked at on the first test dataset.
+        cfg: config of an `InstanceColoring` model, which is run on the first test dataset.
         output: folder to write to.
         count: images in each of the first two pictures.
 
     Raises:
-        ConfigError: it is another model, mixes nothing, or the dataset has no instance; see
-            `check_weights`, `check_tests` and `load_trained` too.
+        ConfigError: the config is that of another model or has no mixing, or the dataset has no
+            instance; also see `check_weights`, `check_tests` and `load_trained`.
     """
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         raise ConfigError(
@@ -54,8 +54,8 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
         )
     if cfg.MODEL.SEMICONV.MIXING != "additive":
         raise ConfigError(
-            f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: there is no place where the "
-            "embeddings of an instance meet."
+            f"MODEL.SEMICONV.MIXING is {cfg.MODEL.SEMICONV.MIXING!r}: without 'additive' mixing "
+            "embeddings do not point to a place in the image."
         )
     check_weights(cfg, EVALUATION)
     check_tests(cfg, EVALUATION)
@@ -68,10 +68,10 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
         meetings += _meetings(view)
         ranked.append((view.quality, number, view))
         ranked.sort(key=lambda r: r[:2])
-        # The middle is not drawn: it need not be kept.
+        # Images in the middle are not drawn, so they are not kept.
         ranked = [*ranked[:count], *ranked[count:][-count:]]
     if not meetings:
-        raise ConfigError(f"{cfg.DATASETS.TEST[0]} has no instance with pixels of its own.")
+        raise ConfigError(f"{cfg.DATASETS.TEST[0]} has no instance with unshared pixels.")
     output.mkdir(parents=True, exist_ok=True)
     views = [view for _, _, view in ranked]
     draw_colorings(output / "worst.png", views[:count])
@@ -82,15 +82,15 @@ def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
 
 
 def describe_meetings(meetings: Sequence[Meeting]) -> str:
-    """How far from the centroid and how closely embeddings meet, in a few lines."""
+    """A text of a few lines: how far from the centroid embeddings meet, and how closely."""
     offset = np.median([np.linalg.norm(m.point - m.centroid) for m in meetings])
     spread = np.median([m.spread for m in meetings])
     points = np.mean([m.covers(m.point) for m in meetings])
     centroids = np.mean([m.covers(m.centroid) for m in meetings])
     return (
         f"{len(meetings)} instances. Embeddings meet {offset:.1f} pixels from the centroid of\n"
-        f"their instance, {spread:.1f} pixels around the place (medians). {points:.0%} of these\n"
-        f"places lie on the instance itself, as {centroids:.0%} of the centroids do."
+        f"their instance, with a spread of {spread:.1f} pixels (medians). {points:.0%} of these\n"
+        f"points lie on the instance itself; of the centroids, {centroids:.0%} do."
     )
 
 
@@ -130,7 +130,7 @@ def _colours(embedding: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
 
 
 def _meetings(view: ColoringView) -> list[Meeting]:
-    """One for each instance that has pixels of its own."""
+    """The meeting point of each instance that has unshared pixels."""
     votes, instances = torch.from_numpy(view.votes), torch.from_numpy(view.voters)
     means = segment_means(votes, instances, len(view.truth))
     distance = (votes - means[instances]).norm(dim=1)

@@ -1,5 +1,4 @@
-"""The pictures and tables of README and docs, from results that were written down and from trained
-models."""
+"""The pictures and tables of README and docs, from stored results and trained models."""
 
 from __future__ import annotations
 
@@ -34,7 +33,9 @@ BBBC010_TWINS = [
 SHIPPED = Path("checkpoints/bbbc010_small_one_stage.pth")
 SAMPLE = Path("docs/images/sample.png")
 _CHANGES = ("gain", "loss")
-_COORDINATES = "k-means of coordinates, true number"  # a row that is not drawn: far below the rest
+_COORDINATES = (
+    "k-means of coordinates, true number"  # this row is not drawn: it is far below the rest
+)
 _SHOWN = Threshold(0.5, "given")
 
 
@@ -42,17 +43,17 @@ class FigureFile(NamedTuple):
     """A picture of the docs."""
 
     names: Sequence[str]
-    """Of the files that are drawn together."""
+    """Names of the files that are drawn together."""
     needs: Sequence[Path]
-    """What it is drawn from."""
+    """Files and folders that it is drawn from."""
     origin: str
-    """How to come by what it needs."""
+    """How to get them."""
     draw: Callable[[Path], None]
     """Draws it into a folder."""
 
 
 def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str, str]]:
-    """Draws those whose needs are there.
+    """Draws the figures whose files are there.
 
     Returns:
         The name of each file, and "drawn" or what is missing.
@@ -62,7 +63,7 @@ def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str,
     for figure in figures:
         missing = [path for path in figure.needs if not path.exists()]
         if missing:
-            status = f"left as it is: there is no {missing[0]}; it comes by: {figure.origin}"
+            status = f"left as it is: there is no {missing[0]}; to get it: {figure.origin}"
         else:
             figure.draw(output)
             status = "drawn"
@@ -71,7 +72,7 @@ def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str,
 
 
 def update_tables(document: Path, root: Path = Path()) -> str:
-    """Draws the tables of a document anew; returns what became of it."""
+    """Writes the tables of a document again; returns whether it has changed."""
     before = document.read_text(encoding="utf-8")
     after = fill_tables(before, root)
     if after != before:
@@ -187,7 +188,7 @@ def _predictions(checkpoint: Path) -> Path:
 
 
 def _draw_bbbc010_changes(output: Path) -> None:
-    """The well that gains most and the one that loses most."""
+    """Draws the well that gains most and the well that loses most."""
     truth = find_truth("bbbc010_test")
     by_model = {
         name: Detections(truth, read_results(_predictions(checkpoint), truth), _SHOWN)

@@ -33,23 +33,23 @@ STEPS = (
     ("share", "Is a pixel's vote closer to\nthis seed or to another?"),
     ("mask", "The share rescores\nthe mask's logits."),
 )
-"""The title of each panel, and the words below it."""
+"""The title of each panel, and the text below it."""
 
 WELL = 0.75
-"""From this score on an instance is found well."""
+"""Smallest score of an instance for the picture."""
 
 COLOUR = np.array([0.90, 0.62, 0.0])  # orange of Okabe and Ito
 _COLUMNS = 3
-_SIDE, _GAP = 1.95, 0.12  # inches of a panel, and between two
+_SIDE, _GAP = 1.95, 0.12  # inches: side of a panel, and gap between two
 _ABOVE, _BELOW = 0.34, 0.5
 _ARROWS = 24
 
 
 def draw_method_of(config: str, weights: Path, image: Path, path: Path) -> None:
-    """Draws the instance of an image whose box holds most of other instances.
+    """Draws the instance of an image whose box contains most pixels of other instances.
 
     Args:
-        config: of the model.
+        config: config of the model.
     """
     predictor = Predictor.load(config, weights=weights, score_threshold=0.5)
     pixels = read_rgb(image, predictor.reading)
@@ -58,7 +58,8 @@ def draw_method_of(config: str, weights: Path, image: Path, path: Path) -> None:
 
 
 def most_crowded(explanation: Explanation) -> int:
-    """Of the instances that are found well, the one with most of others in its box."""
+    """Among the instances with a high score, the one with most pixels of others in its box,
+    relative to its own."""
     masks = explanation.instances.pred_masks.numpy()
     scores = explanation.instances.scores.numpy()
 
@@ -73,11 +74,11 @@ def most_crowded(explanation: Explanation) -> int:
 
 
 def draw_method(image: np.ndarray, explanation: Explanation, index: int) -> Figure:
-    """Numbered panels in two rows.
+    """Draws numbered panels in two rows.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        index: of the instance.
+        index: index of the instance.
     """
     from matplotlib.figure import Figure
 
@@ -113,7 +114,8 @@ def draw_method(image: np.ndarray, explanation: Explanation, index: int) -> Figu
 
 
 def _show_embedding(ax, explanation: Explanation, view: InstanceView) -> None:
-    """Colours of the pixels of instances, and arrows from some of this one to their votes."""
+    """Draws the pixels of instances as colours, and arrows from some pixels of this instance to
+    their votes."""
     masks = explanation.instances.pred_masks
     covered = masks.any(dim=0)
     x0, y0, x1, y1 = view.box.clip(0).round().astype(int)

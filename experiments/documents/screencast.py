@@ -2,7 +2,7 @@
 
     python -m experiments.documents.screencast REPORT.html docs/images/screencast.gif
 
-It is made in a headless Chromium, of the real picture and the real page.
+A headless Chromium shows the real picture and the real page.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REPORT = "semiconv report output/stock output/semiconv"
 MASKS = Path("docs/images/sample_masks.png")
 SIZE = 820, 520
 COLOURS = 96
-_LETTERS = 9  # typed from one picture to the next
+_LETTERS = 9  # letters typed between two pictures
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 _TERMINAL = """<style>
 body {{ margin: 0; background: #1c2128; color: #e6edf3; font: 15px/1.5 monospace; }}
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def predicting(page: Any) -> Iterator[Moment]:
-    """The command is typed, answers, and its picture is seen."""
+    """Types the command, and shows its answer and its picture."""
     yield from _typing(page, COMMAND)
     page.set_content(_terminal(COMMAND, ANSWER))
     yield _shot(page), 900
@@ -69,7 +69,7 @@ def predicting(page: Any) -> Iterator[Moment]:
 
 
 def reporting(page: Any, report: Path) -> Iterator[Moment]:
-    """The report is made, and looked through: its top, its images, one of them enlarged."""
+    """Types the command, and shows the report: its top, its images, one of them enlarged."""
     yield from _typing(page, REPORT)
     page.goto(report.resolve().as_uri())
     yield _shot(page), 2500
@@ -102,7 +102,7 @@ def _shot(page: Any) -> Image.Image:
 
 
 def save(moments: Sequence[Moment], path: Path) -> None:
-    """Writes a GIF without end."""
+    """Writes a GIF that repeats forever."""
     first, *others = [picture.quantize(COLOURS) for picture, _ in moments]
     first.save(
         path,

@@ -1,5 +1,8 @@
-"""Pages of the site that are made of the code, so that they never say something else: config keys
-from semiconv_d2/config.py, commands from their --help. MkDocs calls `on_page_markdown`."""
+"""Pages of the site that are generated from the code, so that they always agree with it.
+
+Config keys come from semiconv_d2/config.py, commands from their --help. MkDocs calls
+`on_page_markdown`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ SECTIONS = {
     "_add_evaluation": ("EVALUATION", "What is measured."),
     "_add_wandb": ("WANDB", "Weights & Biases."),
 }
-"""By the function that adds them: where the keys are, and what they are about."""
+"""For each function that adds keys: their node, and what they are about."""
 
 
 class Key(NamedTuple):
@@ -40,7 +43,7 @@ class Key(NamedTuple):
 
     name: str
     default: str
-    """As Python writes it."""
+    """Its value as Python code."""
     about: str
     """The comment above it."""
     group: str
@@ -48,7 +51,7 @@ class Key(NamedTuple):
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """A page with its placeholders filled in."""
+    """Fills in the placeholders of a page."""
     for placeholder, make in (
         ("<!-- config keys -->", config_reference),
         ("<!-- commands -->", command_reference),
@@ -67,10 +70,10 @@ def config_reference() -> str:
 
 
 def read_sections(source: str) -> Iterator[tuple[str, str, list[Key]]]:
-    """Where keys are, what they are about, and the keys.
+    """For each section: the node of its keys, what they are about, and the keys.
 
     Args:
-        source: of semiconv_d2/config.py.
+        source: source of semiconv_d2/config.py.
     """
     lines = source.splitlines()
     for function in ast.parse(source).body:
@@ -134,7 +137,7 @@ def _tell_group(node: str, keys: list[Key]) -> str:
 
 
 def _tell_ablation(key: str) -> str:
-    """Mask AP with other values of a key, and with the default, as far as they were measured."""
+    """Mask AP with other values of a key, and with the default; "–" if nothing was measured."""
     plan = _ablation()
     name = f"MODEL.SEMICONV.{key}"
     told = []
@@ -157,7 +160,7 @@ def _values(variant: str) -> list[float]:
 
 
 def command_reference() -> str:
-    """A section for each command, with what it prints for --help."""
+    """A section for each command, with the output of --help."""
     from semiconv_d2.cli import COMMANDS
 
     return "\n\n".join(

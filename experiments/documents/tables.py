@@ -1,6 +1,6 @@
-"""Tables in documents, from results that were written down.
+"""Tables in documents, from stored results.
 
-A table is the code block behind a comment that names its JSON:
+A table is the code block after a comment that names its JSON:
 
     <!-- table: experiments/results/cost_cpu.json -->
 """
@@ -35,7 +35,7 @@ def _format_drop_in(content: Mapping) -> str:
 
 
 def _format_table(content: Mapping) -> str:
-    """One that was put together from several results."""
+    """A table that was combined from several results."""
     headers = content["headers"]
     align = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(content["rows"], headers, floatfmt=".1f", colalign=align, missingval="–")
@@ -48,11 +48,11 @@ FORMATS: dict[str, Callable[[Mapping], str]] = {
     "ownership": _format_ownership,
     "table": _format_table,
 }
-"""By the "kind" of a JSON."""
+"""The function for each "kind" of JSON."""
 
 
 def fill_tables(text: str, root: Path) -> str:
-    """A document with its tables drawn anew.
+    """Writes the tables of a document again.
 
     Args:
         text: Markdown.

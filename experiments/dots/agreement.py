@@ -1,6 +1,6 @@
-"""How well clusters of pixels agree with instances. P pixels, each of one instance.
+"""Measures how well clusters of pixels agree with instances. P pixels, each of one instance.
 
-Labels are whole numbers; the same number means the same instance, or the same cluster.
+Labels are whole numbers. Pixels with the same number belong to the same instance, or cluster.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import numpy as np
 
 
 def match_clusters(truth: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """The instance that the cluster of each pixel stands for, (P,).
+    """The instance that the cluster of each pixel is assigned to, (P,).
 
-    Clusters are assigned to instances one to one so that as many pixels as possible are right.
-    −1 where a cluster is left over, and for the pixels of no cluster.
+    Clusters are assigned to instances one to one, so that as many pixels as possible are right.
+    Pixels of an unassigned cluster, and pixels without a cluster, get −1.
 
     Args:
         truth: instances, (P,) from 0 on.
-        clusters: (P,); −1 for a pixel of no cluster.
+        clusters: (P,); −1: no cluster.
     """
     try:
         from scipy.optimize import linear_sum_assignment
@@ -33,17 +33,17 @@ def match_clusters(truth: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 
 def matched_accuracy(truth: np.ndarray, clusters: np.ndarray) -> float:
-    """Share of the pixels whose cluster stands for their instance, see `match_clusters`."""
+    """Share of pixels whose cluster is assigned to their instance; see `match_clusters`."""
     return float((match_clusters(truth, clusters) == truth).mean())
 
 
 def adjusted_rand_index(truth: np.ndarray, clusters: np.ndarray) -> float:
-    """Agreement on which pairs of pixels belong together (Hubert and Arabie, 1985): 1 where on
-    all, 0 in the mean over random clusters of the same sizes.
+    """Agreement on which pairs of pixels belong together (Hubert and Arabie, 1985): 1 for full
+    agreement, 0 on average for random clusters of the same sizes.
 
     Args:
         truth: instances, (P,).
-        clusters: (P,); the pixels of no cluster, −1, are a cluster of their own.
+        clusters: (P,); pixels without a cluster, −1, count as one more cluster.
     """
     try:
         from sklearn.metrics import adjusted_rand_score

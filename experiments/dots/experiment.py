@@ -1,8 +1,8 @@
-"""The paper's experiment with dots (section 4.1, figure 3): instances that all look alike, coloured
-with and without position.
+"""The paper's experiment with dots (section 4.1, figure 3): identical instances, coloured with and
+without position.
 
-Every model is trained on small grids, then tested on grids of more and more copies, where k-means
-is told how many there are.
+Every model is trained on small grids, and tested on grids with more and more copies. k-means gets
+the true number of copies.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ from semiconv_d2.ops import segment_means
 from semiconv_d2.writing import write_json
 
 TRAINING_GRIDS = (4, 7)
-"""Rows, and columns, of the grids that a model is trained on: fewest and most."""
+"""Smallest and largest number of rows, and of columns, of the grids for training."""
 SIZES = ((4, 4), (8, 8), (5, 20), (15, 15), (20, 20))
-"""Rows and columns of those it is tested on."""
+"""Rows and columns of the grids for testing."""
 PICTURED = 64
-"""Copies: the grid of about as many is drawn."""
+"""The picture shows the test grid whose number of copies is closest to this."""
 WINDOW = (96, 108)
-"""Pixels: height and width of the part of it that is drawn, at most: whole dots, or bars."""
+"""Largest height and width, in pixels, of the part of that grid in the picture: whole dots or
+bars."""
 
 COORDINATES = "coordinates alone"
 OPERATORS = {
@@ -65,20 +66,20 @@ OPERATORS = {
     ),
     "semi-convolutional": ("MODEL.SEMICONV.MIXING", "additive"),
 }
-"""With what they change in the config. The first one is not trained: its Φ is 0."""
+"""The operators, and their overrides of the config. The first one is not trained: its Φ is 0."""
 CHANCE = "random labels"
 
 
 class Variant(NamedTuple):
-    """What is compared."""
+    """One of the models that are compared."""
 
     object: str
-    """Of `LENGTHS`."""
+    """A key of `LENGTHS`."""
     operator: str
-    """Of `OPERATORS`."""
+    """A key of `OPERATORS`."""
     padding: bool | None
-    """Whether dots see the border of the image, where the network pads with zeros. None where
-    nothing looks at the image."""
+    """Whether Φ of the dots can see the border of the image, where the network pads with zeros.
+    None if the operator does not use the image."""
 
 
 class Run(NamedTuple):
@@ -92,9 +93,9 @@ class Run(NamedTuple):
     """Medians over the last iterations."""
     seconds: float
     border: dict[int, float]
-    """`measure_border` of the largest size; empty where Ψ is not Φ."""
+    """`measure_border` at the largest size; empty if Ψ is not Φ."""
     colouring: np.ndarray
-    """The instance that each pixel is said to be of, −1 for none, in the window that is drawn."""
+    """The predicted instance of each pixel, −1: none, in the window of the picture."""
 
 
 VARIANTS = [
@@ -114,21 +115,22 @@ def compare_operators(
     """Trains and tests every variant with every seed, and writes table, JSON and a picture.
 
     Args:
-        cfg: of the model; what the operators differ in is set here.
+        cfg: config of the model; this function sets the keys that differ between operators.
         output: folder to write to.
         sizes: rows and columns of the grids to test on.
-        processes: that run at a time, with one thread each.
+        seeds: random seeds.
+        processes: number of processes at the same time, with one thread each.
 
     Returns:
         The content of the JSON.
 
     Raises:
-        ConfigError: it is another model.
+        ConfigError: the config is that of another model.
     """
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
         raise ConfigError(
-            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; the experiment compares "
-            "what InstanceColoring makes of whole images."
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; this experiment needs "
+            "InstanceColoring."
         )
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
@@ -157,7 +159,8 @@ def compare_operators(
 
 
 def train(cfg: CfgNode, variant: Variant, seed: int) -> tuple[nn.Module, dict[str, float]]:
-    """A model trained on random grids, and the medians of its losses over the last iterations."""
+    """Trains a model on random grids; returns it, and the medians of its losses over the last
+    iterations."""
     seed_all_rng(seed)
     model = build_model(cfg)
     DetectionCheckpointer(model).load(cfg.MODEL.WEIGHTS)
@@ -174,12 +177,16 @@ def train(cfg: CfgNode, variant: Variant, seed: int) -> tuple[nn.Module, dict[st
 
 
 def measure_border(model: InstanceColoring, image: dict) -> dict[int, float]:
-    """How differently a dot is embedded near the border: the distance of its mean embedding from
-    that of the dot in the middle, averaged over dots as far from the border, by how far that is:
-    the number of pixels between it and the border.
+    """How much the border changes the embedding of dots.
+
+    For each dot it takes the distance between its mean embedding and that of the dot in the middle.
+    These are averaged over the dots with the same number of pixels between dot and border.
 
     Args:
-        image: of `draw_input`.
+        image: an image of `draw_input`.
+
+    Returns:
+        The mean distance, by the number of pixels to the border.
     """
     masks = image["instances"].gt_masks.tensor
     height, width = masks.shape[1:]
@@ -200,11 +207,11 @@ def measure_border(model: InstanceColoring, image: dict) -> dict[int, float]:
 def _run_all(
     cfg: CfgNode, sizes: Sequence[tuple[int, int]], seeds: Sequence[int], processes: int
 ) -> dict[tuple[Variant, int], Run]:
-    # Coordinates learn nothing: one seed is all of them. What takes longest comes first.
+    # Coordinates learn nothing, so one seed is enough. The longest jobs come first.
     jobs = [(v, s) for v in VARIANTS for s in (seeds[:1] if v.operator == COORDINATES else seeds)]
     jobs.sort(key=lambda job: LENGTHS[job[0].object], reverse=True)
     runs = {}
-    # "spawn": a process that is forked after PyTorch has started threads may hang.
+    # "spawn", because a process that is forked after PyTorch has started threads may hang.
     with ProcessPoolExecutor(processes, get_context("spawn"), _use_one_thread) as pool:
         futures = {pool.submit(_run, cfg, *job, sizes): job for job in jobs}
         try:
@@ -217,7 +224,7 @@ def _run_all(
 
 
 def _use_one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # for what is not loaded yet
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are not loaded yet
     torch.set_num_threads(1)
 
 
@@ -262,7 +269,7 @@ def _batches(cfg: CfgNode, variant: Variant, seed: int) -> Iterator[list[dict]]:
 
 
 def _row(variant: Variant, runs: Sequence[Run]) -> dict:
-    """What is known of a variant, numbers of all seeds side by side."""
+    """The results of a variant, with the numbers of all seeds side by side."""
     row = variant._asdict() | {
         "accuracy": [list(values) for values in zip(*(r.accuracy for r in runs), strict=True)],
         "ari": [list(values) for values in zip(*(r.ari for r in runs), strict=True)],
@@ -279,7 +286,8 @@ def _row(variant: Variant, runs: Sequence[Run]) -> dict:
 
 
 def _chance_row(shape: str, sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> dict:
-    """As many clusters as instances, drawn for each pixel at random."""
+    """The results of chance: each pixel gets a random cluster, with as many clusters as
+    instances."""
     pixels = int(draw_stamp(RADIUS, LENGTHS[shape]).sum())
     row = {"object": shape, "operator": CHANCE, "padding": None, "accuracy": [], "ari": []}
     for rows, columns in sizes:
@@ -295,8 +303,11 @@ def _drawn_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _window(foreground: np.ndarray) -> tuple[slice, slice]:
-    """The part of an image that is drawn: whole periods of its instances, (H, W) boolean, from the
-    first one on."""
+    """The part of an image for the picture: whole periods of its instances, from the first one on.
+
+    Args:
+        foreground: the pixels of instances, (H, W) boolean.
+    """
     gap = SPACING // 2 - RADIUS
     window = []
     for axis, most in ((1, WINDOW[0]), (0, WINDOW[1])):

@@ -1,7 +1,7 @@
-"""Grids of dots or bars that all look alike, as images for InstanceColoring.
+"""Grids of identical dots or bars, as images for InstanceColoring.
 
-All grids are periodic, with a period that is a multiple of the stride, so that every copy falls on
-the cells of the feature map in the same way.
+All grids are periodic. The period is a multiple of the stride, so every copy has the same position
+relative to the cells of the feature map.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from detectron2.structures import BitMasks, Instances
 from semiconv_d2.data.datasets.dots import DotSettings, draw_dots
 
 RADIUS, SPACING = 3, 12
-"""Pixels, of `DotSettings`. The spacing is a multiple of the stride, 4, and so are the lengths."""
+"""Of `DotSettings`, in pixels. Spacing and lengths are multiples of the stride, 4."""
 LENGTHS = {"dots": 0, "bars": 24}
-"""The objects, by how far a dot is stretched."""
+"""The objects, and how many pixels a dot is stretched to give them."""
 REACH = 22
-"""Pixels: how far to the side a pixel's Φ looks at most. A cell of res2 looks 17 to each side, and
-a pixel lies up to 5 from the farther one of the cells that it is interpolated from."""
+"""Largest distance, in pixels, of the input pixels that Φ at a pixel depends on. A cell of res2
+depends on 17 pixels to each side. Φ at a pixel is interpolated from cells up to 5 pixels away."""
 RINGS = -(-(REACH - SPACING // 2 + RADIUS) // SPACING)
-"""Of dots that are no instances: they keep the border out of the sight of those that are."""
+"""Number of rings of dots around the grid that are not instances. They keep the border out of the
+reach of the instances."""
 
 
 def grid_settings(shape: str, rows: int, columns: int, padding: bool) -> DotSettings:
-    """A grid of dots or bars that goes on in the same way up to the border of the image.
+    """A grid of dots or bars that continues periodically up to the border of the image.
 
     Args:
-        shape: of `LENGTHS`.
-        padding: whether the border is in sight of instances; if not, rings lie between.
+        shape: a key of `LENGTHS`.
+        rows, columns: of the instances.
+        padding: whether the border is in reach of the instances. If not, `RINGS` lie between.
     """
     return DotSettings(
         rows=(rows, rows),
@@ -43,8 +45,8 @@ def grid_settings(shape: str, rows: int, columns: int, padding: bool) -> DotSett
 
 
 def draw_input(settings: DotSettings) -> dict:
-    """An image as InstanceColoring takes it, in training and at test."""
-    image, masks = draw_dots(settings, np.random.default_rng(0))  # of a single grid: nothing random
+    """Draws an image in the input format of InstanceColoring, for training and test."""
+    image, masks = draw_dots(settings, np.random.default_rng(0))  # nothing is random in one grid
     instances = Instances(image.shape)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
     return {
@@ -56,10 +58,10 @@ def draw_input(settings: DotSettings) -> dict:
 
 
 def label_map(masks: torch.Tensor) -> np.ndarray:
-    """The mask that each pixel is in, (H, W); −1 for none.
+    """The number of the mask that each pixel is in, (H, W); −1: none.
 
     Args:
-        masks: (N, H, W) boolean, none over another.
+        masks: (N, H, W) boolean; they do not overlap.
     """
     labels = np.full(masks.shape[1:], -1)
     for number, mask in enumerate(masks.cpu().numpy()):

@@ -1,4 +1,5 @@
-"""The experiment with dots: what each operator makes of a grid of copies, and of how many."""
+"""The picture of the experiment with dots: the result of each operator on a grid of copies, and its
+accuracy by the number of copies."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from semiconv_d2.visualization.figures import save
 from semiconv_d2.visualization.masks import PALETTE, instance_colours
 
 BEHIND, NOTHING = 0.93, 0.55  # grey of the background, and of pixels that match no instance
-FLOOR = 1e-8  # smallest distance drawn; what is smaller is 0 up to rounding
+FLOOR = 1e-8  # smallest distance in the plot; smaller ones are 0 up to rounding
 
 
 class Panel(NamedTuple):
@@ -22,8 +23,8 @@ class Panel(NamedTuple):
     image: np.ndarray
     """(H, W) uint8."""
     labels: Mapping[str, np.ndarray]
-    """By the title of the picture: the instance of each pixel, (H, W), or −1. The first one is the
-    truth."""
+    """The instance of each pixel, (H, W), −1: none; by the title of the picture. The first is the
+    ground truth."""
 
 
 class Curve(NamedTuple):
@@ -48,13 +49,14 @@ def draw_experiment(
     reach: int,
     dashed: str,
 ) -> None:
-    """Writes the picture; the format is that of the path's ending.
+    """Writes the picture, in the format of the path's ending.
 
     Args:
-        accuracy: by the title of the plot, over the number of copies.
-        border: distance of embeddings from that of a dot in the middle, over pixels to the border.
-        reach: pixels that Φ looks to the side.
-        dashed: what dashed lines are.
+        panels: the rows of pictures.
+        accuracy: curves over the number of copies, by the title of the plot.
+        border: distance of embeddings to that of the dot in the middle, over pixels to the border.
+        reach: `REACH` of `grids`.
+        dashed: meaning of dashed lines.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -94,19 +96,19 @@ def draw_experiment(
 
 
 def paint_labels(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Pixels in the colours of the instances that they are said to be of, (H, W, 3) in [0, 1].
+    """Pixels in the colours of their predicted instances, (H, W, 3) in [0, 1].
 
     Args:
-        labels: (H, W), −1 for none.
-        truth: (H, W), −1 for background.
+        labels: (H, W); −1: no instance.
+        truth: (H, W); −1: background.
     """
     colours = instance_colours(1 + max(labels.max(), truth.max()))
-    colours = np.vstack([colours, [[BEHIND] * 3], [[NOTHING] * 3]])  # what −2 and −1 find
+    colours = np.vstack([colours, [[BEHIND] * 3], [[NOTHING] * 3]])  # for indices −2 and −1
     return colours[np.where(truth < 0, -2, labels)]
 
 
 def _draw_curves(ax, curves: Sequence[Curve], colours: Mapping[str, np.ndarray]) -> None:
-    """Lines with their spread."""
+    """Draws lines with their spread."""
     for number, curve in enumerate(curves):
         ax.errorbar(
             curve.x,
@@ -115,7 +117,7 @@ def _draw_curves(ax, curves: Sequence[Curve], colours: Mapping[str, np.ndarray])
             color=colours[curve.name],
             linestyle="--" if curve.dashed else "-",
             marker=_marker(curve.name, colours),
-            markersize=9 - number,  # so that none hides those before it
+            markersize=9 - number,  # smaller, so that earlier markers stay visible
             capsize=2,
         )
     ax.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What the experiment with dots has measured, as tables and as a picture."""
+"""The results of the experiment with dots, as tables and as a picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.dots.picture import Curve, Panel, draw_experiment
 
 
 def format_results(content: dict) -> str:
-    """The tables that people read."""
+    """The results as tables of text."""
     copies = [f"{rows * columns}\n{rows}×{columns}" for rows, columns in content["sizes"]]
     align = ["left"] * 3 + ["right"] * len(copies)
     tables = []
@@ -36,10 +36,11 @@ def format_results(content: dict) -> str:
 
 
 def draw_results(path: Path, content: dict) -> None:
-    """The picture of figure 3, and accuracy by copies and what is seen of the border beside it.
+    """Draws the picture of figure 3; below it accuracy by the number of copies, and the effect of
+    the border.
 
     Args:
-        content: of the JSON.
+        content: content of the JSON.
     """
     panels = [decode_panel(p) for p in content["panels"]]
     copies = [rows * columns for rows, columns in content["sizes"]]
@@ -60,13 +61,13 @@ def draw_results(path: Path, content: dict) -> None:
 
 
 def encode_panel(panel: Panel) -> dict:
-    """For JSON."""
+    """A panel as content of a JSON file."""
     labels = {name: _encode(values) for name, values in panel.labels.items()}
     return {"title": panel.title, "image": _encode(panel.image), "labels": labels}
 
 
 def decode_panel(content: dict) -> Panel:
-    """What `encode_panel` has made of it."""
+    """The panel that `encode_panel` has encoded."""
     labels = {name: _decode(values) for name, values in content["labels"].items()}
     return Panel(content["title"], _decode(content["image"]).astype(np.uint8), labels)
 
@@ -85,7 +86,7 @@ def _curve(row: dict, x: Sequence[int], values: Sequence[Sequence[float]]) -> Cu
 
 
 def _encode(values: np.ndarray) -> dict:
-    """Whole numbers, (H, W), for JSON."""
+    """Encodes whole numbers, (H, W), for JSON."""
     packed = zlib.compress(np.ascontiguousarray(values, dtype="<i2").tobytes(), level=9)
     return {"shape": list(values.shape), "zlib": base64.b64encode(packed).decode("ascii")}
 

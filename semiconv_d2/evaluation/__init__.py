@@ -1,4 +1,4 @@
-"""Measures of instance segmentation, for this plugin's models and for anybody's results."""
+"""Measures of instance segmentation, for this plugin's models and results of any other model."""
 
 from ..errors import MeasureError
 from .equal_terms import cut_to_foreground, rank_by_size

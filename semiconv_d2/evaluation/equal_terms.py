@@ -1,5 +1,5 @@
-"""Two models on equal terms: results as they would be with the input, or without the scores, that
-another model has."""
+"""Puts two models on equal terms: changes results as if the model had the same input as another
+one, or had no scores either."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> list[dict]:
-    """Results with their masks cut to the bright pixels of their images, for images that are the
-    foreground: at least half as bright as can be. Boxes stay.
+    """Cuts the masks of results to the foreground, for images that are pictures of the foreground.
+
+    The foreground is all pixels that have at least half the largest possible brightness. Boxes do
+    not change.
 
     Args:
         results: as `read_results` gives them, with masks.
@@ -33,7 +35,9 @@ def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> li
     cut = []
     for result in results:
         if "segmentation" not in result:
-            raise DatasetError("there are boxes alone: no masks that could be cut to a foreground")
+            raise DatasetError(
+                "a result has a box but no mask: only masks can be cut to the foreground"
+            )
         number = result["image_id"]
         if number not in foregrounds:
             foregrounds[number] = read_foreground(truth.imgs[number], root)
@@ -43,7 +47,7 @@ def cut_to_foreground(results: Iterable[Mapping], truth: COCO, root: Path) -> li
 
 
 def read_foreground(image: Mapping, root: Path) -> dict:
-    """Run-length encoded."""
+    """The foreground of an image, run-length encoded."""
     from pycocotools import mask as mask_util
 
     path = Path(root, image["file_name"])
@@ -54,17 +58,18 @@ def read_foreground(image: Mapping, root: Path) -> dict:
         pixels = pixels[..., :3].mean(axis=2)
     size = image["height"], image["width"]
     if pixels.shape != size:
-        raise DatasetError(f"{path} has {pixels.shape} pixels, not {size}")
+        raise DatasetError(f"{path} has {pixels.shape} pixels, not {size} (height, width)")
     return mask_util.encode(np.asfortranarray(pixels >= 127.5, dtype=np.uint8))
 
 
 def rank_by_size(results: Iterable[Mapping], score: float) -> list[dict]:
-    """Results from a score on, and in the place of scores the share of the image that they cover:
-    what `read_results` makes of masks without scores, so that AP ranks both alike.
+    """Replaces the scores of results by the share of the image that each mask covers.
+
+    `read_results` does the same for masks without scores, so AP ranks both models alike.
 
     Args:
         results: as `read_results` gives them, with masks.
-        score: from which on results count; the others are left out.
+        score: results with a lower score are left out.
 
     Raises:
         DatasetError: a result has no mask.
@@ -73,7 +78,7 @@ def rank_by_size(results: Iterable[Mapping], score: float) -> list[dict]:
 
     kept = [r for r in results if r["score"] >= score]
     if any("segmentation" not in r for r in kept):
-        raise DatasetError("there are boxes alone: no masks that could be ranked by their size")
+        raise DatasetError("a result has a box but no mask: only masks can be ranked by their size")
     masks = [r["segmentation"] for r in kept]
     areas = [mask_util.area(m) / (m["size"][0] * m["size"][1]) for m in masks]
     return [{**r, "score": float(area)} for r, area in zip(kept, areas, strict=True)]

@@ -14,12 +14,12 @@ from .measures import MEASURES, Detections, Row, check_measures, finite_or_none
 logger = logging.getLogger(__name__)
 
 RESAMPLES = 1000
-"""Choices of images that an interval comes from."""
+"""Number of bootstrap draws for an interval."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured."""
+    """All measured values of one model on one dataset."""
 
     dataset: str
     model: str
@@ -29,17 +29,17 @@ class Evaluation:
     rows: list[Row]
 
     def values(self) -> dict[str, dict[str, float]]:
-        """All numbers, by key of the row and name of the value, see `Row.flat`."""
+        """All numbers, by key of the row and name of the value; see `Row.flat`."""
         return {row.key: row.flat() for row in self.rows}
 
     def to_json(self) -> dict:
-        """Everything, with None where there is nothing to measure."""
+        """Everything, with None for a value that cannot be measured."""
         return {**vars(self), "rows": [row.to_json() for row in self.rows]}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A value of two models on the same images, B less A, and its 95 % interval."""
+    """The difference B − A of a value of two models on the same images, and its 95 % interval."""
 
     key: str
     title: str
@@ -55,7 +55,7 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval, if there is one, is clear of 0."""
+        """Whether there is an interval, and 0 is not in it."""
         if self.low is None or self.high is None:
             return False
         return self.low > 0 or self.high < 0
@@ -69,22 +69,25 @@ class Difference:
 def evaluate(
     detections: Detections, measures: Sequence[str], dataset: str = "", model: str = ""
 ) -> Evaluation:
-    """Compute measures.
+    """Computes measures.
 
     Args:
-        detections: what was found and what was there.
-        measures: names of `MEASURES`; those that need masks are left out without masks.
-        dataset: named in the table.
-        model: named in the table.
+        detections: detections and ground truth.
+        measures: names of `MEASURES`. If there are no masks, measures that need them are left out.
+        dataset: name for the table.
+        model: name for the table.
 
     Raises:
-        MeasureError: a measure is unknown or lacks what it needs, or none is left.
+        MeasureError: a measure is unknown, something that it needs is missing, or no measure is
+            left.
     """
     check_measures(measures)
     if not detections.has_masks and set(measures) != {"coco"}:
         if "coco" not in measures:
-            raise MeasureError(f"{', '.join(measures)} need masks: {detections.without_masks}")
-        logger.warning("box AP alone is measured: %s", detections.without_masks)
+            raise MeasureError(
+                f"{', '.join(measures)}: needs masks, but {detections.without_masks}"
+            )
+        logger.warning("only box AP is measured: %s", detections.without_masks)
         measures = ["coco"]
     truth = detections.truth
     return Evaluation(
@@ -102,12 +105,13 @@ def compare(
 ) -> list[Difference]:
     """Differences of all values that two evaluations on the same images have in common.
 
-    The interval is that of the bootstrap: the images are drawn again with replacement, the same
-    ones for both models, and the 2.5 and 97.5 percentiles of the difference are taken.
+    The interval is a bootstrap interval. Images are drawn again and again with replacement, the
+    same ones for both models. The interval goes from the 2.5 to the 97.5 percentile of the
+    difference.
 
     Args:
-        resamples: number of draws; 0 leaves the intervals out.
-        seed: of the draws.
+        resamples: number of draws; 0: no intervals.
+        seed: random seed of the draws.
     """
     others = {row.key: row for row in b.rows}
     common = [(row, others[row.key]) for row in a.rows if row.key in others]
@@ -127,11 +131,11 @@ def compare(
 def _draw(
     rows: Sequence[tuple[Row, Row]], images: int, detections: int, resamples: int, seed: int
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Differences of each value by key and name over (resamples,) draws of the images."""
+    """The difference of each value in each draw of the images, (resamples,), by key and name."""
     from tqdm import tqdm
 
     rng = np.random.default_rng(seed)
-    # A draw takes about 500 bytes for each detection, ten thresholds at once; half a GB in all.
+    # A draw needs about 500 bytes per detection, for ten thresholds: so many draws need half a GB.
     at_once = max(1, min(50, int(1e6 / max(1, detections))))
     drawn: dict[tuple[str, str], list[np.ndarray]] = {}
     with tqdm(total=resamples, desc="bootstrap", unit="draw", leave=False) as bar:

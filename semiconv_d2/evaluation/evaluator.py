@@ -24,25 +24,25 @@ logger = logging.getLogger(__name__)
 
 
 class InstanceEvaluator(DatasetEvaluator):
-    """Measures instances that a model predicts, on a dataset with a COCO JSON.
+    """Measures the instances that a model predicts, on a dataset with a COCO JSON.
 
-    The results are those of Detectron2's `COCOEvaluator`, under the same names, but that all
-    detections count and not only 100 of an image and class; and those of the other measures beside
-    them. The main process writes into the output folder, the predictions before anything is
-    measured:
+    It gives the results of Detectron2's `COCOEvaluator` under the same names, and those of other
+    measures. One thing differs: all detections count, not only the best 100 per image and class.
+    The main process writes into the output folder:
 
-    - `coco_instances_results.json`: the predictions, in COCO's format;
-    - `evaluation.json`: all that was measured;
-    - `evaluation.txt`: the table, which is logged too.
+    - `coco_instances_results.json`: the predictions, in COCO's format, written before the measures
+      are computed;
+    - `evaluation.json`: all measured values;
+    - `evaluation.txt`: the table, which is also logged.
 
     Args:
-        dataset_name: registered.
+        dataset_name: name of a registered dataset.
         measures: names of `MEASURES`.
-        output_dir: folder to write to; nothing is written without.
-        threshold: from which score on detections count in S.
+        output_dir: folder to write to; None: nothing is written.
+        threshold: the smallest score of detections that count in S.
 
     Raises:
-        MeasureError: a measure is unknown or lacks what it needs.
+        MeasureError: a measure is unknown, or something that it needs is missing.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class InstanceEvaluator(DatasetEvaluator):
         self._predictions = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Keeps what was predicted for some images, with masks run-length encoded."""
+        """Stores the predictions for some images, with run-length encoded masks."""
         for image, output in zip(inputs, outputs, strict=True):
             instances = output["instances"].to("cpu")
             self._predictions += instances_to_coco_json(instances, image["image_id"])
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Results by name of the measure, in the main process; nothing in the others."""
+        """Results by name of the measure, in the main process; empty in the others."""
         detections = self.gather()
         if detections is None:
             return OrderedDict()
@@ -87,7 +87,7 @@ class InstanceEvaluator(DatasetEvaluator):
         return OrderedDict(evaluation.values())
 
     def gather(self) -> Detections | None:
-        """What all processes have kept, in the main process; None in the others."""
+        """The predictions of all processes, in the main process; None in the others."""
         comm.synchronize()
         predictions = list(itertools.chain(*comm.gather(self._predictions, dst=0)))
         if not comm.is_main_process():
@@ -103,27 +103,29 @@ class InstanceEvaluator(DatasetEvaluator):
         if found is None or found not in self.truth.cats:
             raise ValueError(
                 f"the model predicts class {index}, but {self.dataset_name} has "
-                f"{len(self.truth.cats)} classes: MODEL.ROI_HEADS.NUM_CLASSES has to be that"
+                f"{len(self.truth.cats)} classes: set MODEL.ROI_HEADS.NUM_CLASSES to this number"
             )
         return found
 
 
 class ThresholdChooser(InstanceEvaluator):
-    """Chooses the score from which on detections count in S, for the largest avS on its dataset."""
+    """Chooses the score threshold of S that gives the largest avS on its dataset."""
 
     def evaluate(self) -> Threshold | None:  # type: ignore[override]
-        """The score, in the main process; None in the others."""
+        """The threshold, in the main process; None in the others."""
         detections = self.gather()
         return None if detections is None else choose_threshold(detections, self.dataset_name)
 
 
 def find_json(dataset_name: str, output_dir: str | None) -> str:
-    """Path of a dataset's COCO JSON. One without is converted by Detectron2 into the output folder,
-    or taken from there if it has been."""
+    """Path of a dataset's COCO JSON. If the dataset has none, Detectron2 writes one into the output
+    folder, unless it is there already."""
     json_file = MetadataCatalog.get(dataset_name).get("json_file")
     if json_file is None:
         if output_dir is None:
-            raise ValueError(f"{dataset_name} has no COCO JSON: give an output folder for one")
+            raise ValueError(
+                f"{dataset_name} has no COCO JSON: set output_dir, where one is written"
+            )
         json_file = str(Path(output_dir) / f"{dataset_name}_coco_format.json")
         convert_to_coco_json(dataset_name, json_file)
     return json_file

@@ -1,28 +1,28 @@
-"""Which detection finds which instance. D detections, best first; G instances; T thresholds."""
+"""Matching of detections with instances. D detections, best first; G instances; T thresholds."""
 
 from __future__ import annotations
 
 import numpy as np
 
 THRESHOLDS = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
-"""Overlaps that AP^r and S are reported at, beside the mean over them."""
+"""Overlaps at which AP^r and S are reported; their mean is reported too."""
 
 
 def match_greedily(
     iou: np.ndarray, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray
 ) -> np.ndarray:
-    """COCO's matching: each detection takes the best instance that is left.
+    """COCO's matching: each detection takes the best instance that is still free.
 
-    An ignored instance is taken only where no other one is good enough; a crowd region may be
+    It takes an ignored instance only if no other instance overlaps enough. A crowd region can be
     taken any number of times.
 
     Args:
         iou: (D, G) overlap.
-        thresholds: (T,) overlap that is needed.
-        ignored: (G,) bool, instances that count neither for nor against.
+        thresholds: (T,) smallest overlap of a match.
+        ignored: (G,) bool, instances that do not count.
         crowd: (G,) bool, crowd regions, which are ignored as well.
 
-    Returns: (T, D) int, the instance that each detection takes, -1 for none.
+    Returns: (T, D) int, the instance that each detection takes; -1: none.
     """
     detections, instances = iou.shape
     taken = np.full((len(thresholds), detections), -1)
@@ -35,7 +35,7 @@ def match_greedily(
         enough = (iou[d] >= needed) & free
         wanted = enough & ~ignored
         eligible = np.where(wanted.any(axis=1, keepdims=True), wanted, enough)
-        # Of equally good ones the last, as pycocotools does.
+        # Of equally good instances the last one, as in pycocotools.
         best = instances - 1 - np.argmax(np.where(eligible, iou[d], -1)[:, ::-1], axis=1)
         found = eligible.any(axis=1)
         taken[found, d] = best[found]
@@ -45,10 +45,10 @@ def match_greedily(
 
 
 def match_one_to_one(allowed: np.ndarray) -> np.ndarray:
-    """Size of the largest one-to-one matching, for any number of the best detections.
+    """The size of the largest one-to-one matching, for the best 1, 2, … D detections.
 
-    Detections are added one after the other; each either makes the largest matching one pair
-    larger, along an augmenting path, or never can.
+    Detections are added one after the other. If there is an augmenting path for a detection, the
+    matching grows by one pair. If not, this detection never increases it.
 
     Args:
         allowed: (D, G) bool, pairs that may be matched.
@@ -71,8 +71,8 @@ def match_one_to_one(allowed: np.ndarray) -> np.ndarray:
 
 
 def match_as_voc(iou: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """PASCAL VOC's matching: each detection stands for the instance that it overlaps most, and
-    only the first one of these counts.
+    """PASCAL VOC's matching: each detection is matched with the instance that it overlaps most, and
+    only the first detection of an instance finds it.
 
     Returns: (T, D) bool, whether a detection finds an instance.
     """

@@ -1,6 +1,6 @@
-"""Detections and instances of each image, and how much they overlap.
+"""Detections and instances of each image, and their overlaps.
 
-Everything that is measured beyond COCO's own numbers starts from here.
+All measures but COCO's own numbers are computed from these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 Overlap = Literal["mask", "box", "boundary", "region"]
-"""What is measured, see `pair_images`."""
+"""Kind of overlap; see `pair_images`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ImagePairs:
     crowd: np.ndarray
     """(G,) bool."""
     areas: np.ndarray
-    """(D,) float: pixels of the mask, or of the box where overlap is that of boxes."""
+    """(D,) float: pixels of the mask; of the box if the overlap is "box"."""
     truth_areas: np.ndarray
     """(G,) float: "area" of the annotations."""
     iou: np.ndarray
@@ -47,7 +47,7 @@ class ImagePairs:
         return self.choose(detections, instances)
 
     def choose(self, detections: np.ndarray, instances: np.ndarray) -> ImagePairs:
-        """Some of the detections and instances, as indices or masks."""
+        """Some of the detections and instances, chosen by indices or boolean masks."""
         return replace(
             self,
             scores=self.scores[detections],
@@ -71,11 +71,11 @@ def pair_images(
 
     Args:
         truth: ground truth.
-        detections: COCO results with masks as RLE (with boxes, for the overlap "box").
-        overlap: what is measured, an intersection over union: of masks ("mask"); of boxes ("box");
-            the smaller one of masks and of their boundaries, Cheng et al., CVPR 2021 ("boundary");
-            of masks without void pixels and crowd regions ("region").
-        max_detections: the best of each image and class that are looked at; by default all.
+        detections: COCO results with masks as RLE; for the overlap "box", with boxes.
+        overlap: kind of intersection over union. "mask": of masks. "box": of boxes. "boundary": the
+            smaller of the values for masks and for their boundaries (Cheng et al., CVPR 2021).
+            "region": of masks without void pixels and crowd regions.
+        max_detections: number of detections per image and class, the best ones; by default all.
     """
     by_image = defaultdict(list)
     for detection in detections:
@@ -119,7 +119,7 @@ def pair_images(
 
 
 def _best(found: list[dict], max_detections: int | None) -> list[dict]:
-    """By falling score, at most so many of each class."""
+    """Detections by falling score, at most `max_detections` of each class."""
     number: Counter[int] = Counter()
     best = []
     for detection in sorted(found, key=lambda d: -d["score"]):
@@ -130,7 +130,7 @@ def _best(found: list[dict], max_detections: int | None) -> list[dict]:
 
 
 def _areas(masks: Sequence[dict]) -> np.ndarray:
-    """Pixels of RLEs, (D,) float; one by one, since pycocotools takes at most 255 at a time."""
+    """Areas of RLEs in pixels, (D,) float. pycocotools would take at most 255 at a time."""
     from pycocotools import mask as mask_util
 
     return np.array([mask_util.area(mask) for mask in masks], dtype=float)
@@ -150,8 +150,8 @@ def _measure_overlap(
 def _without_void(
     masks: list[dict], truths: list[dict], crowd: np.ndarray, void: dict | None
 ) -> list[dict]:
-    """The masks of detections without the pixels that are void or of a crowd, and of no instance.
-    All are RLEs."""
+    """The masks of detections without void and crowd pixels that belong to no instance. All are
+    RLEs."""
     from pycocotools import mask as mask_util
 
     outside = [t for t, c in zip(truths, crowd, strict=True) if c]
@@ -168,11 +168,11 @@ def _without_void(
 
 
 def boundary(rle: dict, share: float = 0.02) -> dict:
-    """Pixels of a mask that lie near its outside, as RLE.
+    """The pixels of a mask that lie near its border, as RLE.
 
     Args:
-        rle: of the mask.
-        share: distance in rows and in columns up to which they do, as a share of the image's
+        rle: the mask.
+        share: largest distance from the outside, in rows or columns, as a share of the image's
             diagonal; at least one pixel.
     """
     from faster_coco_eval.core import mask as fast_mask

@@ -1,4 +1,4 @@
-"""Average precision of ranked detections, over all images or over a weighted choice of them."""
+"""Average precision of ranked detections, over all images or with a weight for each image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Ranking(NamedTuple):
     """Detections of one class in I images, best first: D detections, T thresholds."""
 
     hit: np.ndarray
-    """(T, D) bool: finds an instance."""
+    """(T, D) bool: the detection finds an instance."""
     counted: np.ndarray
-    """(T, D) bool: counts for or against; the others are left out."""
+    """(T, D) bool: the detection counts, as true or false positive; the others are ignored."""
     image: np.ndarray
     """(D,) int: index of the image."""
     positives: np.ndarray
-    """(I,) int: instances to find in each image."""
+    """(I,) int: number of instances to find in each image."""
 
 
 def rank(
@@ -33,7 +33,7 @@ def rank(
     image: np.ndarray,
     positives: np.ndarray,
 ) -> Ranking:
-    """Detections in the order of falling scores (D,); equal ones keep their order."""
+    """Sorts detections by falling scores (D,); equal scores keep their order."""
     order = np.argsort(-scores, kind="stable")
     return Ranking(hit[:, order], counted[:, order], image[order], positives)
 
@@ -43,21 +43,21 @@ def average_precision(
 ) -> np.ndarray:
     """Area under the precision-recall curve at each threshold, (..., T) in [0, 1].
 
-    NaN where there is nothing to find.
+    NaN if there is nothing to find.
 
     Args:
         weights: (..., I) how often each image counts; by default (I,) ones.
-        area: of recall and precision (..., D) after each detection; COCO's by default.
+        area: function of recall and precision after each detection, (..., D); COCO's by default.
     """
     positives, recall, precision = _recall_and_precision(ranking, weights)
     return np.where(positives > 0, (area or coco_area)(recall, precision), np.nan)
 
 
 def precision_at_recalls(ranking: Ranking) -> np.ndarray:
-    """The precision-recall curve that COCO's area is the mean of, (T, 101) in [0, 1].
+    """The precision-recall curve whose mean is COCO's area, (T, 101) in [0, 1].
 
-    The best precision at or beyond each of `RECALLS`, 0 where that is not reached. NaN where there
-    is nothing to find.
+    For each of `RECALLS` it has the best precision at this or a larger recall; 0 if the recall is
+    not reached. NaN if there is nothing to find.
     """
     [positives], recalls, precision = _recall_and_precision(ranking)
     if not positives:
@@ -72,13 +72,13 @@ def mean_average_precision(
 ) -> np.ndarray:
     """Mean of `average_precision` over the classes that have something to find, (..., T).
 
-    NaN where no class has. There must be a class.
+    NaN if no class has. There must be at least one class.
     """
     return mean_known(np.array([average_precision(r, weights, area) for r in rankings.values()]))
 
 
 def mean_known(values: np.ndarray) -> np.ndarray:
-    """Mean (...) over the first axis of values (K, ...) that are not NaN; NaN where all are."""
+    """Mean over the first axis of (K, ...), without NaN values: (...); NaN where all are NaN."""
     known = ~np.isnan(values)
     number = known.sum(axis=0)
     total = np.where(known, values, 0).sum(axis=0)
@@ -86,21 +86,24 @@ def mean_known(values: np.ndarray) -> np.ndarray:
 
 
 def coco_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """COCO's area: mean of the best precision at or beyond each of 101 recalls."""
+    """COCO's area: for each of 101 recalls the best precision at this or a larger recall; their
+    mean."""
     reached = np.searchsorted(RECALLS, recall, side="right")  # recalls up to each detection
     new = np.diff(reached, axis=-1, prepend=0)
     return (new * _best_beyond(precision)).sum(axis=-1) / len(RECALLS)
 
 
 def voc_area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """PASCAL VOC's area since 2010: exactly under the best precision at or beyond each recall."""
+    """PASCAL VOC's area since 2010: the exact area under the curve of the best precision at each or
+    a larger recall."""
     return (np.diff(recall, axis=-1, prepend=0) * _best_beyond(precision)).sum(axis=-1)
 
 
 def _recall_and_precision(
     ranking: Ranking, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Instances to find (..., 1), and recall and precision after each detection, (..., T, D).
+    """The number of instances to find (..., 1), and recall and precision after each detection,
+    (..., T, D).
 
     Args:
         weights: see `average_precision`.

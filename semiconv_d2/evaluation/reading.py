@@ -1,4 +1,4 @@
-"""Ground truth and results of models, from the files that people have."""
+"""Reads ground truth and results of models from files."""
 
 from __future__ import annotations
 
@@ -47,22 +47,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NEEDED = ("annotation-id-zero", "iscrowd-missing", "area")
-"""Kinds of warnings that an evaluation would trip over."""
+"""Kinds of warnings that must be repaired before an evaluation."""
 
 _WARNED_OF = ("mostly-left-out", "mostly-misplaced", "mostly-holes-filled", "some-crowds")
-"""What is wrong with a dataset as a whole, and yet can be evaluated on."""
+"""Kinds of defects of a whole dataset that do not prevent an evaluation."""
 
 
 def find_truth(name: str) -> COCO:
-    """Ground truth of a registered dataset, or of a JSON in COCO's format.
+    """Finds and reads the ground truth of a registered dataset, or of a JSON in COCO's format.
 
     Raises:
-        DatasetError: there is neither, or its file is missing or broken.
+        DatasetError: the name is neither of these, or the file is missing or broken.
     """
     if Path(name).suffix == ".json" or Path(name).is_file():
         return load_truth(Path(name))
     if find_spec("detectron2") is None:
-        raise DatasetError(f"there is no JSON file {name}; names of datasets need Detectron2")
+        raise DatasetError(
+            f"there is no JSON file {name}; to use the name of a dataset, install Detectron2"
+        )
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     if name not in DatasetCatalog:
@@ -75,15 +77,15 @@ def find_truth(name: str) -> COCO:
 
 
 def load_truth(json_file: Path) -> COCO:
-    """Annotations in COCO's format, without its chatter.
+    """Reads annotations in COCO's format, without pycocotools' output.
 
-    What can be mended without loss is mended, which is said: ids of annotations, numbers and ids
-    that are text, boxes, areas and iscrowd that are missing or none. Annotations of images that
-    are not listed are left out, which is said, too. Annotations may have a box alone.
+    Defects that can be repaired without loss are repaired: ids of annotations; numbers and ids that
+    are text; boxes, areas and iscrowd that are missing or not valid. Annotations of images that are
+    not listed are left out. Warnings name both. Annotations may have only a box.
 
     Raises:
-        DatasetError: the file is missing, is no COCO annotation file, or has an entry that cannot
-            be evaluated.
+        DatasetError: the file is missing, is not a COCO annotation file, or has an entry that
+            cannot be evaluated.
     """
     from pycocotools.coco import COCO
 
@@ -91,7 +93,7 @@ def load_truth(json_file: Path) -> COCO:
     truth.dataset = _mend(json_file, read_coco(json_file))
     _refuse_bad_voids(json_file, truth.dataset["images"])
     for annotation in truth.dataset["annotations"]:
-        if not annotation.get("segmentation"):  # boxes alone are often exported with an empty one
+        if not annotation.get("segmentation"):  # boxes are often exported with an empty one
             annotation.pop("segmentation", None)
             if not is_number(annotation.get("area")):
                 annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
@@ -101,7 +103,7 @@ def load_truth(json_file: Path) -> COCO:
 
 
 def _mend(json_file: Path, content: dict) -> dict:
-    """A copy of a ground truth with that mended which can be without loss; the rest is an error."""
+    """A copy of a ground truth with all repairs that lose nothing; other defects are errors."""
     defects = find_defects(content, None, quick=True)
     strays = [d for d in defects if d.kind == "unknown-image" and d.repair is Repair.DROP]
     left_out = {("annotations", stray.index) for stray in strays}
@@ -129,17 +131,17 @@ def _mend(json_file: Path, content: dict) -> dict:
     if repairs:
         counts = Counter(defect.kind for defect in repairs)
         told = ", ".join(f"{kind} ({count:,})" for kind, count in counts.items())
-        logger.warning("%s: mended for the evaluation, not in the file: %s", json_file, told)
+        logger.warning("%s: repaired for this evaluation, not in the file: %s", json_file, told)
     return fix(content, [*repairs, *strays])[0] if repairs or strays else content
 
 
 def _loses_nothing(defect: Defect, entry: Mapping) -> bool:
-    """Whether a repair is needed here and changes nothing that means something: the ids of images
-    and categories, which results refer to, stay what they are."""
+    """Whether a repair is needed here and loses nothing. It must not change the ids of images and
+    categories, because results refer to them."""
     if defect.kind == "polygon-odd":
-        return defect.repair is Repair.DROP_POLYGON  # Detectron2 leaves it out, too
+        return defect.repair is Repair.DROP_POLYGON  # Detectron2 leaves it out too
     if defect.kind == "polygon-long":
-        return defect.repair is Repair.CLIP_POLYGON  # what lies outside is not seen
+        return defect.repair is Repair.CLIP_POLYGON  # what lies outside the image is not visible
     if defect.repair is not Repair.SET or defect.kind == "ignore":
         return False
     if defect.severity != ERROR and defect.kind not in _NEEDED:
@@ -155,22 +157,21 @@ def _refuse_bad_voids(json_file: Path, images: Iterable[Mapping]) -> None:
     for number, void in voids.items():
         with _naming(f"{where} {number}"):
             if not isinstance(void, Mapping):
-                raise DatasetError("no run-length encoding")
+                raise DatasetError("not a run-length encoding")
             check_encoding(void, sizes[number])
     _refuse_broken_runs(where, voids)
 
 
 def read_results(path: Path, truth: COCO, label_suffix: str = "") -> list[dict]:
-    """Results of any model as COCO results, with masks as RLE and a box each.
+    """Reads the results of any model as COCO results, with masks as RLE, and a box for each.
 
     Args:
-        path: a COCO results JSON; or a folder of label images or of one mask for each instance,
-            which `data.mask_files` tells apart and finds by the names of the images. Those carry
-            neither class nor score: there must be one category, and the score is the share of the
-            image that an instance covers, so that large ones come first.
+        path: a COCO results JSON; or a folder of label images, or of one mask per instance.
+            `data.formats.mask_files` finds these by the names of the images. They have no class
+            and no score. So there must be one category, and the score is the share of the image
+            that an instance covers: large instances come first.
         truth: the ground truth that the results belong to.
-        label_suffix: what the names of label images have behind that of the image, such as
-            "_cp_masks".
+        label_suffix: suffix of label images after the name of the image, such as "_cp_masks".
 
     Raises:
         DatasetError: the file or folder is missing, damaged, or does not fit the ground truth.
@@ -199,7 +200,7 @@ def _read_results_json(path: Path, truth: COCO) -> list[dict]:
 
 @contextlib.contextmanager
 def _naming(where: str) -> Iterator[None]:
-    """Errors say where they are."""
+    """Adds the place of an error to its message."""
     try:
         yield
     except DatasetError as error:
@@ -207,7 +208,7 @@ def _naming(where: str) -> Iterator[None]:
 
 
 def _check_result(entry: object, truth: COCO) -> None:
-    """Raises `DatasetError` where it is none, but for runs that do not add up."""
+    """Raises `DatasetError` if an entry is not a valid result. Does not check that runs add up."""
     if not isinstance(entry, Mapping):
         raise DatasetError(f"expected an object, not {type(entry).__name__}")
     missing = [k for k in ("image_id", "category_id", "score") if k not in entry]
@@ -244,10 +245,12 @@ def _listed(ids: Iterable[int]) -> str:
 
 
 def _refuse_broken_runs(where: str, masks: Mapping[int, object]) -> None:
-    """Raises `DatasetError` where the runs of a mask do not add up to its image.
+    """Raises `DatasetError` if the runs of a mask do not add up to the size of its image.
 
     Args:
-        masks: checked but for that, by the number that a message names; polygons are passed over.
+        where: beginning of the message.
+        masks: masks that have passed all other checks, by the number for the message. Polygons are
+            skipped.
     """
     encoded = {number: mask for number, mask in masks.items() if isinstance(mask, Mapping)}
     if encoded:
@@ -285,12 +288,14 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
         )
     [category] = truth.cats
     if not all(isinstance(image.get("file_name"), str) for image in truth.imgs.values()):
-        raise DatasetError(f"{folder}: the ground truth has no file_name that masks could be of")
+        raise DatasetError(
+            f"{folder}: masks are found by the file_name of images, which the ground truth lacks"
+        )
     images = {Path(image["file_name"]).stem: image for image in truth.imgs.values()}
     if len(images) < len(truth.imgs):
         raise DatasetError(
-            f"{folder}: masks cannot be told apart, since images of the ground truth have the "
-            f"same name in several folders or with several extensions"
+            f"{folder}: it is not clear to which images the masks belong, since images of the "
+            f"ground truth have the same name in several folders or with several extensions"
         )
     results = []
     for key, masks in _masks_in(folder, images, label_suffix).items():
@@ -299,8 +304,8 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
         for mask in masks:
             if mask.shape != size:
                 raise DatasetError(
-                    f"{folder}: a mask of {key} is {mask.shape} pixels (height, width), its image "
-                    f"{size}"
+                    f"{folder}: a mask of {key} has {mask.shape} pixels (height, width), but its "
+                    f"image {size}"
                 )
             rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
             results.append(
@@ -316,15 +321,15 @@ def _read_folder(folder: Path, truth: COCO, label_suffix: str) -> list[dict]:
 
 
 def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Iterator[np.ndarray]]:
-    """Masks by the stem of their image, for images that have a file."""
+    """The masks of each image that has a mask file, by the stem of the image."""
     files = [path for path in folder.iterdir() if path.is_file() and not is_hidden(path)]
     own = [path for path in files if path.stem in images]
     suffix = find_suffix(files, images)
     if own and suffix and not label_suffix:
         key = own[0].stem
         raise DatasetError(
-            f"{folder} has {own[0].name} and {key}{suffix}: give --label-suffix {suffix} if the "
-            f"latter are the labels, or move the others away"
+            f"{folder} has {own[0].name} and {key}{suffix}: give --label-suffix {suffix} if files "
+            f"such as the second are the labels, or move them to another folder"
         )
     strays: list[str] = []
     if label_suffix or own:
@@ -337,15 +342,15 @@ def _masks_in(folder: Path, images: Mapping, label_suffix: str) -> dict[str, Ite
         key = next(iter(images))
         expected = f"{key}{label_suffix}.png" + ("" if label_suffix else f", {key}_1.png or {key}/")
         raise DatasetError(
-            f"{folder} has nothing for any of the {len(images)} images, such as {expected}; see "
-            f"--label-suffix; found: {describe_folder(folder)}"
+            f"{folder} has no masks for any of the {len(images)} images; expected a name such as "
+            f"{expected} (see --label-suffix); found: {describe_folder(folder)}"
         )
     if strays:
-        message = "%s: passed over %d files of other images, the first: %s"
+        message = "%s: skipped %d files of other images, the first: %s"
         logger.warning(message, folder, len(strays), strays[0])
     if len(found) < len(images):
         lacking = len(images) - len(found)
-        logger.warning("%s: %d of %d images have no file", folder, lacking, len(images))
+        logger.warning("%s: %d of %d images have no mask file", folder, lacking, len(images))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The tables that people read."""
+"""Evaluations and differences as tables of text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 
 def format_differences(a: str, b: str, differences: Sequence[Difference]) -> str:
-    """One aligned table of two models; a star where the interval is clear of 0."""
+    """One aligned table of two models; a star marks intervals that do not contain 0."""
     lines = [["", "", "A", "B", "B - A", "95 % interval", ""]]
     shown = None
     for d in differences:
@@ -47,14 +47,14 @@ def format_differences(a: str, b: str, differences: Sequence[Difference]) -> str
 
 
 def format_number(value: float | None) -> str:
-    """A value of a row: whole where it is counted, and a dash where there is none."""
+    """A value of a row: a whole number for counts, and a dash if there is no value."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
 
 
 def format_change(value: float | None) -> str:
-    """A difference of two values, with its sign; a dash where there is none."""
+    """A difference of two values, with its sign; a dash if there is none."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:+,}" if isinstance(value, int) else f"{round(value, 1) + 0:+.1f}"  # no -0.0
@@ -69,7 +69,7 @@ def _class_lines(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _align(lines: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right."""
+    """Aligns the first column to the left, the others to the right."""
     from tabulate import tabulate
 
     sides = ("left", *["right"] * (max(map(len, lines)) - 1))

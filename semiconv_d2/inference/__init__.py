@@ -1,1 +1,1 @@
-"""Trained models at work: finding and loading them, and what they make of images."""
+"""Inference: find and load trained models, run them on images and show the results."""

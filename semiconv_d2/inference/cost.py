@@ -1,7 +1,7 @@
-"""What a semi-convolutional Mask R-CNN costs beside the stock one and others: time and memory of
-inference and of a training step, on drawn images and random weights.
+"""Compares the cost of a semi-convolutional Mask R-CNN with that of the stock one and of others:
+time and memory of inference and of a training step, with synthetic images and random weights.
 
-The models share config and input; they are built from the same seed, and differ by their ROI heads.
+The models share the config, the input and the random seed. They differ in their ROI heads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .measuring import PeakMemory, busy_seconds, count_operations
 
 STOCK, SEMICONV = "Mask R-CNN", "SemiConv"
 
-_MATCHED = 0.3  # IoU of proposals with instances: untrained ones would match hardly any at 0.5
+_MATCHED = 0.3  # IoU of proposals with instances: at 0.5, few untrained proposals would match
 
 MODELS: dict[str, Sequence] = {
     STOCK: ("MODEL.ROI_HEADS.NAME", "StandardROIHeads"),
@@ -51,10 +51,10 @@ MODELS: dict[str, Sequence] = {
         *("MODEL.ROI_BOX_CASCADE_HEAD.IOUS", (_MATCHED,) * 3),
     ),
 }
-"""What each model changes in the config."""
+"""The overrides of the config for each model."""
 
 PHASES = ("inference", "training step")
-_CROWDED = 0.98  # IoU of boxes that are left
+_CROWDED = 0.98  # threshold of non-maximum suppression, to keep boxes on top of each other
 _OWN_PARTS = ("subnet", "pooling", "seed and kernel")
 
 _COLUMNS = (
@@ -67,24 +67,24 @@ _COLUMNS = (
     ("memory_ratio", "ratio", ".3f"),
     ("operations", "operations", ","),
     ("parameters", "parameters", ","),
-)  # key, header and format; those that nothing is known of are left out
+)  # key, header and format; a column without values is left out
 
 
 class Setting(NamedTuple):
-    """What is measured."""
+    """The size of the input and the masks that is measured."""
 
     size: int
     """Shorter side of the image, in pixels; the longer one is a third longer."""
     instances: int
-    """Masks of an image at inference, and instances of one in training."""
+    """Number of masks per image at inference, and of instances per image in training."""
     resolution: int
-    """Side of the mask head's logits; of PointRend's, twice that of the features that its coarse
-    head sees, since it refines its masks to the same size always."""
+    """Side of the mask head's logits. For PointRend: twice the side of the features that its coarse
+    head gets, because PointRend always refines masks to the same size."""
     images: int = 1
-    """At inference and in a step of training."""
+    """Images per batch, at inference and in a training step."""
     crowded: bool = False
-    """Whether boxes lie on top of each other, so that every region has as many competitors as it
-    can have. Instances of training are at most a hundred then."""
+    """Whether boxes lie on top of each other, so that every region has as many competitors as
+    possible. Training then has at most a hundred instances per image."""
 
     def __str__(self) -> str:
         crowded = "crowded " if self.crowded else ""
@@ -93,7 +93,7 @@ class Setting(NamedTuple):
 
 
 def setting_of(case: dict) -> Setting:
-    """Of a case as JSON has it."""
+    """The setting of a case that was read from JSON."""
     return Setting(**{name: case[name] for name in Setting._fields if name in case})
 
 
@@ -104,12 +104,13 @@ def benchmark_models(
     repeats: int = 5,
     names: Sequence[str] = tuple(MODELS),
 ) -> dict:
-    """All models by turns, for each setting.
+    """Measures all models in turn, for each setting.
 
     Returns:
-        What `format_costs` prints, and JSON can hold: medians of seconds and of the peak of memory
-        beyond the model's own (MiB), their ratios to the first model, how many operations that is
-        and how long a GPU works for them, and where the semi-convolutional model's own time goes.
+        The content of a JSON file, for `format_costs`: medians of the seconds and of the peak of
+        memory beyond the model's own (MiB); their ratios to the first model; the number of
+        operations and the seconds that the GPU is busy with them; and the time of each part that
+        only the semi-convolutional model has.
     """
     cases, device = [], None
     for setting in settings:
@@ -139,7 +140,7 @@ def benchmark_models(
 
 
 def format_costs(content: dict) -> str:
-    """The tables that people read."""
+    """The results as tables of text."""
     tables = []
     for case in content["cases"]:
         setting = setting_of(case)
@@ -192,8 +193,9 @@ def _config(config_file: str, overrides: Sequence[str], setting: Setting, name: 
 def _build(cfg: CfgNode) -> nn.Module:
     seed_all_rng(0)
     model = build_model(cfg)
-    # An untrained model finds nothing that it is sure of, and random boxes are none. Here one class
-    # is likely everywhere and boxes are anchors, so that there are as many detections as wanted.
+    # An untrained model detects nothing with confidence, and its boxes are random. With these
+    # weights one class is likely everywhere and boxes are the anchors, so there are enough
+    # detections.
     predictor = model.roi_heads.box_predictor
     for one in predictor if isinstance(predictor, nn.ModuleList) else [predictor]:
         nn.init.zeros_(one.cls_score.weight)
@@ -211,27 +213,28 @@ def _measure_inference(models, setting: Setting, device: str, repeats: int) -> d
             outputs = model.eval()(inputs)
         if len(outputs[0]["instances"]) != setting.instances:
             raise ConfigError(
-                f"{len(outputs[0]['instances'])} masks were predicted in the place of "
-                f"{setting.instances}: an image of {setting.size} pixels has no room for more."
+                f"The model predicted {len(outputs[0]['instances'])} masks instead of "
+                f"{setting.instances}: an image of {setting.size} pixels has no room for more. "
+                "Choose larger images or fewer instances."
             )
 
     return _by_turns({n: lambda m=m: run(m) for n, m in models.items()}, device, repeats, "infer")
 
 
 def _measure_training(models, cfgs, setting: Setting, device: str, repeats: int) -> dict:
-    if setting.crowded:  # a thousand masks of an image are another benchmark
+    if setting.crowded:  # a thousand masks per image would be another benchmark
         setting = setting._replace(instances=min(100, setting.instances))
     inputs = [_draw_image(setting, with_instances=True)] * setting.images
     optimizers = {name: build_optimizer(cfgs[name], model) for name, model in models.items()}
 
     def run(name: str) -> None:
-        seed_all_rng(1)  # the same sampled proposals
+        seed_all_rng(1)  # so that all models sample the same proposals
         with EventStorage():
             losses = models[name].train()(inputs)
             optimizers[name].zero_grad()
             sum(losses.values()).backward()
         for group in optimizers[name].param_groups:
-            group["lr"] = 0.0  # a step costs what it costs, and the next one is the same
+            group["lr"] = 0.0  # the step costs as much, and weights stay the same
         optimizers[name].step()
 
     return _by_turns({n: lambda n=n: run(n) for n in models}, device, repeats, "train")
@@ -240,7 +243,8 @@ def _measure_training(models, cfgs, setting: Setting, device: str, repeats: int)
 def _by_turns(
     runs: dict[str, Callable[[], None]], device: str, repeats: int, description: str
 ) -> dict:
-    """Medians of seconds and mebibytes, and their ratios to the first one."""
+    """Runs all of them in turn. Returns medians of seconds and mebibytes, and their ratios to the
+    first one."""
     seconds = {name: [] for name in runs}
     memory = {name: [] for name in runs}
     rounds = tqdm(range(repeats + 1), desc=description, unit="round", leave=False, file=sys.stderr)
@@ -248,7 +252,7 @@ def _by_turns(
         for name, run in runs.items():
             peak = PeakMemory(device)
             taken = _time(run, device)
-            if number:  # the first one warms up
+            if number:  # the first round warms up
                 seconds[name].append(taken)
                 memory[name].append(peak.mebibytes())
     first = next(iter(runs))
@@ -275,7 +279,7 @@ def _count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int) -> dict:
-    """Seconds of each thing that the stock model does not do; medians."""
+    """Median seconds of each part that the stock model does not have."""
     heads: SemiConvMixin = model.eval().roi_heads
     inputs = [_draw_image(setting)] * setting.images
     features = model.backbone(model.preprocess_image(inputs).tensor)
@@ -298,13 +302,13 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
 
 @torch.no_grad()
 def _count_competitors(model: nn.Module, setting: Setting) -> float:
-    """Seeds that a detection has to share its pixels with, on average."""
+    """The mean number of seeds that compete with the seed of a detection."""
     heads: SemiConvMixin = model.eval().roi_heads
     found = model.inference([_draw_image(setting)] * setting.images, do_postprocess=False)
     competitors = heads.competitors(None, found)
     if competitors is None:
         return 0.0
-    # No two seeds are alike, so that all that overlap compete.
+    # No two of these seeds are similar, so all detections that overlap compete.
     seeds = torch.arange(float(sum(map(len, found))), device=competitors.overlap.device)
     weights = competitors.seeds_against(
         seeds[:, None], torch.ones_like(seeds[0]), "laplacian"
@@ -321,7 +325,7 @@ def _time(run: Callable[[], object], device: str) -> float:
 
 
 def _draw_image(setting: Setting, with_instances: bool = False) -> dict:
-    """Noise, and in training ellipses of all sizes as instances."""
+    """An image of noise. For training it has ellipses of all sizes as instances."""
     generator = torch.Generator().manual_seed(0)
     height, width = setting.size, setting.size * 4 // 3
     pixels = torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
@@ -339,7 +343,7 @@ def _draw_image(setting: Setting, with_instances: bool = False) -> dict:
 
 
 def _ellipses(centres: Tensor, radii: Tensor, height: int, width: int) -> Tensor:
-    """(N, H, W) boolean; centres, (N, 2), as shares of width and height."""
+    """Masks of ellipses, (N, H, W) boolean. Centres, (N, 2), are shares of width and height."""
     x = torch.arange(width) + 0.5
     y = torch.arange(height) + 0.5
     across = (x - centres[:, :1] * width) / radii[:, :1]

@@ -1,5 +1,5 @@
-"""What a model makes of images, videos and cameras: pictures, windows, label images and COCO
-results."""
+"""Runs a model on images, videos and cameras, and shows or writes the results: pictures, windows,
+label images and COCO results."""
 
 from __future__ import annotations
 
@@ -30,48 +30,53 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_BESIDE = 60  # arrows that fit beside each other into an image
-_ARROWS = 400  # in an image, about; at least 6 and at most 25 of an instance
-_FADED = 0.7  # how white the embedding is outside the instances
-_MOST_ROWS = 25  # of instances in a picture of kernels
-_SHARED = 20  # images that shared colours are taken from
-_COMPLETE = 0.95  # share of a video's frames; how many there are is an estimate in some files
-# What a model raises at an image that it cannot take; others may do.
+_BESIDE = 60  # arrows side by side along the longer side of an image, at most
+_ARROWS = 400  # approximate number in an image; an instance has at least 6 and at most 25
+_FADED = 0.7  # share of white in the embedding's colours outside the instances
+_MOST_ROWS = 25  # instances in a picture of kernels
+_SHARED = 20  # number of images that shared colours are computed from
+_COMPLETE = 0.95  # share of a video's frames; in some files their number is an estimate
+# Errors of a model for an image that it cannot process. Other images may work.
 _OF_AN_IMAGE = (ValueError, RuntimeError, MemoryError)
 _ESCAPE, _Q = 27, ord("q")
 
 
 class Drawing(NamedTuple):
-    """How pictures are made."""
+    """How pictures are drawn."""
 
     shows: Sequence[str] = ("masks",)
-    """Of `SHOWS`."""
+    """The pictures to draw, some of `SHOWS`."""
     ending: str = ".png"
     """Format of the pictures of images: ".png", ".jpg", ".svg", ".pdf", …"""
     scale: float = 1
-    """Of pictures in pixels."""
+    """Factor on the size of pictures in pixels."""
     axes: PrincipalAxes | None = None
-    """Colours of embeddings; None for the best ones of each image, and of the first frame."""
+    """Axes that give embeddings their colours. None: each image has its own, and a video takes them
+    from its first frame."""
 
 
 def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence[str]) -> None:
-    """Raises `ConfigError` where a model or a video cannot be shown so."""
+    """Raises `ConfigError` if the model or a video cannot be shown in one of these pictures."""
     wanted = [s for s in shows if s != "masks"]
     if wanted and not can_explain(predictor.model):
         raise ConfigError(
-            f"--show {wanted[0]}: this model has no embedding and no kernel: it can show masks."
+            f"--show {wanted[0]}: this model has no embedding and no kernel; show masks only."
         )
     if wanted and not predictor.trained_embedding:
         raise ConfigError(
-            f"--show {wanted[0]}: the weights have no embedding, which is therefore untrained: "
-            "name the run, or a checkpoint of a semi-convolutional model by --weights."
+            f"--show {wanted[0]}: the weights have no embedding, so the model's embedding is "
+            "untrained. Name the run, or a checkpoint of a semi-convolutional model with --weights."
         )
     if set(shows) == {"kernels"} and any(s.moving for s in sources):
-        raise ConfigError("--show kernels: a row for each instance fits no video: add masks.")
+        raise ConfigError(
+            "--show kernels draws a row for each instance, which does not fit into a video: add "
+            "masks to --show."
+        )
 
 
 def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxes | None:
-    """Colours for the embeddings of several images; None where no image can be read."""
+    """Axes that give the embeddings of several images their colours; None if no image can be
+    read."""
     images = [s for s in sources if not s.moving]
     step = -(-len(images) // _SHARED) or 1
     embeddings = []
@@ -79,17 +84,17 @@ def shared_axes(predictor: Predictor, sources: Sequence[Source]) -> PrincipalAxe
         try:
             embeddings.append(_coloured(predictor.explain(read_source(source, predictor.reading))))
         except (UnreadableError, *_OF_AN_IMAGE):
-            continue  # it is named when its turn comes
+            continue  # `Demo.run` reports it later
     return principal_axes(embeddings) if embeddings else None
 
 
 class Demo:
-    """Shows what a model makes of one source after the other.
+    """Runs a model on one source after the other, and shows or writes the results.
 
     Attributes:
         results: COCO results of all images so far, with `file_name`, and `frame` in videos.
         found: number of instances so far.
-        failed: what could not be read, and why.
+        failed: names of the sources that could not be read, and why.
     """
 
     def __init__(
@@ -103,14 +108,14 @@ class Demo:
     ):
         """
         Args:
-            output: folder for the pictures; None for windows.
-            annotations: in COCO's format, for the ids of images and categories in the results;
-                without, images are numbered from 1 and categories as the model has them.
-            labels: folder for label images, see `label_instances`; None for none.
-            collect: keeps the results; without, a camera may run for days.
+            output: folder for the pictures; None: show them in windows.
+            annotations: COCO file with the ids of images and categories for the results. None:
+                images are numbered from 1, and categories are numbered as in the model.
+            labels: folder for label images, see `label_instances`; None: no label images.
+            collect: whether to keep the results. False: a camera can run for days.
 
         Raises:
-            DatasetError: the annotations are damaged, or lack a class of the model.
+            DatasetError: the annotations are damaged, or have no category for a class of the model.
         """
         self.predictor = predictor
         self.drawing = drawing
@@ -127,7 +132,7 @@ class Demo:
         self._images = 0
 
     def run(self, sources: Sequence[Source]) -> None:
-        """Until all are done, or the user closes a window by Escape or q."""
+        """Processes all sources, or stops when the user closes a window with Escape or q."""
         with tqdm(sources, desc="inputs", unit="input", file=sys.stderr) as bar:
             for source in bar:
                 bar.set_postfix_str(Path(source.name).name)
@@ -142,14 +147,15 @@ class Demo:
                     break
 
     def _check_known(self, source: Source) -> None:
-        """One input for each image of the annotations."""
+        """Checks that an image of the annotations has the name of this input, and that no earlier
+        input had it."""
         if self._annotations is None:
             return
         name = Path(source.name).name
         if name not in self._ids:
             raise UnreadableError(f"{self._annotations} has no image of this name")
         if name in self._names:
-            raise UnreadableError("an input before has the same name, and so the same id")
+            raise UnreadableError("an earlier input has the same name, and so the same id")
         self._names.add(name)
 
     def _image(self, source: Source) -> bool:
@@ -198,7 +204,7 @@ class Demo:
                 if not go_on:
                     break
         if go_on and total is not None and count < _COMPLETE * total:
-            raise UnreadableError(f"it breaks off after {count} of {total} frames")
+            raise UnreadableError(f"it ends early, after {count} of {total} frames")
         return go_on
 
     def _look(
@@ -221,7 +227,7 @@ class Demo:
         colours: np.ndarray,
         axes: PrincipalAxes | None,
     ) -> Iterator[Figure]:
-        """One figure, and of kernels as many as their rows need."""
+        """Draws one figure, or, for kernels, as many figures as their rows need."""
         labels = self.predictor.labels(found)
         if show == "masks":
             masks = found.pred_masks.numpy() if found.has("pred_masks") else None
@@ -250,7 +256,7 @@ class Demo:
             self.results.append(result | {"category_id": category} | place)
 
     def _stem(self, source: Source) -> str:
-        """Of the files to write; its own for each source."""
+        """The stem of the file names to write, different for each source."""
         name = f"camera_{source.name}" if source.name.isdecimal() else Path(source.name).stem
         numbered = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
         stem = next(s for s in numbered if s not in self._stems)
@@ -259,7 +265,7 @@ class Demo:
 
 
 def check_windows() -> None:
-    """Raises `ConfigError` where OpenCV can open no window."""
+    """Raises `ConfigError` if OpenCV cannot open windows."""
     import cv2
 
     try:
@@ -267,8 +273,8 @@ def check_windows() -> None:
         cv2.destroyWindow("semiconv_d2")
     except cv2.error as error:
         raise ConfigError(
-            "This OpenCV opens no windows: name a folder with --output, or install opencv-python "
-            "in the place of opencv-python-headless."
+            "This OpenCV cannot open windows: name a folder with --output, or install "
+            "opencv-python instead of opencv-python-headless."
         ) from error
 
 
@@ -291,20 +297,20 @@ def _draw_embedding(
 
 
 def _coloured(explanation: Explanation):
-    """The embedding of the pixels of instances, (D, P); of all where there is no instance."""
+    """The embedding of the pixels of instances, (D, P); of all pixels if there is no instance."""
     inside = explanation.instances.pred_masks.any(dim=0)
     return explanation.embedding[:, inside] if inside.any() else explanation.embedding
 
 
 def _masks(found: Instances, image: np.ndarray) -> np.ndarray:
-    """(N, H, W) boolean; empty ones of boxes alone."""
+    """The masks of instances, (N, H, W) boolean; empty masks if a model finds boxes only."""
     if found.has("pred_masks"):
         return found.pred_masks.numpy()
     return np.zeros((len(found), *image.shape[:2]), dtype=bool)
 
 
 def _show(title: str, picture: np.ndarray, wait: bool) -> bool:
-    """In a window; False where the user wants to stop."""
+    """Shows a picture in a window; False if the user wants to stop."""
     import cv2
 
     cv2.imshow(title, picture[..., ::-1])
@@ -315,21 +321,21 @@ def _show(title: str, picture: np.ndarray, wait: bool) -> bool:
 
 
 def _read_ids(annotations: Path | None, classes: Sequence[str]) -> tuple[dict[str, int], list[int]]:
-    """Ids of images by the names of their files, and of the model's classes."""
+    """Reads the ids of images, by their file names, and the category ids of the model's classes."""
     if annotations is None:
         return {}, list(range(1, len(classes) + 1))
     content = read_coco(annotations)
     categories = {c["name"]: c["id"] for c in content["categories"]}
     missing = [name for name in classes if name not in categories]
     if missing:
-        raise DatasetError(f"{annotations} has no category {missing[0]!r}, which the model finds.")
+        raise DatasetError(f"{annotations} has no category {missing[0]!r}, a class of the model.")
     ids = {Path(image["file_name"]).name: image["id"] for image in content["images"]}
     if len(ids) < len(content["images"]):
-        raise DatasetError(f"{annotations}: images in different folders have the same name.")
+        raise DatasetError(f"{annotations}: two images in different folders have the same name.")
     return ids, [categories[name] for name in classes]
 
 
 def write_results(results: Sequence[dict], path: Path) -> None:
-    """COCO results as JSON."""
+    """Writes COCO results as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(list(results), path)

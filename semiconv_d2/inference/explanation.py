@@ -1,4 +1,4 @@
-"""How a model came to its instances: embedding, votes, seeds and kernels."""
+"""Explains how a model found its instances: embedding, votes, seeds and kernels."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ from ..ops import (
 )
 from ..visualization.regions import InstanceView
 
-_SIDE = 56  # sample points along the side of a region of InstanceColoring, which has none itself
-_MARGIN = 0.15  # of a box, around the pixels of such an instance
-_SURE = 10.0  # the logit of a foreground that is given
+_SIDE = 56  # InstanceColoring has no regions: sample points along the side of the regions drawn
+_MARGIN = (
+    0.15  # the margin of such a region around the pixels of the instance, as a share of the box
+)
+_SURE = 10.0  # the logit of a given foreground
 
 
 class Explanation(NamedTuple):
-    """What a model makes of an image, and why; on the CPU."""
+    """What a model predicts for an image, and why; on the CPU."""
 
     instances: Instances
-    """N instances with `pred_boxes`, `scores`, `pred_classes` and `pred_masks` (N, H, W), and of
-    each the `seeds` (N, 2), expected position x and y in pixels, and their embeddings
-    `seed_embeddings` (N, D); where models have regions, in the frame of the region."""
+    """N instances with `pred_boxes`, `scores`, `pred_classes` and `pred_masks` (N, H, W). They also
+    have `seeds` (N, 2), the expected positions x and y of the seeds in pixels, and
+    `seed_embeddings` (N, D), the embeddings of the seeds. If the model has regions, these are the
+    embeddings of the level that a region is pooled from."""
     embedding: Tensor
-    """Ψ at the pixels, (D, H, W). Where models have regions, that of the finest level: a region
-    sees the level that it is pooled from."""
+    """Ψ at the pixels, (D, H, W). If the model has regions: at the finest level. A region uses the
+    level that it is pooled from."""
     votes: Tensor | None
-    """Where the geometric part of Ψ of each pixel points to, (2, H, W), x and y in pixels; None
-    where embeddings are not mixed with coordinates."""
+    """The point that the geometric part of Ψ of each pixel points to, (2, H, W), x and y in pixels;
+    None if embeddings are not mixed with coordinates."""
     views: list[InstanceView]
     """One for each instance, without a label."""
 
 
 def can_explain(model: nn.Module) -> bool:
-    """Whether `explain` takes it."""
+    """Whether `explain` can explain this model."""
     heads = getattr(model, "roi_heads", None)
     return isinstance(model, InstanceColoring) or (
         isinstance(heads, SemiConvMixin)
@@ -55,19 +58,21 @@ def can_explain(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def explain(model: nn.Module, image: dict, score_threshold: float = 0.0) -> Explanation:
-    """
+    """Runs a model on an image, and explains its instances.
+
     Args:
         model: `InstanceColoring`, or a GeneralizedRCNN with semi-convolutional ROI heads and a
             kernel; in evaluation mode.
         image: an input of the model.
+        score_threshold: instances with a lower score are left out.
 
     Raises:
-        ValueError: it is another model.
+        ValueError: the model is of another kind.
     """
     if not can_explain(model):
         heads = getattr(model, "roi_heads", model)
         raise ValueError(
-            f"{type(heads).__name__} has no embedding and no kernel to show: there are masks alone."
+            f"{type(heads).__name__} has no embedding and no kernel to explain; it has only masks."
         )
     if isinstance(model, InstanceColoring):
         return _explain_coloring(model, image, score_threshold)
@@ -93,12 +98,12 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
     psi = region_embedding(maps, [boxes])
     weights = masks.seed_weights
     points = region_coordinates(boxes.tensor, weights.shape[-1])
-    # Fields of the instances: some boxes are dropped on the way to the output.
+    # As fields of the instances, because postprocessing drops some boxes.
     found.seeds = (weights[:, None] * points).flatten(2).sum(dim=2) * scale
     found.seed_embeddings = seed_embedding(weights, psi)
     found.region = torch.arange(len(found), device=scale.device)
     regions = (boxes.tensor * scale.repeat(2)).cpu()
-    # All of them compete, and claim pixels where masks are exclusive; some are shown.
+    # All detections compete, and claim pixels if masks are exclusive. Only some are shown.
     instances = detector_postprocess(found, *size).to("cpu")
     instances = instances[instances.scores >= score_threshold]
     kept = instances.region.tolist()

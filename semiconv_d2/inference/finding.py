@@ -1,4 +1,4 @@
-"""Where a model is: its config, its checkpoint and the names of its classes."""
+"""Finds a model: its config, its checkpoint and the names of its classes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _CONFIGS = (".yaml", ".yml", ".py")
 
 
 def find_config(model: str | Path) -> tuple[Path, Path | None]:
-    """The config that a model is named by, and its checkpoint where that is not the config's.
+    """The config of a named model, and its checkpoint; None: the checkpoint that the config names.
 
     Args:
         model: see `Predictor.load`.
 
     Raises:
-        ConfigError: it cannot be found.
+        ConfigError: the config or the checkpoint cannot be found.
     """
     path = Path(model)
     if path.is_dir():
         config = path / "config.yaml"
         if not config.is_file():
-            raise ConfigError(f"{path} has no config.yaml, which the folder of a run has.")
+            raise ConfigError(f"{path} has no config.yaml, so it is not the folder of a run.")
         checkpoint = newest_checkpoint(path)
         if checkpoint is None:
-            raise ConfigError(f"{path} has no checkpoint yet, or none that is whole.")
+            raise ConfigError(f"{path} has no complete checkpoint yet.")
         return config, checkpoint
     if path.suffix in _CHECKPOINTS:
         config = path.parent / "config.yaml"
@@ -40,12 +40,12 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
             raise ConfigError(
                 f"There is no {path}."
                 if not path.is_file()
-                else f"There is no config.yaml beside {path}: name the config, and the checkpoint "
-                "as its weights."
+                else f"There is no config.yaml beside {path}: name a config as the model, and this "
+                "checkpoint as its weights."
             )
         return config, path
     if path.suffix in _CONFIGS and path.is_file():
-        # A run writes down its config with the weights that it started from.
+        # The config.yaml of a run names the weights that the run started from.
         return path, newest_checkpoint(path.parent) if path.name == "config.yaml" else None
     try:
         return Path(get_config_file(str(model))), None
@@ -56,12 +56,12 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
 
 
 def dataset_classes(datasets: Sequence[str]) -> list[str]:
-    """Of the first dataset that tells."""
+    """The class names of the first dataset that has them."""
     for name in datasets:
         metadata = MetadataCatalog.get(name)
         if metadata.get("thing_classes"):
             return list(metadata.thing_classes)
-        try:  # data of one's own are named by their JSON
+        try:  # the name of a user's own dataset is the path of its JSON file
             path = Path(metadata.get("json_file", name))
             content = json.loads(path.read_text(encoding="utf-8"))
             return [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]

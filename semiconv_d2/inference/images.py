@@ -1,4 +1,4 @@
-"""Images as models take them, from files, Pillow images and arrays."""
+"""Reads images for models, from files, Pillow images and arrays."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def read_rgb(image: ImageLike, reading: Reading = Reading()) -> np.ndarray:
-    """An image as (H, W, 3) uint8, RGB; files the way their EXIF data turn them.
+    """An image as (H, W, 3) uint8, RGB. Files are rotated as their EXIF data say.
 
     Args:
+        image: file, Pillow image, or uint8 array: (H, W, 3) RGB, or (H, W) grey.
         reading: how files are read.
 
     Raises:
-        ValueError: an array has another shape or type, or something that is no file more than 8
-            bits.
-        DatasetError: a file is missing, damaged or no image, or has pages or channels of which none
-            is chosen; a `ValueError`, too.
+        ValueError: an array has another shape or type, or a Pillow image has more than 8 bits.
+        DatasetError: a file is missing, damaged or not an image, or it has several pages or
+            channels and `reading` does not choose one. Also a `ValueError`.
     """
     if isinstance(image, (str, Path)):
         return pixels.read_rgb(Path(PathManager.get_local_path(str(image))), reading)
@@ -41,15 +41,16 @@ def read_rgb(image: ImageLike, reading: Reading = Reading()) -> np.ndarray:
     if isinstance(image, Image):
         if image.mode in DEEP_MODES:
             raise ValueError(
-                f"The image has the mode {image.mode}, more than 8 bits, of which Pillow cuts off "
-                "what is bright: name its file, which is scaled, or convert it to 8 bits."
+                f"The image has the mode {image.mode}, more than 8 bits. Pillow would cut off its "
+                "bright values: give the name of its file, which is then scaled, or convert it to "
+                "8 bits."
             )
         return np.asarray(image.convert("RGB"))
     fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if image.dtype != np.uint8 or not fits or not image.size:
         raise ValueError(
             f"The image is an array of {image.dtype} with the shape {image.shape}; it must be "
-            "uint8, (height, width, 3) in RGB or (height, width). semiconv_d2.data.pixels."
-            "scale_to_8bit scales what has more bits."
+            "uint8, (height, width, 3) in RGB or (height, width). To scale an array with more "
+            "bits, use semiconv_d2.data.pixels.scale_to_8bit."
         )
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image

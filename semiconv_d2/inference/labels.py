@@ -1,4 +1,4 @@
-"""Label images: a number for each instance, one owner for each pixel."""
+"""Label images: each pixel has the number of one instance, or 0."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from ..errors import ConfigError
 from ..writing import write_whole
 from .sources import Source
 
-_MOST_LABELS = 2**16 - 1  # that 16 bits hold beside the background
+_MOST_LABELS = 2**16 - 1  # instances in 16 bits, without the background
 
 
 def check_labels(sources: Sequence[Source]) -> None:
-    """Raises `ConfigError` where a source is no image and has no label image."""
+    """Raises `ConfigError` if a source is not an image: only images have label images."""
     moving = next((s.name for s in sources if s.moving), None)
     if moving:
-        raise ConfigError(f"--labels: {moving} is no image; label images are of images alone.")
+        raise ConfigError(f"--labels: {moving} is no image; only images have label images.")
 
 
 def label_instances(found: Instances) -> np.ndarray:
-    """Numbers of instances by falling score from 1 on, (H, W) uint16; 0 is the background, and of
-    masks that overlap the better one has the pixel.
+    """The label image, (H, W) uint16: 0 is the background; 1, 2, … are the instances by falling
+    score. Where masks overlap, the pixel gets the instance with the higher score.
 
     Raises:
-        ConfigError: there are more than 65,535 instances, or boxes alone.
+        ConfigError: there are more than 65,535 instances, or the instances have no masks.
     """
     if not found.has("pred_masks"):
-        raise ConfigError("There are no label images of boxes alone: the model finds no masks.")
+        raise ConfigError(
+            "--labels needs masks, but this model finds boxes only: there is no label image."
+        )
     if len(found) > _MOST_LABELS:
         raise ConfigError(
-            f"An image has {len(found):,} instances, of which a label image of 16 bits holds "
+            f"An image has {len(found):,} instances, but a label image of 16 bits can hold at most "
             f"{_MOST_LABELS:,}: raise the score threshold."
         )
     labels = np.zeros(found.image_size, dtype=np.uint16)

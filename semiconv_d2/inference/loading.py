@@ -1,4 +1,4 @@
-"""Models with trained weights, from their configs, YAML or LazyConfig."""
+"""Loads trained models from their configs, YAML or LazyConfig."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ logger = logging.getLogger(__name__)
 
 
 class LoadedModel(NamedTuple):
-    """A trained model, and how images come to it."""
+    """A trained model, and how its input images are prepared."""
 
     model: nn.Module
     """In evaluation mode."""
     classes: list[str]
     """Names, in the order of the model's classes."""
     augmentations: list
-    """Detectron2's, of test images."""
+    """Detectron2's augmentations for test images."""
     image_format: str
     """Order of the channels: "RGB", "BGR", …"""
     reading: Reading
     """How image files are read."""
     complete: bool
-    """Whether the weights had all that is attached to a stock model."""
+    """Whether the weights had all the parameters that the plugin adds to a stock model."""
 
 
 def load_model(
@@ -60,12 +60,12 @@ def load_model(
         ConfigError: the config or the weights are missing or do not fit.
     """
     if isinstance(classes, str):
-        raise ConfigError(f"classes is {classes!r}; give a list: [{classes!r}].")
+        raise ConfigError(f"classes is {classes!r}; it must be a list: [{classes!r}].")
     config, found = find_config(model)
     if config.suffix == ".py" and not run_code:
         raise ConfigError(
-            f"{config} is a LazyConfig, a program: reading it runs it. If you trust where it comes "
-            "from: run_code=True, or --run-code."
+            f"{config} is a LazyConfig, a program: to read it is to run it. If you trust its "
+            "source, use run_code=True, or --run-code."
         )
     read = _load_lazy if config.suffix == ".py" else _load_yaml
     asked = None if device is None else str(device)
@@ -75,11 +75,11 @@ def load_model(
 
 
 class _Classes(NamedTuple):
-    """What a config tells of its classes."""
+    """What a config says about its classes."""
 
     datasets: Sequence[str]
     number: int
-    """0: not known."""
+    """Number of classes; 0: not known."""
 
 
 def _load_yaml(
@@ -93,9 +93,9 @@ def _load_yaml(
     counted = cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
     if counted and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
         raise ConfigError(
-            f"{config}: MODEL.ROI_HEADS.NUM_CLASSES is 0, which takes the number from the data in "
-            "training. Name the folder of the run, whose config has the number, or set it: "
-            "MODEL.ROI_HEADS.NUM_CLASSES N."
+            f"{config}: MODEL.ROI_HEADS.NUM_CLASSES is 0, so training takes the number of classes "
+            "from the data. Name the folder of the run, whose config has the number, or add the "
+            "override MODEL.ROI_HEADS.NUM_CLASSES N."
         )
     check_weights(cfg, EVALUATION._replace(run_code=run_code))
     _check_device(cfg.MODEL.DEVICE, device)
@@ -128,8 +128,8 @@ def _load_lazy(
         raise ConfigError(f"{config}: {type(error).__name__}: {error}") from error
     if not weights or ("://" not in weights and not Path(weights).is_file()):
         raise ConfigError(
-            f"{config}: train.init_checkpoint is {weights!r}, which is not there: name the "
-            "trained checkpoint."
+            f"{config}: the checkpoint {weights!r} (train.init_checkpoint, or the weights given) "
+            "does not exist: name a trained checkpoint."
         )
     if used.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
@@ -147,28 +147,28 @@ def _load_lazy(
 
 
 def _check_device(used: str, asked: str | None) -> None:
-    """Raises `ConfigError` where a device is not there; says so where a better one was not asked
-    for, since the config of a run on a CPU has the CPU in it."""
+    """Raises `ConfigError` if the device does not exist. Warns if the config names the CPU and
+    there is a GPU: the config of a run that was trained on a CPU names the CPU."""
     try:
         torch.empty(0, device=used)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"There is no device {used!r} (--device, MODEL.DEVICE): take cpu, cuda, or cuda:1 for "
-            "the second of several."
+            f"There is no device {used!r} (--device, MODEL.DEVICE): use cpu, cuda, or cuda:1 for "
+            "the second GPU."
         ) from error
     if used == "cpu" and not asked and torch.cuda.is_available():
-        logger.warning("Running on the CPU, as the config has it; --device cuda takes the GPU.")
+        logger.warning("Running on the CPU, as the config says. To use the GPU: --device cuda.")
 
 
 def _class_names(given: Sequence[str] | None, folder: Path, told: _Classes) -> list[str]:
-    """A name for each class of the model, made up where it is unknown."""
+    """A name for each class of the model; "class 0", "class 1", … if the names are unknown."""
     count = told.number
     if given and count and len(given) != count:
         raise ConfigError(
-            f"classes has {len(given)} names; the model has {count} classes: give a name for each, "
-            "or none."
+            f"classes has {len(given)} names; the model has {count} classes: give a name for each "
+            "class, or leave out classes."
         )
     found = given or recorded_classes(folder) or dataset_classes(told.datasets)
-    # The config's datasets may be others than the model was trained with.
+    # The datasets of the config may not be those that the model was trained with.
     known = found and len(found) == (count or len(found))
     return list(found) if known else [f"class {i}" for i in range(count)]

@@ -1,4 +1,4 @@
-"""What a piece of code takes: its peak of memory, what it asks of PyTorch, and of a GPU."""
+"""Measures a piece of code: its peak of memory, its PyTorch operations and its time on a GPU."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _MEBIBYTE = 2**20
 
 
 class PeakMemory:
-    """How much memory is taken beyond what is in use now: on a CUDA device what PyTorch allocates
-    there, on the CPU what the process holds, where Linux and glibc tell."""
+    """The peak of memory beyond what is in use when this object is created.
+
+    On a CUDA device: what PyTorch allocates there. On the CPU: what the process uses, if it runs on
+    Linux with glibc.
+    """
 
     def __init__(self, device: str = "cpu"):
         self._device = device if device.startswith("cuda") else None
         self._before = self._restart()
 
     def mebibytes(self) -> float | None:
-        """The peak since; None where it is not known."""
+        """The peak since then, MiB; None if it is not known."""
         if self._before is None:
             return None
         if self._device:
@@ -32,7 +35,7 @@ class PeakMemory:
         return _of_process("VmHWM") - self._before
 
     def _restart(self) -> float | None:
-        """Gives free memory back and forgets the peak so far; returns the memory in use, MiB."""
+        """Releases free memory and resets the peak; returns the memory in use, MiB."""
         if self._device:
             torch.cuda.synchronize(self._device)
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -45,14 +48,14 @@ class PeakMemory:
 
 
 def _of_process(field: str) -> float:
-    """MiB of a field of /proc/self/status: "VmRSS" for now, "VmHWM" for the peak."""
+    """A field of /proc/self/status in MiB: "VmRSS" is the current value, "VmHWM" the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     [kibibytes] = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
     return int(kibibytes) / 1024
 
 
 class Operations(TorchDispatchMode):
-    """Counts PyTorch's operations, without views: on a GPU, kernels that it launches."""
+    """Counts PyTorch's operations, without views. On a GPU each of them launches a kernel."""
 
     count = 0
 
@@ -62,14 +65,14 @@ class Operations(TorchDispatchMode):
 
 
 def count_operations(run: Callable[[], object]) -> int:
-    """Of one call, forward and backward."""
+    """The number of operations of one call, forward and backward."""
     with Operations() as operations:
         run()
     return operations.count
 
 
 def busy_seconds(run: Callable[[], object]) -> float:
-    """How long the GPU works for one call: the sum of its kernels."""
+    """How long the GPU is busy with one call: the sum of the times of its kernels."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         run()
         torch.cuda.synchronize()
@@ -78,8 +81,8 @@ def busy_seconds(run: Callable[[], object]) -> float:
 
 
 def _is_view(operation) -> bool:
-    if operation is torch.ops.aten._unsafe_view.default:  # of a copy that `reshape` has made
+    if operation is torch.ops.aten._unsafe_view.default:  # a view of a copy that `reshape` has made
         return True
-    schema = getattr(operation, "_schema", None)  # a few are none of ATen's
+    schema = getattr(operation, "_schema", None)  # a few operations are not from ATen
     aliases = [x.alias_info for x in schema.returns if x.alias_info] if schema else []
     return any(not alias.is_write for alias in aliases)

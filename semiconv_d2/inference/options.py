@@ -1,7 +1,7 @@
-"""What a command line has to know before anything is loaded."""
+"""Options that the command line needs before anything is loaded."""
 
 SHOWS = ("masks", "embedding", "seeds", "kernels")
-"""Pictures of what a model finds, and of how it came to that."""
+"""Kinds of pictures: the instances that a model finds, and how it found them."""
 
 SCORE_THRESHOLD = 0.5
-"""Instances below it are left out."""
+"""Instances with a lower score are left out."""

@@ -1,4 +1,4 @@
-"""A trained model that takes images as they come."""
+"""A trained model that takes images from files, Pillow or arrays."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """Image in, instances out.
+    """Runs a trained model on images: image in, instances out.
 
         predictor = semiconv_d2.Predictor.load("output/bbbc010_semiconv")
         instances = predictor("well.png")
         names = [predictor.classes[i] for i in instances.pred_classes]
 
-    Any model of Detectron2 with masks or boxes will do; `explain` needs one of this package.
+    It works with any Detectron2 model for masks or boxes. `explain` needs a model of this package.
 
     Attributes:
         model: in evaluation mode.
-        classes: names in the order of `pred_classes`.
-        score_threshold: instances below it are left out.
+        classes: names, in the order of `pred_classes`.
+        score_threshold: instances with a lower score are left out.
         reading: how image files are read.
-        trained_embedding: whether the weights had one; False of a stock model's in a
-            semi-convolutional config, whose embedding is then untrained.
+        trained_embedding: whether the weights had an embedding. False if a stock model's weights
+            were loaded with a semi-convolutional config: the embedding is then untrained.
     """
 
     def __init__(
@@ -55,26 +55,28 @@ class Predictor:
     ):
         """
         Args:
-            model: of Detectron2, trained; put into evaluation mode.
+            model: a trained Detectron2 model; it is put into evaluation mode.
             classes: names, in the order of the model's classes.
-            score_threshold: from 0 to 1. What the model itself leaves out stays out.
-            augmentations: what images go through before the model sees them, such as
+            score_threshold: from 0 to 1. The model's own threshold applies too.
+            augmentations: changes to an image before the model gets it, such as
                 `ResizeShortestEdge(800, 1333)`; none by default.
             image_format: order of the channels that the model takes, "BGR" or "RGB".
             reading: how image files are read, as under INPUT in a config: which page and channel
-                count, and how more than 8 bits are scaled.
-            trained_embedding: False where the weights had no embedding.
+                to use, and how to scale more than 8 bits.
+            trained_embedding: False if the weights had no embedding.
 
         Raises:
-            ConfigError: the model is none, or the threshold no number from 0 to 1.
+            ConfigError: `model` is not a model, or the threshold is not a number from 0 to 1.
         """
         if not isinstance(model, nn.Module):
             raise ConfigError(
-                f"Predictor takes a model, and {model!r} is none: Predictor.load({str(model)!r}) "
-                "finds and loads one."
+                f"Predictor takes a loaded model, and {model!r} is not one: "
+                f"Predictor.load({str(model)!r}) finds and loads one."
             )
         if not _is_probability(score_threshold):
-            raise ConfigError(f"The score threshold is {score_threshold!r}; a number from 0 to 1.")
+            raise ConfigError(
+                f"The score threshold is {score_threshold!r}; it must be from 0 to 1."
+            )
         self.model = model.eval()
         self.classes = list(classes)
         self.score_threshold = score_threshold
@@ -99,15 +101,15 @@ class Predictor:
 
         Args:
             model: the folder of a run; a checkpoint with its `config.yaml` beside it; a config,
-                YAML or LazyConfig (`.py`); or the name of one of this package.
+                YAML or LazyConfig (`.py`); or the name of a config of this package.
             weights: a checkpoint. By default that of the run, or the one that the config names.
             score_threshold: see `__init__`.
-            device: "cpu", "cuda", "cuda:1", …; by default the config's, which is the CPU after
-                training on one, or the CPU where that is missing.
+            device: "cpu", "cuda", "cuda:1", …; by default the device of the config, or the CPU if
+                there is no such device. After training on a CPU, the config names the CPU.
             classes: names; by default those of the run, or of the config's datasets.
-            overrides: KEY, VALUE, KEY, VALUE, … of a YAML config; "key=value", … of a LazyConfig.
-            run_code: load files too that can run any code: LazyConfigs, and pickles (`.pkl`) that
-                are not of Detectron2's model zoo. For files that you trust.
+            overrides: KEY, VALUE, KEY, VALUE, … for a YAML config; "key=value", … for a LazyConfig.
+            run_code: also load files that can run any code: LazyConfigs, and pickles (`.pkl`) that
+                are not from Detectron2's model zoo. Only for files that you trust.
 
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
@@ -131,26 +133,27 @@ class Predictor:
         )
 
     def __call__(self, image: ImageLike) -> Instances:
-        """Instances, best first, on the CPU: `pred_boxes`, `scores`, `pred_classes`, `pred_masks`
-        (N, H, W).
+        """Finds the instances of an image: `pred_boxes`, `scores`, `pred_classes`, `pred_masks`
+        (N, H, W). They are on the CPU, the highest score first.
 
         Args:
             image: file, Pillow image, or uint8 array: (H, W, 3) RGB, or (H, W) grey.
                 See `read_rgb`.
 
         Raises:
-            ValueError: the array has another shape or type, or the image too many bits or too
-                unlike sides. `DatasetError`, which is one: the file is missing or cannot be read.
+            ValueError: the array has another shape or type, or the image has more than 8 bits, or
+                one side is so much shorter that it would vanish when the image is resized.
+            DatasetError: the file is missing or cannot be read. Also a `ValueError`.
         """
         with torch.no_grad():
             [output] = self.model([self._input(image)])
         return self._confident(output["instances"])
 
     def explain(self, image: ImageLike) -> Explanation:
-        """The same instances, and how the model came to them.
+        """Finds the same instances as `__call__`, and explains them.
 
         Raises:
-            ValueError: as above, or the model has no embedding.
+            ValueError: as in `__call__`, or the model has no embedding.
         """
         found = explain(self.model, self._input(image), self.score_threshold)
         labels = self.labels(found.instances)
@@ -158,7 +161,7 @@ class Predictor:
         return found._replace(views=views)
 
     def labels(self, instances: Instances) -> list[str]:
-        """What to write beside instances: class and score."""
+        """A label for each instance: class and score."""
         found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)
         return [f"{self._name(index)} {score:.0%}" for index, score in found]
 
@@ -174,10 +177,10 @@ class Predictor:
         seen = transforms.AugInput(np.ascontiguousarray(pixels))
         try:
             self._resize(seen)
-        except ValueError as error:  # of Pillow, where a side would have no pixel
+        except ValueError as error:  # from Pillow, if a side would have no pixel
             raise ValueError(
-                f"The image has {width} × {height} pixels, of which the shorter side vanishes at "
-                "the size that the model sees."
+                f"The image has {width} × {height} pixels. Resized for the model, its shorter side "
+                "would have no pixel left: crop the image."
             ) from error
         tensor = torch.from_numpy(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width, "file_name": name}

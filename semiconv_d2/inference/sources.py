@@ -1,4 +1,4 @@
-"""What to look at: images, videos, cameras and streams, found by their names and read."""
+"""Finds and reads the input of a demo: images, videos, cameras and streams."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wm
 
 
 class Source(NamedTuple):
-    """Something to look at."""
+    """One input: an image, a video, a camera or a stream."""
 
     name: str
     """Path, address, or number of a camera."""
     moving: bool
-    """Opened by OpenCV, frame by frame."""
+    """Whether it has frames, which OpenCV reads."""
 
 
 class UnreadableError(Exception):
-    """A source that cannot be read, or not to its end."""
+    """A source cannot be read, or not to its end."""
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
-    """Files, folders, glob patterns, videos, numbers of cameras and addresses of streams; each
-    once, however often it is named.
+    """Finds the sources for a list of names: files, folders, glob patterns, videos, numbers of
+    cameras and addresses of streams. A source that is named several times is returned once.
 
     Raises:
-        DatasetError: there is nothing under one of the names.
+        DatasetError: a name matches nothing.
     """
     sources: list[Source] = []
     for name in inputs:
@@ -49,7 +49,7 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
             files = sorted(p for p in shown if p.suffix.lower() in IMAGES + VIDEOS)
             if not files:
                 raise DatasetError(
-                    f"{path} has no image and no video in it. Folders in it are not looked into: "
+                    f"The folder {path} has no image and no video. Subfolders are not searched: "
                     f"name them, or a pattern such as '{path}/**/*.png'."
                 )
             sources += map(_source, files)
@@ -61,7 +61,8 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
             files = [p for p in map(Path, sorted(glob.glob(name, recursive=True))) if p.is_file()]
             if not files:
                 raise DatasetError(
-                    f"There is no {name}: no file and no folder has this name, and no file matches."
+                    f"There is no {name}: no file or folder has this name, and no file matches "
+                    "this pattern."
                 )
             sources += map(_source, files)
     once: dict[str, Source] = {}
@@ -78,7 +79,7 @@ def read_source(source: Source, reading: Reading) -> np.ndarray:
 
 
 def open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]:
-    """Frames in RGB, how many there are where that is known, and frames in a second."""
+    """Opens a video: its frames in RGB, their number (None: not known), and frames per second."""
     import cv2
 
     video = cv2.VideoCapture(int(source.name) if source.name.isdecimal() else source.name)
@@ -102,8 +103,11 @@ def open_video(source: Source) -> tuple[Iterator[np.ndarray], int | None, float]
 
 
 class VideoWriters:
-    """One video for each kind of picture, opened by its first frame. In a `with` statement: the
-    videos take their names at its end, when they can be played, with all frames until then."""
+    """Writes one video for each kind of picture; the first frame opens it.
+
+    Use it in a `with` statement. At the end of the statement the videos get their final names, and
+    can be played. They have all frames up to then.
+    """
 
     def __init__(self, output: Path | None, stem: str, rate: float):
         self._output, self._stem, self._rate = output, stem, rate
@@ -121,7 +125,7 @@ class VideoWriters:
     def write(self, show: str, picture: np.ndarray) -> None:
         import cv2
 
-        height, width = (2 * (n // 2) for n in picture.shape[:2])  # codecs want even sizes
+        height, width = (2 * (n // 2) for n in picture.shape[:2])  # codecs need even sizes
         path = self._output / f"{self._stem}_{show}.mp4"
         if path not in self._writers:
             self._output.mkdir(parents=True, exist_ok=True)
@@ -135,7 +139,9 @@ class VideoWriters:
 
 
 def _unfinished(video: Path) -> Path:
-    return video.with_name(f".{video.stem}.tmp{video.suffix}")  # OpenCV goes by the suffix
+    return video.with_name(
+        f".{video.stem}.tmp{video.suffix}"
+    )  # OpenCV chooses the format by the suffix
 
 
 def _source(path: Path) -> Source:
@@ -143,6 +149,6 @@ def _source(path: Path) -> Source:
 
 
 def _identity(source: Source) -> str:
-    """What is the same for two names of one file."""
+    """A key that is equal for two names of the same file."""
     path = Path(source.name)
     return str(path.resolve()) if path.exists() else source.name

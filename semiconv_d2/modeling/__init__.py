@@ -1,4 +1,5 @@
-"""Detectron2 parts, wiring only. Importing this registers ROI heads and meta-architecture."""
+"""The Detectron2 parts. Importing this package registers ROI heads, backbone and
+meta-architecture."""
 
 from .coloring import InstanceColoring
 from .competition import Competition

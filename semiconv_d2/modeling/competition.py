@@ -1,15 +1,15 @@
-"""Competition: what this project adds to section 3.5. The seeds of an image share its pixels out.
+"""Competition of seeds for the pixels of an image: what this project adds to section 3.5.
 
-The paper compares a pixel with the seed of its own region alone. Here a seed has to win the pixel
-against the seeds of other instances and against a background that is learned:
+The paper compares a pixel only with the seed of its own region. Here the seed competes for the
+pixel with the seeds of other instances and with a learned background b. It wins the share
 
     P = K / (K + b + Σ_j w_j K_j)
 
-P takes the place of K, and its logit, log K − log (b + Σ_j w_j K_j), the place of log K: it lowers
-mask logits where another seed is closer, and raises them where none is.
+P replaces K. The logit of P, log K − log (b + Σ_j w_j K_j), replaces log K: it lowers the mask
+logits where K is smaller than b + Σ_j w_j K_j, and raises them where K is larger.
 
-All images of a batch go together: on a GPU every operation on such small tensors costs as much as
-one on large ones.
+All images of a batch are computed together: on a GPU an operation on such small tensors costs as
+much as one on large tensors.
 
 Shapes: R regions and N instances of all images, J competitors of a region, D embedding channels, M
 side of a region's grid.
@@ -30,25 +30,25 @@ from ..ops import log_kernel, seed_embedding, share_odds
 from .learning_rate import LearnedScalar
 
 MAX_COMPETITORS = 8
-"""Of a region; those are taken that reach into most of it."""
+"""Of a region, at most; see `choose_competitors`."""
 
 NUMBER = "gt_number"
-"""Field of targets, and of the proposals that they are assigned to: the number of an instance in
-its batch. Detectron2 hands on all fields that are called gt_ something."""
+"""Field of targets, and of the proposals that they are assigned to: the number of the instance in
+its batch. Detectron2 copies all fields whose names start with gt_ from targets to proposals."""
 
-LOG_BACKGROUND = -1.0  # log b at the start: as close as a pixel at a distance of σ
+LOG_BACKGROUND = -1.0  # log b at the start: b is the K of a pixel at a distance of σ
 
 
 class Competition(nn.Module):
-    """Makes seeds share pixels out. Learns log b."""
+    """Lets seeds compete for pixels, and learns log b."""
 
     def __init__(self, *, lr_factor: float = 10.0):
         """
         Args:
-            lr_factor: as of `EmbeddingHead`.
+            lr_factor: as in `EmbeddingHead`.
         """
         super().__init__()
-        # log b − log b₀, as σ from σ₀: weight decay pulls it back to where it started.
+        # log b − log b₀, as for σ in `LearnedKernel`: weight decay pulls b back to its start.
         self.log_background_ratio = LearnedScalar(lr_factor)
 
     def forward(
@@ -64,7 +64,7 @@ class Competition(nn.Module):
         Args:
             embedding: Ψ, (R, D, M, M).
             seed: of each region, (R, D).
-            competitors: None: there is nothing but the background.
+            competitors: None: the seeds compete with the background only.
             sigma, kernel: as in `ops.log_kernel`.
         """
         background = (LOG_BACKGROUND + self.log_background_ratio()).exp()
@@ -76,35 +76,35 @@ class Competition(nn.Module):
 
 
 class CompetingSeeds(NamedTuple):
-    """What competes with the seeds of R regions."""
+    """The seeds that compete with the seeds of R regions."""
 
     seeds: Tensor
     """(R, J, D)"""
     weights: Tensor
-    """(R, J) in [0, 1]; 0 for none."""
+    """(R, J) in [0, 1]; 0: this one does not compete."""
 
 
 class Competitors(Protocol):
-    """Finds what the seeds of regions compete with."""
+    """Finds the competitors of the seeds of regions."""
 
     def seeds_against(self, seeds: Tensor, sigma: Tensor, kernel: str) -> CompetingSeeds:
         """
         Args:
             seeds: of the regions, (R, D).
-            sigma, kernel: as in `ops.log_kernel`; they tell how much alike two seeds are.
+            sigma, kernel: as in `ops.log_kernel`, for the similarity of two seeds.
         """
 
 
 class InstanceSeeds(NamedTuple):
-    """Seeds of the N true instances of a batch, filled up with `MAX_COMPETITORS` that no region
-    competes with, so that there are as many competitors however few instances there are."""
+    """Seeds of the N true instances of a batch, and J = `MAX_COMPETITORS` rows of padding that no
+    region competes with. With the padding, every region finds J competitors."""
 
     embedding: Tensor
     """(N + J, D)"""
     regions: Tensor
     """(N + J, 5), as `index_boxes` gives them."""
     known: Tensor
-    """(N + J,), 1, or 0 for an instance without a pixel to make a seed of."""
+    """(N + J,): 1; 0 for padding and for an instance without pixels, which has no seed."""
 
     @classmethod
     def of(cls, embedding: Tensor, masks: Tensor, regions: Tensor) -> InstanceSeeds:
@@ -123,15 +123,17 @@ class InstanceSeeds(NamedTuple):
 
 
 class TrueCompetitors:
-    """In training: every instance competes but the one that a region is assigned to. They are all
-    there, and each once, so that the regions' own seeds do not matter."""
+    """The competitors in training: all true instances but the one that the region is assigned to.
+
+    Each instance is there exactly once, so the choice does not depend on the seeds of the regions.
+    """
 
     def __init__(self, regions: Tensor, numbers: Tensor, instances: InstanceSeeds):
         """
         Args:
             regions: proposals, (R, 5).
-            numbers: of the instance that each is assigned to, (R,).
-            instances: the true ones.
+            numbers: number of the instance that each proposal is assigned to, (R,).
+            instances: the true instances.
         """
         overlap = overlaps(regions, instances.regions)
         others = numbers[:, None] != torch.arange(len(instances.known), device=numbers.device)
@@ -144,15 +146,17 @@ class TrueCompetitors:
 
 
 class DetectionCompetitors:
-    """At test: the detections of an image compete with each other, those of high score most, and
-    those least that are the same instance once more, as far as the kernel can tell. The weight of
-    a competitor is score² · (1 − K) between the seeds: 0 for a region's own."""
+    """The competitors at test: the other detections of the image.
+
+    The weight of a competitor is score² · (1 − K), with K between the two seeds. It is large for a
+    high score, small for a second detection of the same instance, and 0 for the region itself.
+    """
 
     def __init__(self, regions: Tensor, scores: Tensor | None):
         """
         Args:
             regions: detections, (R, 5).
-            scores: (R,); None for 1.
+            scores: (R,); None: all are 1.
         """
         self.overlap = overlaps(regions, _fill_up(regions, -1.0))
         self.claims = self.overlap.sign()
@@ -163,7 +167,7 @@ class DetectionCompetitors:
     def seeds_against(self, seeds: Tensor, sigma: Tensor, kernel: str) -> CompetingSeeds:
         """See `Competitors`."""
         others = _fill_up(seeds)
-        # Not by a matrix product, which is inexact where seeds are close.
+        # A matrix product would be inexact where seeds are close.
         distance = torch.cdist(seeds, others, compute_mode="donot_use_mm_for_euclid_dist")
         alike = log_kernel(distance, sigma, kernel).exp()
         weights = torch.addcmul(self.claims, self.claims, alike, value=-1)
@@ -171,7 +175,7 @@ class DetectionCompetitors:
 
 
 def number_instances(targets: Sequence[Instances]) -> list[Instances]:
-    """Targets with their `NUMBER`; those that are given are left as they are."""
+    """Copies of the targets with the field `NUMBER`; the given targets do not change."""
     numbered, first = [], 0
     for x in targets:
         fields, last = x.get_fields(), first + len(x)
@@ -183,7 +187,7 @@ def number_instances(targets: Sequence[Instances]) -> list[Instances]:
 
 
 def overlaps(regions: Tensor, others: Tensor) -> Tensor:
-    """What boxes have in common, in square pixels, (R, N): 0 in different images.
+    """Area of the intersection of boxes, in square pixels, (R, N); 0 between different images.
 
     Args:
         regions, others: (R, 5) and (N, 5), as `index_boxes` gives them.
@@ -193,8 +197,8 @@ def overlaps(regions: Tensor, others: Tensor) -> Tensor:
 
 
 def choose_competitors(seeds: Tensor, weights: Tensor, overlap: Tensor) -> CompetingSeeds:
-    """J = `MAX_COMPETITORS` instances for each region: those with the largest product of weight and
-    overlap.
+    """Chooses J = `MAX_COMPETITORS` instances for each region: those with the largest product of
+    weight and overlap.
 
     Args:
         seeds: of N ≥ J instances, (N, D).
@@ -208,5 +212,5 @@ def choose_competitors(seeds: Tensor, weights: Tensor, overlap: Tensor) -> Compe
 
 
 def _fill_up(rows: Tensor, value: float = 0.0) -> Tensor:
-    """`MAX_COMPETITORS` rows more."""
+    """Appends `MAX_COMPETITORS` rows that have this value."""
     return F.pad(rows, (0, 0) * (rows.dim() - 1) + (0, MAX_COMPETITORS), value=value)

@@ -13,8 +13,8 @@ from .learning_rate import FastConv2d
 class EmbeddingHead(nn.Module):
     """1×1 convolution → ReLU → 3×3 convolution: feature maps in, embedding maps Φ out.
 
-    The last layer starts near zero, so that at first Ψ ≈ u: pixels are as far apart as they are
-    in the image.
+    The last layer starts near zero. So at first Ψ ≈ u, and the distance between the embeddings of
+    two pixels is their distance in the image.
     """
 
     level_scales: Tensor | None
@@ -36,10 +36,10 @@ class EmbeddingHead(nn.Module):
                 features, as in the paper's experiment with dots.
             embedding_dim: D.
             gradient_scale: factor on the gradient that flows back into the feature maps.
-            lr_factor: how much faster the subnet's own weights learn than those of other layers,
-                with stochastic gradient descent or Adam.
-            sum_strides: strides of the feature maps, finest first, to sum their embedding maps into
-                the finest; None leaves each level its own.
+            lr_factor: how many times faster the weights of the subnet learn than other layers, with
+                stochastic gradient descent or Adam.
+            sum_strides: strides of the feature maps, finest first: the embedding maps of all levels
+                are summed into the finest. None: each level has its own embedding map.
         """
         super().__init__()
         if embedding_dim < 2:
@@ -65,14 +65,15 @@ class EmbeddingHead(nn.Module):
                 layer.learn_faster(lr_factor)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level; or
-        to the one that is their sum."""
+        """Feature maps (B, C, H_l, W_l) to embedding maps (B, D, H_l, W_l), one for each level; or,
+        with `sum_strides`, to their sum, which is one map."""
         maps = [scale_gradient(x, self.gradient_scale) for x in features]
         if self.hidden is not None:
             kernel = self.hidden.kernel()  # once for all levels
             maps = [self.relu(nn.functional.conv2d(x, *kernel)) for x in maps]
         kernel, padding = self.embedding.kernel(), self.embedding.padding
-        # On the CPU convolutions to few channels are slow. Tracing would take sizes for constants.
+        # On the CPU a convolution to few channels is slow. Not when tracing, which would store the
+        # sizes of the maps as constants.
         if maps[0].device.type == "cpu" and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
             maps = shifted_convolution(maps, *kernel)
         else:
@@ -81,11 +82,12 @@ class EmbeddingHead(nn.Module):
 
 
 def sum_levels(maps: Sequence[Tensor], scales: Tensor) -> Tensor:
-    """One embedding map for regions of all sizes: those of all levels, summed into the finest.
+    """Sums the embedding maps of all levels into one map at the finest level, for regions of all
+    sizes.
 
     Args:
         maps: Φ, one (B, D, H_l, W_l) for each level, finest first.
-        scales: of each level's channels, (L, D, 1, 1).
+        scales: factors on the channels of each level, (L, D, 1, 1).
 
     Returns:
         (B, D, H_0, W_0)
@@ -98,15 +100,16 @@ def sum_levels(maps: Sequence[Tensor], scales: Tensor) -> Tensor:
 
 
 def _level_scales(strides: Sequence[int], dim: int) -> Tensor:
-    """The first two channels of a level count its own cells, and are scaled to the finest."""
+    """Factors for `sum_levels`: the first two channels of each level are in cells of that level,
+    and the factor turns them into cells of the finest."""
     scales = torch.ones(len(strides), dim, 1, 1)
     scales[:, :2] = torch.tensor(strides).view(-1, 1, 1, 1) / strides[0]
     return scales
 
 
 def shifted_convolution(maps: Sequence[Tensor], weight: Tensor, bias: Tensor) -> list[Tensor]:
-    """A convolution that keeps the size of maps, as one 1×1 convolution to all products and the
-    sum of these at their places: the same up to rounding.
+    """A convolution that keeps the size of maps, computed as a 1×1 convolution to all products of
+    weight and input, which are then summed at their places; equal up to rounding.
 
     Args:
         maps: (B, C, H, W) each.
@@ -114,7 +117,7 @@ def shifted_convolution(maps: Sequence[Tensor], weight: Tensor, bias: Tensor) ->
         bias: (D,)
     """
     dim, channels, side, _ = weight.shape
-    # Where a convolution reads at an offset, this writes at the opposite one.
+    # Where a convolution reads at an offset, this writes at the opposite offset.
     products = weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
     bias = bias.view(dim, 1, 1)
     summed = []

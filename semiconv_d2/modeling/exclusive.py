@@ -1,4 +1,4 @@
-"""Masks of which no two have a pixel in common."""
+"""Exclusive masks: no two of them have a pixel in common."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 
 class ExclusiveMasks(ROIMasks):
-    """Masks of regions that are exclusive once they are pasted into the image: a pixel that several
-    instances claim is left to the one that claims it most.
+    """Masks of regions that become exclusive when they are pasted into the image: where several
+    instances claim a pixel, the largest claim wins it.
 
-    In the place of `pred_masks` before Detectron2's postprocessing, which pastes them.
+    They replace `pred_masks` before Detectron2's postprocessing, which pastes them.
     """
 
     def __init__(self, tensor: Tensor, claims: Tensor):
@@ -35,7 +35,7 @@ class ExclusiveMasks(ROIMasks):
     ) -> BitMasks:
         """As in `ROIMasks`; boxes (R,), in pixels of an image of this height and width."""
         masks = super().to_bitmasks(boxes, height, width, threshold).tensor
-        # Short of memory, Detectron2 pastes on the CPU.
+        # If GPU memory is short, Detectron2 pastes on the CPU.
         boxes, claims = boxes.tensor.to(masks.device), self.claims.to(masks.device).float()
         windows = _windows(boxes, claims.shape[-1], height, width)
         most = torch.full((height, width), -torch.inf, device=masks.device)
@@ -51,8 +51,8 @@ class ExclusiveMasks(ROIMasks):
 
 
 def _windows(boxes: Tensor, side: int, height: int, width: int) -> list[tuple[slice, slice]]:
-    """Columns and rows of the image that the mask of each box may reach into: half a cell further
-    than the box."""
+    """Columns and rows of the image that the mask of each box can cover: the box and half a cell
+    around it."""
     half = (boxes[:, 2:] - boxes[:, :2]) / (2 * side)
     first = (boxes[:, :2] - half).floor().clamp(min=0).long()
     last = (boxes[:, 2:] + half).ceil().clamp(min=0).long()
@@ -63,7 +63,7 @@ def _windows(boxes: Tensor, side: int, height: int, width: int) -> list[tuple[sl
 
 
 def _sample(claims: Tensor, box: Tensor, columns: slice, rows: slice) -> Tensor:
-    """Bilinear claims (M, M) of the region in a box (4,), at some pixels of the image: (h, w)."""
+    """Claims (M, M) of the region in a box (4,), interpolated at pixels of the image: (h, w)."""
     x = torch.arange(columns.start, columns.stop, device=box.device) + 0.5
     y = torch.arange(rows.start, rows.stop, device=box.device) + 0.5
     if not (len(x) and len(y)):

@@ -1,4 +1,4 @@
-"""Ground-truth masks as the losses want them: cropped once, and with shared pixels known.
+"""Ground-truth masks for the losses: cropped once, and with the pixels that instances share.
 
 Shapes: N instances of an image, R regions, M side of a region's grid.
 """
@@ -17,13 +17,13 @@ from torch import Tensor
 from ..data.coco.segmentations import bound_outline
 from .regions import index_boxes
 
-_BYTE = 255  # the largest number that it holds
-_PIXELS_AT_ONCE = 2**25  # of masks as floats: 128 MiB
-_REACH = 2  # pixels beyond a box that bilinear samples inside it may look at, and one to spare
+_BYTE = 255  # the largest number in a byte
+_PIXELS_AT_ONCE = 2**25  # of masks in float32: 128 MiB
+_REACH = 2  # bilinear samples in a box read one pixel beyond it; one more to spare
 
 
 class CroppedMasks:
-    """Masks that are cropped already, in the place of `gt_masks`: passes through a stock loss."""
+    """Masks that are already cropped. They can replace `gt_masks` in Detectron2's mask loss."""
 
     def __init__(self, crops: Tensor):
         """`crops`: (R, M, M), boolean."""
@@ -33,11 +33,11 @@ class CroppedMasks:
         return len(self.crops)
 
     def crop_and_resize(self, boxes: Tensor, side: int) -> Tensor:
-        """The crops, whose boxes and side must be those that they were made for."""
+        """The crops. Boxes and side must be those that the crops were made for."""
         if (len(boxes), side) != (len(self.crops), self.crops.shape[-1]):
             raise ValueError(
-                f"{len(boxes)} masks of side {side} were asked for; "
-                f"{len(self.crops)} of side {self.crops.shape[-1]} are there."
+                f"crop_and_resize was called for {len(boxes)} masks of side {side}; there are "
+                f"{len(self.crops)} crops of side {self.crops.shape[-1]}."
             )
         return self.crops
 
@@ -56,8 +56,8 @@ def crop_masks(instances: Sequence[Instances], boxes: Sequence[Boxes], side: int
 
 
 def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int) -> Tensor:
-    """Crops are those of Detectron2, but for half-covered pixels of bit masks on the CPU, which may
-    be rounded to the other side."""
+    """The same crops as Detectron2's. Only pixels that a bit mask covers by half may be rounded the
+    other way on the CPU."""
     if not isinstance(masks, BitMasks):
         return masks.crop_and_resize(boxes, side)
     crop = _crop_windows if masks.device.type == "cpu" else _crop_parts
@@ -65,8 +65,8 @@ def _crop(masks: BitMasks | PolygonMasks, boxes: Tensor, side: int) -> Tensor:
 
 
 def _crop_windows(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
-    """Cuts masks to windows around the boxes first: whole images as floats, as Detectron2 has
-    them, take ten times as long and hundreds of mebibytes."""
+    """First cuts masks to windows around the boxes. Detectron2 converts the masks of whole images
+    to floats, which takes ten times as long and hundreds of mebibytes."""
     height, width = masks.image_size
     limit = torch.tensor([width, height])
     first = (boxes[:, :2].floor().long() - _REACH).clamp(min=0).minimum(limit - 1)
@@ -82,8 +82,8 @@ def _crop_windows(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
 
 
 def _crop_parts(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
-    """Crops some masks at a time: whole images as floats, of all masks at once as Detectron2 has
-    them, are the peak of memory of a training step."""
+    """Crops a few masks at a time. Detectron2 converts all masks to floats at once, which is the
+    peak of memory of a training step."""
     height, width = masks.image_size
     parts = masks.tensor.split(max(1, _PIXELS_AT_ONCE // (height * width)))
     number = torch.arange(len(parts[0]), device=boxes.device, dtype=boxes.dtype)[:, None]
@@ -97,13 +97,13 @@ def _crop_parts(masks: BitMasks, boxes: Tensor, side: int) -> Tensor:
 
 
 def _bit_pool(side: int) -> ROIAlign:
-    """As Detectron2 samples bit masks."""
+    """The pooler with which Detectron2 samples bit masks."""
     return ROIAlign((side, side), spatial_scale=1.0, sampling_ratio=0, aligned=True)
 
 
 def shared_pixels(targets: Sequence[Instances]) -> Tensor:
-    """Pixels of two and more instances of an image: (B, 1, H, W) float32 of 0 and 1, padded to the
-    largest image."""
+    """Pixels that belong to two or more instances of an image: (B, 1, H, W) float32 of 0 and 1,
+    padded to the largest image."""
     counts = [_count(x) for x in targets]
     height = max(c.shape[0] for c in counts)
     width = max(c.shape[1] for c in counts)
@@ -120,11 +120,12 @@ def crop_shared(maps: Tensor, boxes: Sequence[Boxes], side: int) -> Tensor:
 
 
 def leave_out_shared(own: Tensor, shared: Tensor) -> Tensor:
-    """Own pixels that no other instance has. All of them where there are none: an instance that
-    lies within another one, as a tie on a person, has still to be told from it.
+    """Own pixels that no other instance has. If an instance has no such pixel, all of its pixels:
+    a tie on a person lies within the person, and must still be told from it.
 
     Args:
-        own, shared: pixels of the instance, and of several instances, (R, M, M) boolean.
+        own: pixels of the instance, (R, M, M) boolean.
+        shared: pixels of several instances, (R, M, M) boolean.
     """
     alone = own & ~shared
     return torch.where(alone.flatten(1).any(dim=1)[:, None, None], alone, own)
@@ -148,9 +149,9 @@ def _count(targets: Instances) -> Tensor:
 
 
 def count_masks(masks: Tensor) -> Tensor:
-    """How many of the masks, (N, H, W) boolean, cover each pixel, up to 2 in each 255 of them.
+    """How many of the masks, (N, H, W) boolean, cover each pixel: 0, 1, or 2 and more.
 
-    In bytes, which is 60 times as fast as a sum of booleans."""
+    Of each 255 masks at most 2 are counted, in bytes: 60 times as fast as a sum of booleans."""
     parts = [
         part.view(torch.uint8).sum(dim=0, dtype=torch.uint8).clamp(max=2)
         for part in masks.split(_BYTE)
@@ -159,7 +160,8 @@ def count_masks(masks: Tensor) -> Tensor:
 
 
 def _count_polygons(masks: PolygonMasks, height: int, width: int) -> np.ndarray:
-    """Rasterises each instance within its own box only, which is most of the cost saved."""
+    """Counts as `count_masks` does. Rasterises each instance within its own box only, which saves
+    most of the cost."""
     count = np.zeros((height, width), dtype=np.int32)
     # An instance without polygons has a box at infinity.
     boxes = masks.get_bounding_boxes().tensor.numpy().clip(-1, max(height, width) + 1)

@@ -8,14 +8,14 @@ from ..ops import KERNELS
 from ..ops.checks import check_choice, check_positive
 from .learning_rate import LearnedScalar
 
-_SCALAR_PERIOD = 20  # iterations, as of Detectron2's writers. Reading σ waits for the GPU.
+_SCALAR_PERIOD = 20  # iterations, as in Detectron2's writers. Reading σ has to wait for the GPU.
 
 
 class LearnedKernel(nn.Module):
     """Learns σ of equation (9), or of (7).
 
-    What is learned is log σ/σ₀, with σ₀ the σ at the start, so that the weight decay of whatever
-    optimizer is used pulls σ back to σ₀ and not to 1.
+    The learned parameter is log σ/σ₀, where σ₀ is σ at the start. So weight decay pulls σ back to
+    σ₀, and not to 1.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class LearnedKernel(nn.Module):
         Args:
             kernel: "laplacian", equation (9), or "gaussian", equation (7).
             sigma_init: σ at the start, in coordinate units.
-            lr_factor: as of `EmbeddingHead`, for the parameters of the kernel.
+            lr_factor: as in `EmbeddingHead`, for the parameters of the kernel.
         """
         super().__init__()
         check_positive("SIGMA_INIT", sigma_init)
@@ -39,11 +39,11 @@ class LearnedKernel(nn.Module):
         return self.sigma_init * self.log_sigma_ratio().exp()
 
     def scalars(self) -> dict[str, Tensor]:
-        """What the log of a training shows, by name."""
+        """The scalars that are logged in training, by name."""
         return {"sigma": self.sigma}
 
     def log(self, storage: EventStorage) -> None:
-        """Write the scalars into the log of a training, in some of its iterations."""
+        """Writes the scalars to Detectron2's event storage, once every 20 iterations."""
         if (storage.iter + 1) % _SCALAR_PERIOD == 0:
             for name, value in self.scalars().items():
                 storage.put_scalar(f"semiconv/{name}", value.detach())

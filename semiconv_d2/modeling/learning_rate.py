@@ -1,11 +1,13 @@
-"""MODEL.SEMICONV.LR_FACTOR: the plugin's parameters learn faster than those of the model that it is
-attached to, whatever trainer and optimizer there are.
+"""Parameters that learn faster than others, for MODEL.SEMICONV.LR_FACTOR.
 
-Such a parameter counts in units: what is computed with is the parameter times its unit, u. Adam
-moves every parameter by about its learning rate, so that with a unit of 10 what is computed with
-moves ten times as far. Gradient descent would move it u² times as far; the gradient is scaled so
-that the two agree. That of a weight is then as large as in any other layer, and clipping gradients
-does to it what it does there. Weight decay is that of other layers: it pulls no faster.
+The plugin's parameters learn faster than those of the model that it is added to, with any trainer
+and optimizer. Such a parameter is stored in units u: the value that the layer computes with is the
+parameter times u. Adam moves every parameter by about the learning rate, so a unit of 10 moves the
+value ten times as far. Gradient descent would move the value u² times as far; therefore the
+gradient is scaled, and the value moves LR_FACTOR times as far.
+
+The gradient of a weight is then as large as in any other layer, so gradient clipping affects it in
+the same way. Weight decay is relative to the parameter: it does not pull faster than elsewhere.
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from ..ops import scale_gradient
 from ..ops.checks import check_positive
 
 SCALARS_BY_ADAM = 30.0
-"""Beside LR_FACTOR. A weight matters once it has moved by some hundredths; a gain has to get from
-0 to 1, which at a learning rate of 1e-4 would take Adam a thousand steps even ten times as fast."""
+"""Factor on LR_FACTOR for single numbers under Adam. A weight has an effect once it has moved by a
+few hundredths, but a gain has to move from 0 to 1. At a learning rate of 1e-4 that would take Adam
+a thousand steps, even with LR_FACTOR 10."""
 
 
 class _InUnits(nn.Module):
-    """Parameters that count in units. State dictionaries hold the unit beside them, so that they
-    can be read with any other factor; without one they are taken as they are computed with."""
+    """A module whose parameters are stored in units.
+
+    The state dictionary holds the unit too, so that a module with another factor can load it. In a
+    dictionary without a unit, the unit is 1.
+    """
 
     unit: Tensor
 
@@ -34,8 +40,8 @@ class _InUnits(nn.Module):
 
     @torch.no_grad()
     def learn_faster(self, lr_factor: float, by_adam: float = 1.0) -> None:
-        """From now on `lr_factor` times as fast as others, and with Adam `by_adam` times that. What
-        is computed with stays."""
+        """Makes the parameters learn `lr_factor` times as fast as others, and with Adam `by_adam`
+        times faster still. The values that the module computes with stay the same."""
         unit = check_positive("LR_FACTOR", lr_factor) * by_adam
         for parameter in self.parameters(recurse=False):
             parameter.mul_(self.unit / unit)
@@ -57,13 +63,13 @@ class _InUnits(nn.Module):
 class FastConv2d(_InUnits, nn.Conv2d):
     """A convolution whose weights can learn faster than others.
 
-    `weight` and `bias` are in units; `kernel` gives them as they are computed with.
+    `weight` and `bias` are in units; `kernel` gives the values to compute with.
     """
 
     bias: Tensor
 
     def kernel(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias, as they are computed with."""
+        """The values of weight and bias to compute with."""
         return self._value(self.weight), self._value(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +79,7 @@ class FastConv2d(_InUnits, nn.Conv2d):
 
 
 class LearnedScalar(_InUnits):
-    """A number that starts at 0, such as a gain, or the logarithm of a ratio."""
+    """A learned number that starts at 0, such as a gain or the logarithm of a ratio."""
 
     def __init__(self, lr_factor: float):
         super().__init__()
@@ -86,5 +92,5 @@ class LearnedScalar(_InUnits):
 
     @torch.no_grad()
     def set(self, value: float) -> None:
-        """Makes it another number."""
+        """Sets the number."""
         self.value.fill_(value / self.unit)

@@ -1,15 +1,15 @@
-"""Section 3.5 of the paper, in its order: what the plugin adds to the mask branch of a Mask R-CNN.
+"""What the plugin adds to the mask branch of a Mask R-CNN, in the order of section 3.5.
 
-    s                        mask logits of a region, of its class, from the stock mask head
+    s                        mask logits of a region for its class, from the stock mask head
     Ψ = û + Φ                embedding of the region                            equation (6)
     p = softmax(s)           how likely a pixel is the seed
     seed = Σ_u p(u) Ψ_u      its expected embedding
     log K = −‖Ψ − seed‖ / σ  the kernel                                         equation (9)
     ŝ = s + log K            the rescored logits
 
-Losses: that of Mask R-CNN, on ŝ; the cross-entropy between K and the mask; and the segment
-embedding loss, equation (5). With a `Competition` the share P that the seed wins of a pixel takes
-the place of K.
+Losses: the mask loss of Mask R-CNN, on ŝ; the cross-entropy between K and the mask; and the segment
+embedding loss, equation (5). With a `Competition`, P replaces K: the share of a pixel that the seed
+wins.
 
 Shapes: B images, R regions, N instances, D embedding channels, M side of a region's grid.
 """
@@ -45,28 +45,28 @@ GAINS = ("fixed", "learned")
 
 
 class RescoredMasks(NamedTuple):
-    """What the kernel makes of regions; all (R, M, M)."""
+    """Mask logits before and after rescoring, and what changed them; all tensors (R, M, M)."""
 
     logits: Tensor
     """s, the mask logits of the stock head."""
     seed_weights: Tensor
     """p, how much each pixel contributes to the seed; sums to 1."""
     evidence: Tensor
-    """What is added to s: log K_σ between each pixel and the seed; with competition the logit of
-    the share P that the seed has in the pixel."""
+    """What is added to s: log K_σ between each pixel and the seed. With competition: the logit of
+    P, the share of the pixel that the seed wins."""
     rescored: Tensor
-    """ŝ, the mask logits after rescoring; where that is off, s."""
+    """ŝ, the mask logits after rescoring; s if rescoring is off."""
     competed: bool
     """Whether there was competition."""
 
     @property
     def log_kernel(self) -> Tensor:
-        """log K, or log P."""
+        """log K; log P with competition."""
         return nn.functional.logsigmoid(self.evidence) if self.competed else self.evidence
 
     @property
     def odds(self) -> Tensor:
-        """The logit of K, or of P."""
+        """The logit of K; the logit of P with competition."""
         return self.evidence if self.competed else log_odds(self.evidence)
 
 
@@ -87,10 +87,10 @@ class SeedKernel(LearnedKernel):
         Args:
             kernel: "laplacian", equation (9), or "gaussian", equation (7).
             sigma_init: σ at the start, in cells.
-            gain: of g in ŝ = s + g · log K, "fixed", 1 as in the paper, or "learned", from 0.
-            competition: None: there is none, as in the paper.
-            rescore: False leaves logits as they are: the kernel is there for its own loss.
-            lr_factor: as of `EmbeddingHead`, for σ and g.
+            gain: g in ŝ = s + g · log K. "fixed": 1, as in the paper. "learned": starts at 0.
+            competition: None: no competition, as in the paper.
+            rescore: False: logits do not change, and the kernel serves its own loss only.
+            lr_factor: as in `EmbeddingHead`, for σ and g.
         """
         super().__init__(kernel=kernel, sigma_init=sigma_init, lr_factor=lr_factor)
         learned = check_choice("GAIN", gain, GAINS) == "learned"
@@ -109,13 +109,13 @@ class SeedKernel(LearnedKernel):
         Args:
             logits: s of the region's class, (R, M, M).
             embedding: Ψ, (R, D, M, M).
-            competitors: of the regions' seeds; None for none.
+            competitors: of the regions' seeds; None: no competitors.
         """
         if logits.shape[1:] != embedding.shape[2:]:
             raise ValueError(
-                f"The mask logits of a region are {tuple(logits.shape[1:])} and its embedding is "
-                f"{tuple(embedding.shape[2:])}: the pooler of RegionEmbedding needs an output_size "
-                "as large as the mask head's logits."
+                f"The mask logits of a region have the size {tuple(logits.shape[1:])}, and its "
+                f"embedding {tuple(embedding.shape[2:])}: set the output_size of RegionEmbedding's "
+                "pooler to the size of the mask head's logits."
             )
         weights = seed_weights(logits)
         evidence = self.compare(embedding, seed_embedding(weights, embedding), competitors)
@@ -125,7 +125,7 @@ class SeedKernel(LearnedKernel):
     def compare(
         self, embedding: Tensor, seed: Tensor, competitors: Competitors | None = None
     ) -> Tensor:
-        """The evidence of each pixel, (R, M, M), see `RescoredMasks`.
+        """The evidence at each pixel, (R, M, M); see `RescoredMasks`.
 
         Args:
             embedding, competitors: as in `forward`.
@@ -142,22 +142,22 @@ class SeedKernel(LearnedKernel):
 
 
 class Scene(NamedTuple):
-    """What is computed once for a batch, and used by whatever comes after it."""
+    """What is computed once for a batch and used by several later steps."""
 
     maps: list[Tensor]
     """Φ, the embedding maps that regions are pooled from, finest first."""
     shared: Tensor | None = None
-    """In training, where several instances share a pixel: (B, 1, H, W), see `shared_pixels`."""
+    """In training, the pixels that several instances share, (B, 1, H, W); see `shared_pixels`."""
     embedding: Tensor | None = None
     """In training, Ψ around the true instances, (N, D, M, M)."""
     own: Tensor | None = None
     """Pixels of these instances that no other one has, (N, M, M) boolean."""
     seeds: InstanceSeeds | None = None
-    """Theirs, for competition."""
+    """Seeds of these instances, for competition."""
 
 
 class SemiConvMaskBranch(nn.Module):
-    """Everything between features, mask logits and rescored logits, with the losses of its own."""
+    """The steps from features and mask logits to rescored logits, and the plugin's own losses."""
 
     def __init__(
         self,
@@ -171,8 +171,8 @@ class SemiConvMaskBranch(nn.Module):
         """
         Args:
             embedding_head: the subnet.
-            region_embedding: pools and mixes what the subnet gives.
-            seed_kernel: None where masks are not rescored and there is no kernel loss.
+            region_embedding: pools the subnet's output and mixes it with coordinates.
+            seed_kernel: None if masks are not rescored and there is no kernel loss.
             embedding_loss_weight, kernel_loss_weight: a loss of weight 0 is left out.
         """
         super().__init__()
@@ -181,9 +181,12 @@ class SemiConvMaskBranch(nn.Module):
             ("KERNEL_LOSS_WEIGHT", kernel_loss_weight),
         ):
             if not weight >= 0:
-                raise ValueError(f"{name} is {weight}; it must be 0, for none, or positive.")
+                raise ValueError(f"{name} is {weight}; it must be positive, or 0 for no such loss.")
         if seed_kernel is None and not embedding_loss_weight > 0:
-            raise ValueError("Without a seed_kernel nothing uses the embedding but its own loss.")
+            raise ValueError(
+                "Nothing uses the embedding: without a seed_kernel, embedding_loss_weight must be "
+                "above 0."
+            )
         if seed_kernel is not None and not (seed_kernel.rescore or kernel_loss_weight > 0):
             raise ValueError(
                 "seed_kernel has nothing to do: with rescore=False it needs a kernel_loss_weight "
@@ -196,28 +199,29 @@ class SemiConvMaskBranch(nn.Module):
         self.kernel_loss_weight = kernel_loss_weight
         if self.competes and not region_embedding.shares_a_map:
             raise ValueError(
-                "COMPETITION compares seeds of several regions, which needs one embedding map for "
-                "all: set MODEL.SEMICONV.EMBEDDING_LEVELS to 'summed', or COMPETITION to False."
+                "COMPETITION compares the seeds of several regions, so all regions need the same "
+                "embedding map: set MODEL.SEMICONV.EMBEDDING_LEVELS to 'summed', or COMPETITION to "
+                "False."
             )
 
     @property
     def rescores(self) -> bool:
-        """Whether masks are changed; without, the losses are auxiliary ones."""
+        """Whether mask logits are rescored. If not, the plugin only adds auxiliary losses."""
         return self.seed_kernel is not None and self.seed_kernel.rescore
 
     @property
     def competes(self) -> bool:
-        """Whether seeds share pixels out."""
+        """Whether seeds compete for pixels."""
         return self.seed_kernel is not None and self.seed_kernel.competition is not None
 
     def scene(
         self, features: Sequence[Tensor], targets: Sequence[Instances] | None = None
     ) -> Scene:
-        """What is computed once for a batch.
+        """Computes what is needed once for a batch.
 
         Args:
-            features: of the levels that the mask head uses, finest first.
-            targets: the true instances of each image, in training.
+            features: feature maps of the levels that the mask head uses, finest first.
+            targets: the true instances of each image; None at test.
         """
         scene = Scene(self.embedding_head(features))
         needs_instances = self.embedding_loss_weight > 0 or self.competes
@@ -248,7 +252,7 @@ class SemiConvMaskBranch(nn.Module):
         Args:
             logits: s of the regions' classes, (R, M, M).
             boxes: the regions of each image, in its pixels.
-            competitors: of the regions' seeds; None for none.
+            competitors: of the regions' seeds; None: no competitors.
         """
         assert self.seed_kernel is not None
         embedding = self.region_embedding(scene.maps, boxes)
@@ -257,8 +261,8 @@ class SemiConvMaskBranch(nn.Module):
     def kernel_loss(
         self, scene: Scene, masks: RescoredMasks, own: Tensor, boxes: Sequence[Boxes]
     ) -> dict[str, Tensor]:
-        """Cross-entropy between K and the mask. Pixels that an instance shares with another one
-        are left out: they belong to both.
+        """Cross-entropy between K and the mask. It leaves out pixels that the instance shares with
+        another one, because they belong to both.
 
         Args:
             own: pixels of the instance that each region is assigned to, (R, M, M) boolean.
@@ -272,7 +276,7 @@ class SemiConvMaskBranch(nn.Module):
         return {"loss_kernel": loss * self.kernel_loss_weight}
 
     def embedding_loss(self, scene: Scene) -> dict[str, Tensor]:
-        """Equation (5), of the true instances."""
+        """The segment embedding loss of the true instances, equation (5)."""
         if not self.embedding_loss_weight > 0:
             return {}
         assert scene.embedding is not None

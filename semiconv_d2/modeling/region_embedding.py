@@ -1,4 +1,4 @@
-"""The embedding Ψ of regions: Φ pooled from embedding maps, mixed with coordinates.
+"""The embedding Ψ of regions: Φ, pooled from embedding maps and mixed with coordinates.
 
 Shapes: B images, R regions, D embedding channels, M side of a region's grid.
 """
@@ -20,35 +20,35 @@ from .regions import index_boxes
 class RegionEmbedding(nn.Module):
     """Pools Φ over regions, and adds the coordinates of the same points, equations (3) and (6).
 
-    Coordinates count cells of the level that a region is pooled from.
+    Coordinates are in cells of the level that a region is pooled from.
     """
 
     def __init__(self, *, pooler: ROIPooler, mixing: str = "additive"):
         """
         Args:
-            pooler: aligned ROIAlign over the embedding maps; over the finest alone where these are
-                summed into it.
+            pooler: aligned ROIAlign over the embedding maps; over the finest level only if they
+                are summed.
             mixing: see `ops.mix`.
         """
         super().__init__()
         if not all(isinstance(p, ROIAlign) and p.aligned for p in pooler.level_poolers):
             raise ValueError(
-                "The embedding must be pooled by ROIAlignV2: the older ROIAlign widens narrow "
-                "boxes and ROIPool rounds them, so that coordinates would not lie where the "
-                "features were taken. Set MODEL.ROI_MASK_HEAD.POOLER_TYPE to 'ROIAlignV2'."
+                "The embedding must be pooled by ROIAlignV2. The older ROIAlign widens narrow "
+                "boxes and ROIPool rounds boxes, so the coordinates would not be those of the "
+                "sampled features. Set MODEL.ROI_MASK_HEAD.POOLER_TYPE to 'ROIAlignV2'."
             )
         self.pooler = pooler
         self.mixing = check_choice("MIXING", mixing, MIXINGS)
 
     @property
     def stride(self) -> float:
-        """Image pixels to a cell of the finest level."""
+        """Image pixels per cell of the finest level."""
         return 2.0**self.pooler.min_level
 
     @property
     def shares_a_map(self) -> bool:
-        """Whether all regions of an image are pooled from one map, so that the Ψ of one can be
-        compared with that of another."""
+        """Whether all regions of an image are pooled from one map, so that the Ψ of different
+        regions can be compared."""
         return len(self.pooler.level_poolers) == 1
 
     def forward(self, maps: Sequence[Tensor], boxes: Sequence[Boxes]) -> Tensor:
@@ -61,9 +61,10 @@ class RegionEmbedding(nn.Module):
             Ψ at the sample points, (R, D, M, M), float32; its geometric channels in cells, in the
             frame of the image.
         """
-        # ROIAlign rounds boxes to the precision of its input; the coordinates' are not rounded.
+        # In float32: ROIAlign rounds boxes to the precision of its input, and coordinates come from
+        # boxes that are not rounded.
         maps, regions = [at_least_float32(x) for x in maps], index_boxes(boxes)
-        if self.shares_a_map:  # as the pooler does, without asking for the level of each box
+        if self.shares_a_map:  # as the pooler does, without looking up levels
             pooled = self.pooler.level_poolers[0](maps[0], regions)
         else:
             pooled = self.pooler(maps, boxes)
@@ -73,7 +74,7 @@ class RegionEmbedding(nn.Module):
         return mix(pooled, coordinates, self.mixing)
 
     def embed_map(self, phi: Tensor) -> Tensor:
-        """Ψ over a whole map at the finest level, (..., D, H, W), for looking at."""
+        """Ψ over a whole map at the finest level, (..., D, H, W), for pictures."""
         height, width = phi.shape[-2:]
         coordinates = map_coordinates(height, width, device=phi.device)
         return mix(at_least_float32(phi), coordinates, self.mixing)

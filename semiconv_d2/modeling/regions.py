@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 
 def index_boxes(boxes: Sequence[Boxes]) -> Tensor:
-    """Index of the image, x0, y0, x1, y1, as ROIAlign takes them: (R, 5).
+    """Boxes in the format of ROIAlign: index of the image, x0, y0, x1, y1; (R, 5).
 
-    Detectron2's `convert_boxes_to_pooler_format` gives the same, and waits for the GPU.
+    Detectron2's `convert_boxes_to_pooler_format` gives the same but has to wait for the GPU.
     """
     return torch.cat([F.pad(b.tensor, (1, 0), value=float(i)) for i, b in enumerate(boxes)])

@@ -42,15 +42,15 @@ from .region_embedding import RegionEmbedding
 from .regions import index_boxes
 
 _SCENE = "semiconv/scene"
-"""Name under which `forward` hands its `Scene` on to `_forward_mask`, in a copy of the dictionary
-of features. No feature of a backbone is called so."""
+"""Key under which `forward` passes its `Scene` to `_forward_mask`, in a copy of the dictionary of
+features. No backbone feature has this name."""
 
 EMBEDDING_LEVELS = ("summed", "assigned")
 
-_CLASS_SCORES = "class_scores"  # field of detections whose `scores` include those of masks
+_CLASS_SCORES = "class_scores"  # field for the scores before they were multiplied by mask scores
 
 
-_RENAMED = (  # parameters of version 0.1
+_RENAMED = (  # parameters of version 0.1: old and new prefix
     ("embedding_head.", "mask_branch.embedding_head."),
     (
         "seed_kernel.log_background_ratio.",
@@ -63,14 +63,14 @@ _RENAMED = (  # parameters of version 0.1
 class SemiConvMixin:
     """Adds the embedding, its losses and the rescoring of masks to ROI heads.
 
-    For `StandardROIHeads` and whatever inherits its `forward` signature and mask branch; comes
-    before them in the bases:
+    It works with `StandardROIHeads` and classes that inherit its `forward` signature and mask
+    branch. List it before them in the bases:
 
         @ROI_HEADS_REGISTRY.register()
         class MySemiConvROIHeads(SemiConvMixin, MyROIHeads):
             pass
 
-    The mask head is any that has `layers` and the `forward` of `BaseMaskRCNNHead`.
+    The mask head can be any that has `layers` and the `forward` of `BaseMaskRCNNHead`.
 
     Losses: `loss_mask`, on the rescored logits; `loss_kernel`; and `loss_embedding`, equation (5).
     """
@@ -79,8 +79,8 @@ class SemiConvMixin:
         super().__init_subclass__(**kwargs)
         if not hasattr(super(), "_forward_mask"):
             raise TypeError(
-                f"{cls.__name__} cannot be semi-convolutional: SemiConvMixin comes before ROI "
-                "heads with the mask branch of StandardROIHeads; Res5ROIHeads (C4) have none."
+                f"{cls.__name__} cannot be semi-convolutional: list SemiConvMixin before ROI heads "
+                "that have the mask branch of StandardROIHeads. Res5ROIHeads (C4) do not have it."
             )
 
     @configurable
@@ -94,10 +94,10 @@ class SemiConvMixin:
     ):
         """
         Args:
-            mask_branch: what section 3.5 adds. None: these are the stock ROI heads.
+            mask_branch: what section 3.5 adds. None: the stock ROI heads.
             mask_score: whether scores are multiplied by the mask's expected IoU, at test.
-            exclusive_masks: whether pixels that several detections claim are left to one, at test.
-            kwargs: the arguments of the ROI heads that this extends.
+            exclusive_masks: whether a pixel that several detections claim goes to one, at test.
+            kwargs: the arguments of the ROI heads that this class extends.
         """
         super().__init__(**kwargs)
         if mask_branch is not None:
@@ -134,7 +134,7 @@ class SemiConvMixin:
         """
         Args:
             node: MODEL.SEMICONV.
-            stock: arguments of the ROI heads that this extends.
+            stock: arguments of the ROI heads that this class extends.
         """
         use_kernel = node.RESCORE or node.KERNEL_LOSS_WEIGHT > 0
         if not use_kernel and not node.EMBEDDING_LOSS_WEIGHT > 0:
@@ -187,7 +187,7 @@ class SemiConvMixin:
         proposals: list[Instances],
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """As the ROI heads that this extends; in training with the losses of the embedding."""
+        """As in the ROI heads that this extends; in training also the losses of the embedding."""
         branch = self.mask_branch if self.mask_on else None
         if not self.training:
             found, losses = super().forward(images, features, proposals, targets)
@@ -226,11 +226,11 @@ class SemiConvMixin:
     ) -> dict[str, Tensor]:
         instances, _ = select_foreground_proposals(instances, self.num_classes)
         masks = self.rescore_masks(features, instances)
-        # One crop for all losses.
+        # All losses use the same crops.
         boxes = self._boxes(instances)
         crops = crop_masks(instances, boxes, masks.logits.shape[-1])
         for x, crop in zip(instances, crops, strict=True):
-            # Proposals of this branch alone: selecting the foreground has copied them.
+            # Only this branch sees these proposals: selecting the foreground has copied them.
             x.gt_masks = CroppedMasks(crop)
         head, own = self.mask_head, cat(crops)
         loss = mask_rcnn_loss(masks.rescored[:, None], instances, head.vis_period)
@@ -242,11 +242,11 @@ class SemiConvMixin:
     def rescore_masks(
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> RescoredMasks:
-        """Everything between features and mask logits.
+        """From the backbone's features to rescored mask logits.
 
         Args:
-            features: those of the backbone.
-            instances: regions of each image, with `pred_boxes`, `pred_classes` and, for
+            features: feature maps of the backbone.
+            instances: regions of each image. At test with `pred_boxes`, `pred_classes` and, for
                 competition, `scores`; in training the foreground of the sampled proposals.
         """
         branch, scene, boxes = self.mask_branch, self.scene(features), self._boxes(instances)
@@ -254,8 +254,8 @@ class SemiConvMixin:
         return branch.rescore(scene, logits, boxes, self.competitors(scene, instances))
 
     def competitors(self, scene: Scene, instances: list[Instances]) -> Competitors | None:
-        """What the seeds of the regions compete with: in training the true instances, at test the
-        other detections. None without competition; `instances` as in `rescore_masks`."""
+        """The competitors of the regions' seeds: the true instances in training, the other
+        detections at test. None without competition. `instances` as in `rescore_masks`."""
         if not self.mask_branch.competes:
             return None
         regions = index_boxes(self._boxes(instances))
@@ -270,14 +270,15 @@ class SemiConvMixin:
         return TrueCompetitors(regions, numbers, scene.seeds)
 
     def scene(self, features: dict[str, Tensor]) -> Scene:
-        """What `forward` has computed for the batch; without it, at test, what is needed there."""
+        """The `Scene` that `forward` has computed for the batch. At test it is computed here if
+        there is none."""
         if _SCENE in features:
             return features[_SCENE]
         if self.training:
             raise KeyError(
-                f"{type(self).__name__}._forward_mask was called in training with other features "
-                "than forward has passed on. ROI heads under SemiConvMixin pass the dictionary on "
-                "whole."
+                f"{type(self).__name__}._forward_mask did not get the features that "
+                "SemiConvMixin.forward has passed on. In training, ROI heads under SemiConvMixin "
+                "must pass on the whole dictionary of features."
             )
         return self.mask_branch.scene(self._mask_features(features))
 
@@ -288,14 +289,14 @@ class SemiConvMixin:
         return [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
 
     def _class_logits(self, features: dict[str, Tensor], instances: list[Instances]) -> Tensor:
-        """What the mask head gives for the class of each region, (R, M, M)."""
+        """The mask head's logits for the class of each region, (R, M, M)."""
         classes = cat([x.gt_classes if self.training else x.pred_classes for x in instances])
         pooled = self.mask_pooler(self._mask_features(features), self._boxes(instances))
         return _logits_of_class(self.mask_head.layers(pooled), classes)
 
     def _finish(self, found: Instances) -> Instances:
-        """Detections by falling score, as Detectron2 has them, and with exclusive masks on request.
-        These are made while pasting, which a traced model leaves to whoever uses it."""
+        """Sorts detections by falling score, as Detectron2 does, and makes masks exclusive if that
+        is on. A traced model does not paste masks, so its masks are not made exclusive."""
         if found.has(_CLASS_SCORES):
             found = found[found.scores.argsort(descending=True)]
         if self.exclusive_masks and found.has("pred_masks") and not torch.jit.is_tracing():
@@ -339,7 +340,7 @@ class SemiConvMixin:
         """Ψ of the first image's finest level as colours, as TensorBoard takes it.
 
         Args:
-            size: height and width of the image, without what batches are padded with.
+            size: height and width of the image, without padding.
         """
         region = self.mask_branch.region_embedding
         psi = region.embed_map(self.scene(features).maps[0][0])
@@ -358,7 +359,7 @@ class SemiConvCascadeROIHeads(SemiConvMixin, CascadeROIHeads):
 
 
 def _class_scores(found: Instances) -> Tensor | None:
-    """Scores as they were before masks had a say in them; None where there are none."""
+    """Scores before they were multiplied by mask scores; None if there are no scores."""
     known = [name for name in (_CLASS_SCORES, "scores") if found.has(name)]
     return found.get(known[0]) if known else None
 
@@ -370,14 +371,14 @@ def _check_mask_branch(mask_head: nn.Module, mask_pooler: nn.Module | None) -> N
         or type(mask_head).forward is not BaseMaskRCNNHead.forward
     ):
         raise TypeError(
-            f"{type(mask_head).__name__} cannot be rescored: SemiConv needs a mask head with "
-            "`layers` and the `forward` of BaseMaskRCNNHead, on pooled features. Set "
+            f"The masks of {type(mask_head).__name__} cannot be rescored: SemiConv needs a mask "
+            "head with `layers` and the `forward` of BaseMaskRCNNHead, on pooled features. Set "
             "MODEL.ROI_MASK_HEAD.NAME to 'MaskRCNNConvUpsampleHead', or use the stock ROI heads."
         )
 
 
 def _mask_side(mask_head: nn.Module, in_channels: int, pooled_size: tuple[int, int]) -> int:
-    """Side of the logits that a mask head gives, found on tensors without data."""
+    """Side of a mask head's logits, found with tensors on the meta device, which hold no data."""
     head = copy.deepcopy(mask_head).to("meta").eval()
     return head.layers(torch.empty(1, in_channels, *pooled_size, device="meta")).shape[-1]
 

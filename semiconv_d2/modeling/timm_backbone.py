@@ -1,4 +1,4 @@
-"""Backbones from timm below Detectron2's FPN, with the weights that timm's classifiers have."""
+"""Backbones from timm under Detectron2's FPN, with the weights of timm's classifiers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..config import complete
 
 STAGES = ("res2", "res3", "res4", "res5")
 STRIDES = (4, 8, 16, 32)
-"""Feature maps by the names that Detectron2's ResNets give theirs, and their strides."""
+"""Names of the feature maps, as in Detectron2's ResNets, and their strides."""
 
 
 class TimmBackbone(Backbone):
@@ -31,22 +31,22 @@ class TimmBackbone(Backbone):
     ):
         """
         Args:
-            name: of timm's architecture, "tf_efficientnet_lite0", …
-            weights: a classifier's checkpoint in PyTorch's format. "": random ones.
-            freeze_at: 2 to 5: what "res2" … "res5" is computed from is not trained. 0: all is.
-            freeze_norm: whether batch normalisation keeps the statistics of the weights.
+            name: an architecture of timm, such as "tf_efficientnet_lite0".
+            weights: a classifier's checkpoint in PyTorch's format. "": random weights.
+            freeze_at: 2 to 5: all layers up to "res2" … "res5" are frozen. 0: all are trained.
+            freeze_norm: whether batch normalisation keeps the statistics of the checkpoint.
 
         Raises:
             ImportError: timm is not installed.
-            ValueError: timm has no such architecture, it has no such feature maps, the weights
-                are not of it, or freeze_at is another number.
-            FileNotFoundError: there is no such file.
+            ValueError: timm has no such architecture; it has no feature maps of these strides; the
+                checkpoint belongs to another architecture; or freeze_at is another number.
+            FileNotFoundError: the checkpoint does not exist.
         """
         super().__init__()
         if freeze_at not in (0, *range(2, 6)):
             raise ValueError(
-                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; a backbone of timm takes 0, where all "
-                "of it is trained, or 2 to 5, where it is from behind res2 … res5."
+                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; for a backbone of timm it must be 0, to "
+                "train all layers, or 2 to 5, to train only the layers after res2 … res5."
             )
         timm = _import_timm()
         try:
@@ -87,7 +87,7 @@ class TimmBackbone(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """MODEL.TIMM below MODEL.FPN, for MODEL.BACKBONE.NAME."""
+    """The backbone of MODEL.TIMM under the FPN of MODEL.FPN; a choice of MODEL.BACKBONE.NAME."""
     node = complete(cfg).MODEL.TIMM
     return FPN(
         bottom_up=TimmBackbone(
@@ -108,15 +108,17 @@ def _import_timm():
     try:
         import timm
     except ImportError as error:
-        raise ImportError("MODEL.BACKBONE.NAME needs timm: pip install timm") from error
+        raise ImportError(
+            "MODEL.BACKBONE.NAME is 'build_timm_fpn_backbone', which needs timm: pip install timm"
+        ) from error
     return timm
 
 
 @torch.enable_grad()
 def _behind(body: nn.Module, index: int) -> list[nn.Parameter]:
-    """The parameters that a feature map depends on, whatever timm calls its layers."""
+    """The parameters that a feature map depends on, for any names of timm's layers."""
     parameters = list(body.parameters())
-    body.eval()  # no statistics of this image
+    body.eval()  # keep this image out of the batch statistics
     feature_map = body(torch.zeros(1, 3, 64, 64))[index]
     body.train()
     gradients = torch.autograd.grad(feature_map.sum(), parameters, allow_unused=True)
@@ -124,19 +126,20 @@ def _behind(body: nn.Module, index: int) -> list[nn.Parameter]:
 
 
 def _read(path: Path, name: str, classifier: nn.Module) -> dict[str, Tensor]:
-    """A checkpoint whose tensors have the shapes of the classifier's, in the same order, by the
-    classifier's names: those of other projects differ."""
+    """Reads a checkpoint, with the classifier's names for its tensors. Other projects use other
+    names, so the tensors need only have the same shapes in the same order."""
     if not path.is_file():
-        raise FileNotFoundError(f"MODEL.TIMM.WEIGHTS is {path}, and there is no such file.")
+        raise FileNotFoundError(f"MODEL.TIMM.WEIGHTS is {path}, but this file does not exist.")
     given = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):  # with what else a training has to remember
+    for key in ("state_dict", "model"):  # the weights in a training checkpoint
         given = given[key] if isinstance(given.get(key), dict) else given
     wanted = classifier.state_dict()
     if set(given) == set(wanted):
         return given
     if [getattr(v, "shape", None) for v in given.values()] != [v.shape for v in wanted.values()]:
         raise ValueError(
-            f"MODEL.TIMM.WEIGHTS, {path}, has {len(given)} tensors that are not the "
-            f"{len(wanted)} of {name} in number, order or shape."
+            f"MODEL.TIMM.WEIGHTS is {path}. Its {len(given)} tensors do not match the "
+            f"{len(wanted)} of {name} in number, order or shape: set MODEL.TIMM.NAME to the "
+            "architecture of the checkpoint."
         )
     return dict(zip(wanted, given.values(), strict=True))

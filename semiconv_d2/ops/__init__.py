@@ -1,7 +1,7 @@
 """The mathematics, in plain PyTorch: no Detectron2, no config.
 
-`embedding` has coordinates and mixing; `kernels` log-kernels and seeds; `losses` what trains them;
-`affinities` kernels between the pixels of a whole image.
+`embedding`: coordinates and mixing. `kernels`: log-kernels and seeds. `losses`: the losses that
+train them. `affinities`: kernels between the pixels of a whole image.
 
 Equation numbers are those of Novotny, Albanie, Larlus and Vedaldi, "Semi-convolutional Operators
 for Instance Segmentation", ECCV 2018.

@@ -1,7 +1,7 @@
 """Kernels (section 3.4) between the pixels of a whole image, within a bound on memory.
 
-In this order: from every pixel to some seeds; between all pairs of pixels; the mean of an image's
-values, weighted by the kernel.
+In this order: log K between every pixel and some seeds; log K between all pairs of pixels; the
+kernel-weighted mean of an image's values.
 
 Each function takes an image as (D, H, W), or a list of pixels as (P, D) with P = H·W, and returns
 the same layout. Kernels and ε are those of `kernels`.
@@ -30,7 +30,7 @@ def log_affinities(
 ) -> Tensor:
     """log K_σ between all pixels and each seed, equation (7) or (9).
 
-    On the way it keeps 2·S·D·P numbers.
+    It needs memory for 2·S·D·P numbers.
 
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
@@ -64,18 +64,19 @@ def log_affinity_blocks(
     max_bytes: int = MAX_BYTES,
     epsilon: float = EPSILON,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """log K_σ between all pairs of pixels, equation (7) or (9), some rows of the P × P matrix at a
-    time.
+    """log K_σ between all pairs of pixels, equation (7) or (9), in blocks of rows of the P × P
+    matrix.
 
     Args:
         embedding: Ψ, (D, H, W) or (P, D).
         sigma, kernel: as in `log_kernel`.
-        max_bytes: a bound on the memory of a block: its result, what computing it needs, and the
-            block before it. With gradients more is needed: the graph keeps every block.
+        max_bytes: bound on the memory of a block: its result, the intermediate values, and the
+            previous block. Gradients need more memory: the graph keeps every block.
         epsilon: as in `softened_distance`.
 
     Yields:
-        The rows, a slice of the P pixels in row-major order, and (rows, P), float32 at least.
+        The rows, as a slice of the P pixels in row-major order, and their log K, (rows, P), float32
+        at least.
 
     Raises:
         ValueError: `max_bytes` is too small for a single row.
@@ -90,7 +91,7 @@ def log_affinity_blocks(
     """
     psi = at_least_float32(_channels_first(embedding)).T
     pixels, channels = psi.shape
-    # Differences and their squares, D each; distances; and the block before, if the caller has it.
+    # D differences and D squares, a distance, and the previous block if the caller still holds it.
     row_bytes = (2 * channels + 2) * pixels * psi.element_size()
     step = max_bytes // row_bytes
     if step < 1:
@@ -122,7 +123,7 @@ def kernel_filter(
         values: x, (C, H, W) or (P, C), in the layout of the embedding.
         embedding: Ψ, (D, H, W) or (P, D).
         sigma, kernel: as in `log_kernel`.
-        max_bytes: as in `log_affinity_blocks`; the result comes on top.
+        max_bytes: as in `log_affinity_blocks`; the result is not counted.
         epsilon: as in `softened_distance`.
 
     Returns:
@@ -146,7 +147,7 @@ def kernel_filter(
         )
     filtered = []
     blocks = log_affinity_blocks(embedding, sigma, kernel, max_bytes=max_bytes, epsilon=epsilon)
-    with torch.autocast(embedding.device.type, enabled=False):  # it lowers matrix products
+    with torch.autocast(embedding.device.type, enabled=False):  # keeps the product in float32
         for _, log_k in blocks:
             filtered.append(x.to(log_k.dtype) @ log_k.softmax(dim=1).T)
     means = torch.cat(filtered, dim=1)

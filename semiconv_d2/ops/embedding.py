@@ -137,7 +137,7 @@ def sample_map(feature_map: Tensor, points: Tensor, stride: float = 1.0) -> Tens
         >>> sample_map(feature_map, torch.tensor([[3.0, 2.0], [9.0, 2.0]]), stride=4.0)
         tensor([[ 2.5000, 10.0000]])
     """
-    if not points.numel():  # which grid_sample refuses
+    if not points.numel():  # grid_sample refuses an empty grid
         return feature_map.flatten(1)[:, :0].reshape(len(feature_map), *points.shape[:-1])
     height, width = feature_map.shape[-2:]
     grid = 2 * points / (points.new_tensor([width, height]) * stride) - 1

@@ -1,14 +1,14 @@
-"""Kernels between embeddings, as logarithms: equations (7), (8) and (9); seeds of regions, and the
-evidence that a kernel gives (section 3.5).
+"""Log-kernels between embeddings, equations (7), (8) and (9), and the seeds of regions
+(section 3.5).
 
 In this order: distance and kernel; the bilateral special case; the soft seed of a region; the
-kernel between the pixels of a region and its seed; the logit of a kernel; and what is ours on top
-of the paper, the share that a seed wins of a pixel among several seeds.
+kernel between the pixels of a region and its seed; the logit of a kernel; and, not in the paper,
+the share of a pixel that a seed wins against other seeds.
 
-K is never formed on the way to log K, so nothing underflows. All distances carry a small ε under
-the root, √(‖·‖² + ε): the norm has no gradient at 0, and log(1 − K) has no finite value at K = 1.
-It also bounds the gradient of log(1 − K) with respect to an embedding, by 1 / (2√ε) for the
-Laplacian: 50 for the default, in coordinate units.
+log K is computed without K, so nothing underflows. All distances have a small ε under the root,
+√(‖·‖² + ε), because the norm has no gradient at 0, and log(1 − K) is not finite at K = 1. ε also
+bounds the gradient of log(1 − K) with respect to an embedding: by 1 / (2√ε) for the Laplacian,
+which is 50 for the default, in coordinate units.
 
 Shapes: R regions, H and W of a region, D embedding channels, J competing seeds of a region.
 """
@@ -22,15 +22,15 @@ from .checks import at_least_float32, check_choice
 
 KERNELS = ("laplacian", "gaussian")
 EPSILON = 1e-4  # in squared coordinate units
-_BYTES_ON_CPU = 2**21  # of differences at once
+_BYTES_ON_CPU = 2**21  # for the differences that are computed at once
 _BYTES_ON_GPU = 2**27
 
 
 def softened_distance(a: Tensor, b: Tensor, *, dim: int, epsilon: float = EPSILON) -> Tensor:
     """√(‖a − b‖² + ε) along `dim`, in float32 at least; `a` and `b` broadcast.
 
-    It takes differences, squares and sums them. Expanding the square into a product of matrices
-    is faster, but in float32 it loses the small distances.
+    It squares and sums the differences. Expanding the square into a matrix product would be
+    faster, but in float32 it loses small distances.
 
     Example:
         >>> softened_distance(torch.zeros(2), torch.tensor([3.0, 4.0]), dim=0)
@@ -63,8 +63,8 @@ def log_kernel(distance: Tensor, sigma: Tensor | float, kernel: str = "laplacian
 def bilateral_embedding(
     image: Tensor, coordinates: Tensor, *, sigma_space: float, sigma_range: float
 ) -> Tensor:
-    """The Ψ whose Gaussian kernel is the classic bilateral one: equation (8) with Φ^g = 0 and
-    Φ^a = RGB.
+    """The embedding Ψ whose Gaussian kernel is the classic bilateral kernel: equation (8) with
+    Φ^g = 0 and Φ^a = RGB.
 
     Each part is divided by its own scale, so the kernel's σ is 1.
 
@@ -125,7 +125,7 @@ def seed_embedding(weights: Tensor, embedding: Tensor) -> Tensor:
         >>> seed_embedding(seed_weights(logits), embedding)
         tensor([[3., 4.]])
     """
-    # A sum of products rather than a matrix product, which autocast would lower.
+    # A sum of products: autocast would compute a matrix product in half precision.
     return (weights[:, None] * at_least_float32(embedding)).sum(dim=(2, 3))
 
 
@@ -164,10 +164,11 @@ def log_one_minus_exp(log_k: Tensor) -> Tensor:
         >>> log_one_minus_exp(torch.tensor([-1e-4, -50.0]))
         tensor([-9.2104e+00, -1.9287e-22])
     """
-    # Near 0, where 1 − K cancels: 1 − eˣ = −2 e^(x/2) sinh(x/2), as exact as expm1, which ONNX
-    # does not have. Far below, where K is small: log1p.
+    # For log K near 0, 1 − K loses digits. There 1 − eˣ = −2 e^(x/2) sinh(x/2) is as exact as
+    # expm1, which ONNX does not have. For small K: log1p.
     near = log_k > -math.log(2)
-    # Each branch sees a harmless value where it is not chosen: NaN times 0 is NaN, in gradients.
+    # Where a branch is not chosen, it gets a harmless value: its gradient is multiplied by 0, and
+    # NaN times 0 is NaN.
     half = torch.where(near, log_k, -1.0) / 2
     close = torch.log(-2 * torch.sinh(half)) + half
     far = torch.log1p(-torch.exp(torch.where(near, -1.0, log_k)))
@@ -192,15 +193,15 @@ def share_odds(
     sigma: Tensor | float,
     kernel: str = "laplacian",
 ) -> Tensor:
-    """The logit of the share P that a region's own seed wins of each pixel. Not in the paper.
+    """The logit of P, the share of each pixel that the region's own seed wins. Not in the paper.
 
-    The seed competes with other seeds and with a background b: P = K / (K + b + Σ_j w_j K_j),
-    with K of the own seed and K_j of the others.
+    The own seed competes with other seeds and with a background b:
+    P = K / (K + b + Σ_j w_j K_j). K is the kernel to the own seed, K_j to another seed.
 
     Args:
         embedding: Ψ, (R, D, H, W).
         seeds: (R, 1 + J, D), the region's own seed first.
-        weights: w of the others, (R, J).
+        weights: w of the other seeds, (R, J).
         background: b > 0, a scalar.
         sigma, kernel: as in `log_kernel`.
 
@@ -227,7 +228,7 @@ def _share_odds(embedding, seeds, weights, background, sigma, kernel) -> Tensor:
 
 
 def _regions_at_once(embedding: Tensor, seeds: Tensor) -> int:
-    """How many regions at once keep their differences to all seeds within a bound on memory. On
-    the CPU the bound is what the caches hold, which is several times as fast."""
+    """How many regions to compute at once, so that their differences to all seeds stay within a
+    bound on memory. On the CPU they fit into the caches, which is several times as fast."""
     limit = _BYTES_ON_CPU if embedding.device.type == "cpu" else _BYTES_ON_GPU
     return max(1, limit // (4 * seeds.shape[1] * math.prod(embedding.shape[1:])))

@@ -1,11 +1,12 @@
-"""Losses of the embedding and its kernel, and one score of masks.
+"""Losses of the embedding and its kernel, and a score for masks.
 
-In this order: the segment embedding loss, equation (5), of masks and of pixels; the kernel's
-cross-entropy (section 3.5), of masks and of pixels; the repulsive half of equation (1), which the
-paper's method does without; and the expected IoU of a mask, which is no loss but ranks detections.
+In this order: the segment embedding loss, equation (5); the kernel's cross-entropy (section 3.5);
+the repulsive half of equation (1), which the paper's method does not use; and the expected IoU of a
+mask, which is not a loss but ranks detections.
 
-"Of masks" is for regions. "Of pixels" is for a whole image, where a mask for every instance would
-take too much memory: each pixel comes with the segment that it belongs to.
+The first two exist in two forms. One takes the masks of regions. The other, `pixel_…`, is for a
+whole image, where a mask for every instance would take too much memory: it takes a list of pixels
+and the segments that they belong to.
 
 Shapes: N segments, R regions, H and W of a region, D embedding channels, C channels, P pixels.
 """
@@ -27,15 +28,15 @@ def segment_embedding_loss(
     reduction: str = "mean",
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """Mean distance of the pixels of a segment from their mean embedding: equation (5).
+    """Mean distance of the pixels of a segment from their mean embedding, equation (5).
 
     The norm is not squared.
 
     Args:
         embedding: Ψ around each segment, (N, D, H, W).
         masks: (N, H, W), boolean or weights in [0, 1].
-        reduction: over segments that are not empty, "mean" or "sum". (5) has the sum; with the
-            mean the weight of the loss does not depend on how crowded an image is.
+        reduction: "mean" or "sum" over the segments that are not empty. Equation (5) has the sum.
+            With the mean, the weight of the loss does not depend on how crowded an image is.
         epsilon: as in `softened_distance`.
 
     Returns:
@@ -63,10 +64,10 @@ def pixel_embedding_loss(
     reduction: str = "mean",
     epsilon: float = EPSILON,
 ) -> Tensor:
-    """`segment_embedding_loss` of segments that are given as lists of pixels: equation (5).
+    """`segment_embedding_loss` for segments that are given as a list of pixels, equation (5).
 
     Args:
-        embedding: Ψ of the pixels, (P, D). A pixel of two segments is listed twice.
+        embedding: Ψ of the pixels, (P, D). A pixel that belongs to two segments is listed twice.
         segments, num_segments: as in `segment_means`. Segments without pixels do not count.
         reduction, epsilon: as in `segment_embedding_loss`.
 
@@ -88,11 +89,11 @@ def pixel_embedding_loss(
 def segment_means(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
     """Mean over the pixels of each segment.
 
-    Sums are in float64: float32 loses pixels of a segment of a million of them.
+    Sums are in float64: in a segment of a million pixels, a float32 sum loses some of them.
 
     Args:
-        values: of the pixels, (P, C).
-        segments: index of the segment of each pixel, (P,) in [0, N).
+        values: values of the pixels, (P, C).
+        segments: index of the segment that each pixel belongs to, (P,) in [0, N).
         num_segments: N.
 
     Returns:
@@ -119,7 +120,7 @@ def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = 
     Args:
         odds: the logit of K or P, (R, H, W); see `log_odds` and `share_odds`.
         target: y, (R, H, W), boolean or in [0, 1].
-        weights: of pixels, (R, H, W), boolean or non-negative. None: all pixels count.
+        weights: weights of pixels, (R, H, W), boolean or non-negative. None: all pixels count.
 
     Returns:
         A scalar, float32 at least; 0 with a graph if no pixel counts.
@@ -139,9 +140,9 @@ def kernel_cross_entropy(odds: Tensor, target: Tensor, weights: Tensor | None = 
 def pixel_kernel_loss(odds: Tensor, members: Tensor) -> Tensor:
     """Binary cross-entropy between K and membership, for all segments of an image at once.
 
-    For each segment the sum over all pixels is divided by the number of its own pixels. Other
-    segments' pixels, nearly all of them far away, therefore do not dilute the loss of its own. The
-    result is the mean over segments that have pixels.
+    For each segment the sum over all pixels is divided by the number of the segment's own pixels.
+    Most pixels belong to other segments and are far away; divided by the number of all pixels, the
+    loss of the own ones would almost vanish. The result is the mean over segments that have pixels.
 
     Args:
         odds: the logit of K between the seed of each segment and each pixel, (N, P).
@@ -162,8 +163,8 @@ def pixel_kernel_loss(odds: Tensor, members: Tensor) -> Tensor:
 
 
 def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
-    """The repulsive half of equation (1), as a hinge: pixels that share no segment are pushed
-    apart until their embeddings are 1 + M from each other.
+    """The repulsive half of equation (1), as a hinge loss: it pushes pixels that share no segment
+    apart until the distance between their embeddings is 1 + M.
 
     max(0, 1 + M − ‖Ψ_u − Ψ_v‖), averaged over pairs of pixels that share no segment.
 
@@ -190,16 +191,16 @@ def margin_loss(embedding: Tensor, members: Tensor, margin: float) -> Tensor:
 
 
 def expected_iou(probabilities: Tensor, threshold: float = 0.5) -> Tensor:
-    """The IoU that a mask can expect with its instance, if the probabilities of its pixels are
+    """The IoU to expect between a mask and its instance, if the probabilities of the pixels are
     right. Not in the paper.
 
     The mask has the pixels with p ≥ threshold. The result is the expected intersection divided by
-    the expected union, Σ_inside p / (Σ_inside 1 + Σ_outside p), which is not quite the expectation
-    of the ratio.
+    the expected union, Σ_inside p / (Σ_inside 1 + Σ_outside p). The expectation of the ratio would
+    be slightly different.
 
     Args:
         probabilities: p, (R, H, W).
-        threshold: from which probability on a pixel is in the mask.
+        threshold: smallest probability of a pixel in the mask.
 
     Returns:
         (R,) in [0, 1], float32 at least; 0 where the mask is empty.
@@ -219,7 +220,7 @@ def _reduced(per_segment: Tensor, counts: Tensor, reduction: str) -> Tensor:
     """The sum over segments, or the mean over those that count.
 
     Args:
-        per_segment: (N,), 0 for a segment that does not count.
+        per_segment: losses, (N,); 0 for a segment that does not count.
         counts: which segments count, (N,) boolean.
     """
     check_choice("reduction", reduction, REDUCTIONS)

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 10, 12, 46
-_BARS_WITH_NUMBERS = 15  # pixels that a bar's number needs
-_HEADROOM = 1.06  # for the number beyond the end of the longest bar
+_BARS_WITH_NUMBERS = 15  # smallest width of a bar with a number, in pixels
+_HEADROOM = 1.06  # length of the axis for the longest bar, to leave room for its number
 
 
 class Series(NamedTuple):
     """A line of K points, of one run."""
 
     run: int
-    """Its number, which its colour and dashes come from."""
+    """Number of the run, which gives the line its colour and dashes."""
     name: str
     x: Sequence[float]
     """(K,) ascending."""
@@ -31,7 +31,7 @@ class LineChart(NamedTuple):
     y_label: str
     series: Sequence[Series]
     limits: tuple[float, float, float, float] | None = None
-    """Left, right, bottom and top of the axes; by default what the lines need."""
+    """Left, right, bottom and top of the axes; None: as the lines need."""
 
 
 class BarChart(NamedTuple):
@@ -43,13 +43,13 @@ class BarChart(NamedTuple):
     notes: Sequence[str]
     """A second line below each name; may be empty."""
     bars: Sequence[tuple[int, str, Sequence[float]]]
-    """Number and name of each run, and a value for each group; NaN for none."""
+    """Number and name of each run, and a value for each group; NaN: no value."""
     digits: int = 1
-    """Behind the point."""
+    """Digits after the decimal point."""
 
 
 def draw_lines(chart: LineChart) -> str:
-    """SVG of a line chart."""
+    """Draws a line chart as SVG."""
     points = [(x, y) for s in chart.series for x, y in zip(s.x, s.y, strict=True)]
     x0, x1, y0, y1 = chart.limits or _limits(points)
     x_ticks, y_ticks = nice_ticks(x0, x1), nice_ticks(y0, y1)
@@ -72,7 +72,7 @@ def draw_lines(chart: LineChart) -> str:
 
 
 def draw_bars(chart: BarChart) -> str:
-    """SVG of a bar chart, a bar of each run side by side in each group."""
+    """Draws a bar chart as SVG; each group has the bars of all runs side by side."""
     values = [v for _, _, row in chart.bars for v in row if math.isfinite(v)]
     low, high = min([0, *values]), max([0, *values])
     y_ticks = nice_ticks(low, high if high > low else 1)
@@ -105,7 +105,7 @@ def draw_bars(chart: BarChart) -> str:
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from the largest one up to `low` to the first one from `high`."""
+    """About `count` round numbers; the first is at most `low`, the last is at least `high`."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(f for f in (1, 2, 5, 10) if (high - low) / (f * step) <= count)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -113,7 +113,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def compact(value: float) -> str:
-    """A number in three digits or so: 0.00123, 1.23, 123, 12k."""
+    """A number with about three digits: 0.00123, 1.23, 123, 12k."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "–"
     if abs(value) >= 10_000:
@@ -122,7 +122,7 @@ def compact(value: float) -> str:
 
 
 def _limits(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
-    """Of axes that hold all points; they start at 0 unless that wastes their space."""
+    """Limits of axes for all points. An axis starts at 0 unless that would waste space."""
     (x0, x1), (y0, y1) = (_limits_along([p[axis] for p in points] or [0.0]) for axis in (0, 1))
     return x0, x1, y0, y1
 

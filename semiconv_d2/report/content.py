@@ -1,4 +1,4 @@
-"""From the folders of runs to the content of their report."""
+"""Builds the content of a report from the folders of runs."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ def build_page(
     pictures: int = 300,
     resamples: int = 1000,
 ) -> Page:
-    """The content of the report.
+    """Builds the content of the report.
 
     Args:
-        dataset: that the runs were evaluated on; by default the first that they have in common.
+        runs: the runs to compare.
+        dataset: a dataset that the runs were evaluated on; by default the first that they share.
         image_root: folder of its images; by default that of the registered dataset.
-        pictures: at most so many images in the gallery, those of the largest changes; 0 for none.
-        resamples: draws for the intervals of differences.
+        pictures: largest number of images in the gallery, those that change most; 0: no gallery.
+        resamples: bootstrap draws for the intervals of differences.
 
     Raises:
-        ReportError: the runs have no dataset in common, or lack the one that is asked for.
+        ReportError: the runs share no dataset, or were not evaluated on the given one.
         DatasetError: the ground truth or the results cannot be read.
     """
     dataset = choose_dataset(runs, dataset)
     notes = [
-        f"{run.name} has no {METRICS}: it is not in the curves of training."
+        f"{run.name} has no {METRICS}: the training curves do not show it."
         for run in runs
         if not run.metrics
     ]
     comparison = Comparison([], {})
     if dataset is None:
         notes.append(
-            "No run has been evaluated: this page shows training alone. To evaluate one: "
+            "No run has been evaluated: this page shows only training. To evaluate a run: "
             "semiconv train --eval-only."
         )
     else:
         notes += [
-            f"{run.name} has not been evaluated: it is in the curves of training alone."
+            f"{run.name} has not been evaluated: only the training curves show it."
             for run in runs
             if not run.evaluations
         ]

@@ -1,4 +1,4 @@
-"""Pictures of the images in which two models differ most."""
+"""Writes pictures of the images in which two models differ most."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ def save_differences(
     ending: str = ".png",
     close_up: bool = False,
 ) -> tuple[list[Path], list[str]]:
-    """Draws ground truth, both models and what changes from one to the other.
+    """Draws the ground truth, the masks of both models, and the changes between them.
 
-    Half of the pictures are the largest gains, half the largest losses. Files are numbered from the
-    largest gain on, and named after their images.
+    Half of the pictures show the largest gains, half the largest losses. File names have a number,
+    from the largest gain on, and the name of the image.
 
     Args:
-        by_model: two, of the same ground truth, with masks, by the name of the model.
-        root: folder of the images, None where it is unknown.
-        folder: to write to.
-        most: pictures at most.
-        ending: of the files: ".png", ".svg", ".pdf", ….
-        close_up: shows the part of an image whose instances change, in the place of all of it.
+        by_model: detections of two models by the name of the model, with masks, for the same ground
+            truth.
+        root: folder of the images; None: not known.
+        folder: folder to write to.
+        most: largest number of pictures.
+        ending: ending of the files: ".png", ".svg", ".pdf", ….
+        close_up: whether to show only the part of an image whose instances change.
 
     Returns:
-        The files, and what is wrong with images that could not be read, a line each.
+        The files, and a line for each image that could not be read.
 
     Raises:
-        MeasureError: a model has boxes alone.
+        MeasureError: a model has only boxes.
     """
     for name, detections in by_model.items():
         if not detections.has_masks:
@@ -76,6 +77,6 @@ def save_differences(
 
 
 def _masks(truth: COCO, image: dict, things: list[dict]) -> np.ndarray:
-    """(N, H, W) boolean of N annotations or results."""
+    """The masks of N annotations or results, (N, H, W) boolean."""
     masks = [truth.annToMask(thing) > 0 for thing in things]
     return np.array(masks, dtype=bool).reshape(len(masks), image["height"], image["width"])

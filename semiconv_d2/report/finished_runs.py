@@ -1,4 +1,4 @@
-"""What the folder of a training run holds."""
+"""Reads the folders of training runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..visualization.masks import PALETTE
 
 RESULTS, EVALUATION = "coco_instances_results.json", "evaluation.json"
 METRICS = "metrics.json"
-_SETTINGS = {  # of a config that a report reads
+_SETTINGS = {  # keys of a config that a report reads
     "SOLVER.MAX_ITER": int,
     "OWN_DATA.TRAIN_JSON": str,
     "OWN_DATA.TRAIN_IMAGES": str,
@@ -32,19 +32,19 @@ _SETTINGS = {  # of a config that a report reads
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder of `semiconv train` holds."""
+    """The content of an output folder of `semiconv train`."""
 
     name: str
     folder: Path
     config: dict
-    """By key with its dots."""
+    """Values by full key, such as "SOLVER.MAX_ITER"."""
     metrics: list[dict]
-    """Lines of metrics.json, those of each iteration merged, by iteration."""
+    """Lines of metrics.json, sorted by iteration; lines of the same iteration are merged."""
     record: dict
-    """run.json."""
+    """Content of run.json."""
     log: str
     evaluations: dict[str, Path] = field(default_factory=dict)
-    """Folders of predictions by dataset."""
+    """Folders of predictions, by dataset."""
 
     @property
     def reading(self) -> Reading:
@@ -53,7 +53,7 @@ class Run:
         return Reading.of({k[len("INPUT.") :]: v for k, v in keys if k.startswith("INPUT.")})
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
-        """Iterations and values of a number of metrics.json that is finite."""
+        """Iterations and values of a metric in metrics.json; only finite values."""
         points = [
             (line["iteration"], line[key]) for line in self.metrics if is_number(line.get(key))
         ]
@@ -61,22 +61,24 @@ class Run:
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
-    """The runs in some folders.
+    """Reads the runs in some folders.
 
     Args:
-        names: of the runs; by default the shortest ends of their paths that differ.
+        names: names of the runs; by default the shortest ends of their paths that differ.
 
     Raises:
-        ReportError: a folder is missing, holds no run, or a file in it is broken.
+        ReportError: a folder is missing or has no run, or a file in it is broken.
     """
     if len(folders) > len(PALETTE):
-        raise ReportError(f"{len(folders)} runs are too many: {len(PALETTE)} can be told apart")
+        raise ReportError(f"{len(folders)} runs are too many: name at most {len(PALETTE)}")
     if names and len(names) != len(folders):
-        raise ReportError(f"there are {len(folders)} runs but {len(names)} names")
+        raise ReportError(
+            f"there are {len(folders)} runs but {len(names)} names: give a name for each"
+        )
     if len({*(names or range(len(folders)))}) < len(folders):
-        raise ReportError("two runs have the same name")
+        raise ReportError("two runs have the same name: give them different names")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ReportError("a run is named twice: give each folder once")
+        raise ReportError("the same folder is given twice: give each folder once")
     return [
         read_run(folder, name)
         for folder, name in zip(folders, names or short_names(folders), strict=True)
@@ -84,7 +86,7 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as it takes to tell them apart."""
+    """The last parts of paths: as few as possible, but enough that all names differ."""
     parts = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-length:]) for p in parts]
@@ -94,20 +96,20 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """One run, see `read_runs`."""
+    """Reads one run; see `read_runs`."""
     if not folder.is_dir():
         raise ReportError(f"there is no folder {folder}: name an output folder of semiconv train")
     if not (folder / "config.yaml").is_file():
         raise ReportError(
-            f"{folder} has no config.yaml, so it is no output folder of semiconv train; found: "
+            f"{folder} has no config.yaml, so it is not an output folder of semiconv train; found: "
             f"{describe_folder(folder)}"
         )
     evaluations = _find_evaluations(folder)
     metrics = _read_metrics(folder / METRICS)
     if not evaluations and not metrics:
         raise ReportError(
-            f"{folder} has neither {METRICS} nor inference/{EVALUATION}: train, or evaluate by "
-            f"semiconv train --eval-only with OUTPUT_DIR {folder}"
+            f"{folder} has neither {METRICS} nor inference/{EVALUATION}: train first, or evaluate "
+            f"with semiconv train --eval-only and OUTPUT_DIR {folder}"
         )
     record = _read_record(folder / RECORD)
     log = folder / "log.txt"
@@ -128,17 +130,17 @@ def _find_evaluations(folder: Path) -> dict[str, Path]:
         if not isinstance(dataset, str) or not dataset:
             problem = f"{path} names no dataset"
         elif not _are_rows(content.get("rows", [])):
-            problem = f'{path}: "rows" is no list of measures with a key and values'
+            problem = f'{path}: "rows" is not a list of measures with a key and values'
         elif not (path.parent / RESULTS).is_file():
             problem = f"{path.parent} has {EVALUATION} but no {RESULTS}"
         if problem:
-            raise ReportError(f"{problem}: evaluate again by semiconv train --eval-only")
+            raise ReportError(f"{problem}: evaluate again with semiconv train --eval-only")
         found[dataset] = path.parent
     return found
 
 
 def _are_rows(rows: object) -> bool:
-    """Whether they are those of an evaluation."""
+    """Whether these are the rows of an evaluation."""
     return isinstance(rows, list) and all(
         isinstance(row, dict)
         and isinstance(row.get("key"), str)
@@ -150,7 +152,7 @@ def _are_rows(rows: object) -> bool:
 
 
 def _is_threshold(content: object) -> bool:
-    """Whether it is that of a row, or none: other rows and earlier files have none."""
+    """Whether this is the threshold of a row, or None, as in other rows and in older files."""
     if content is None:
         return True
     known = isinstance(content, dict) and set(content) == set(Threshold._fields)
@@ -161,26 +163,26 @@ def _read_record(path: Path) -> dict:
     record = read_json(path, dict) if path.is_file() else {}
     if wrong := find_wrong(record):
         raise ReportError(
-            f"{path}: what stands under {wrong} is not what a run writes there; mend it, or remove "
-            "the file, and the report does without"
+            f"{path}: the value of {wrong} is not one that a run writes there: correct it, or "
+            "remove the file; the report works without it"
         )
     return record
 
 
 def read_json(path: Path, kind: type) -> dict:
-    """The content of a JSON file of a run; raises `ReportError` where it is broken or no `kind`."""
+    """The content of a JSON file of a run; `ReportError` if it is broken or not a `kind`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ReportError(f"cannot read {path}: {error}; remove it or write it again") from error
     if not isinstance(content, kind):
-        raise ReportError(f"{path} holds no {kind.__name__}; remove it or write it again")
+        raise ReportError(f"{path} is not a JSON {kind.__name__}; remove it or write it again")
     return content
 
 
 def _read_metrics(path: Path) -> list[dict]:
-    """A later line of an iteration, after resuming, is merged over an earlier one. A last line
-    that is being written is passed over."""
+    """Reads metrics.json. After resuming, an iteration may have several lines: they are merged, and
+    later values win. An incomplete last line, which is still being written, is skipped."""
     if not path.is_file():
         return []
     by_iteration: dict[int, dict] = {}
@@ -190,13 +192,13 @@ def _read_metrics(path: Path) -> list[dict]:
             content = json.loads(line) if line.strip() else {"iteration": -1}
             iteration = content["iteration"] = int(content["iteration"])
             if not is_integer(iteration):
-                raise ValueError("its number is beyond 64 bits")
+                raise ValueError("its number does not fit into 64 bits")
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             if number == len(lines):
                 continue
             raise ReportError(
-                f"{path}, line {number} is no metrics of an iteration ({error}): a run that was "
-                "cut off may leave one; remove the line"
+                f"{path}, line {number} has no metrics of an iteration ({error}): an interrupted "
+                "run may leave such a line; remove it"
             ) from error
         by_iteration.setdefault(iteration, {}).update(content)
     by_iteration.pop(-1, None)
@@ -210,12 +212,12 @@ def _read_config(path: Path) -> dict:
         reason = " ".join(str(error).split())
         raise ReportError(f"cannot read {path}: {reason}") from error
     if not isinstance(content, dict):
-        raise ReportError(f"{path} holds no config: it is written when a run starts")
+        raise ReportError(f"{path} is not a config; a run writes this file when it starts")
     config = flatten(content)
     for key, kind in _SETTINGS.items():
         if not isinstance(config.get(key, kind()), kind):
             raise ReportError(
-                f"{path}: {key} is {config[key]!r}, which is no {kind.__name__}: write there what "
-                "the run had"
+                f"{path}: {key} is {config[key]!r}, which is not of type {kind.__name__}: write "
+                "the value that the run had"
             )
     return config

@@ -1,8 +1,8 @@
-// The images of a report, and the controls above them. page.py joins it with viewer.js in one function.
+// The images of a report, and the controls above them. page.py puts this file and viewer.js into one function.
 const $ = (id) => document.getElementById(id);
 const index = JSON.parse($("index").textContent);
 const FOUND = 0.5, EXTREMES = 4, STEPS = 2;
-const AROUND = 1.6, CLOSEST = 32; // of what is zoomed to: its window by its size, and the least of that, in steps
+const AROUND = 1.6, CLOSEST = 32; // zoom: size of the window relative to the object, and its smallest size in steps
 const SVG = "http://www.w3.org/2000/svg";
 const runs = index.runs, last = runs.length - 1, several = runs.length > 1;
 const layers = ["image", "truth", ...runs];
@@ -27,7 +27,7 @@ const signed = (value) => !Number.isFinite(value) ? "–" :
 const direction = (value) => value > 0.005 ? "up" : value < -0.005 ? "down" : "muted";
 const plural = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
 
-// -- pictures: drawn when they are first seen ----------------------------------------------------
+// -- pictures: drawn when they are first visible -----------------------------------------------
 
 const parsed = new Map();
 const picture = (i) => {
@@ -35,7 +35,7 @@ const picture = (i) => {
   return parsed.get(i);
 };
 const shade = (instance) => `c${instance % index.shades}`;
-// What paths and rows of the table stand for: an instance, or the n-th detection of a run.
+// Key of paths and table rows: an instance, or the n-th detection of a run.
 const keyOf = (owner, run, n) => owner < 0 ? `${run}:${n}` : `${owner}`;
 
 function layerOf(i, layer) {
@@ -85,7 +85,7 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "600px 0px" });
 
-// -- what is sorted by ---------------------------------------------------------------------------
+// -- sorting and filters ------------------------------------------------------------------------
 
 const settings = () => ({
   from: Number($("from").value), to: Number($("to").value), sort: $("sort").value,
@@ -197,10 +197,10 @@ function extremes(entries, s) {
     block("Lowest IoU", known.slice(0, EXTREMES));
     block("Highest IoU", known.slice(-EXTREMES).reverse());
   }
-  $("gallery").classList.toggle("few", !parent.children.length); // printed are then the first of all
+  $("gallery").classList.toggle("few", !parent.children.length); // then print the first of all images
 }
 
-/** Bars of the change of all images, sorted: how much is better and how much worse. */
+/** Draws a bar for the change of each image, sorted from gains to losses. */
 function overview(entries, s) {
   const sorted = entries.filter((e) => Number.isFinite(e.change)).sort((a, b) => b.change - a.change);
   const parent = $("overview");

@@ -1,4 +1,4 @@
-"""The images of a report: what models find in them, and which of them change most."""
+"""The images of a report: the detections of each model, and the images that change most."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 FOUND = 0.5
-"""IoU from which on an instance counts as found."""
+"""Smallest IoU of an instance that counts as found."""
 
 _SIZES = ("small, up to 32²", "medium, up to 96²", "large")
 
 
 class Shown(NamedTuple):
-    """A run's detections in an image that reach its score, D of them, and what they find."""
+    """The D detections of a run in an image that reach its score threshold, and their instances."""
 
     results: list[dict]
     """The D results, best first."""
     owner: np.ndarray
-    """(D,) index of the instance that each is paired with, −1 for a false positive."""
+    """(D,) index of the instance that each is paired with; −1: false positive."""
     iou: np.ndarray
-    """(G,) of each instance that is no crowd with its detection, 0 for none."""
+    """(G,) IoU of each instance, without crowd regions, with its detection; 0: no detection."""
 
 
 def build_gallery(
@@ -46,12 +46,12 @@ def build_gallery(
     most: int,
     reading: Reading = Reading(),
 ) -> tuple[pages.Gallery, list[str]]:
-    """The gallery, and what is to be said about images that are missing.
+    """Builds the gallery, and a note about missing images.
 
     Args:
-        by_run: of the same ground truth, by the name of the run.
-        root: folder of the images, None where it is unknown.
-        most: at most so many images are in it, those of the largest changes.
+        by_run: detections by the name of the run, for the same ground truth.
+        root: folder of the images; None: not known.
+        most: largest number of images in the gallery, those that change most.
         reading: how image files are read.
     """
     truth = next(iter(by_run.values())).truth
@@ -75,21 +75,22 @@ def build_gallery(
     if missing:
         missing = [
             f"{len(missing):,} of {len(chosen):,} images of the gallery are missing, so their "
-            f"masks are drawn on nothing. The first: {missing[0]}. To mend it: --image-root FOLDER."
+            f"masks have no background. The first: {missing[0]}. Give the folder: --image-root "
+            "FOLDER."
         ]
     return gallery, missing
 
 
 def common_overlap(detections: Sequence[Detections]) -> str:
-    """What several runs can be compared by: "mask" where all have masks, else "box"."""
+    """The overlap that can compare several runs: "mask" if all have masks, else "box"."""
     return "mask" if all(d.has_masks for d in detections) else "box"
 
 
 def show_detections(detections: Detections, overlap: str | None = None) -> list[Shown]:
-    """The detections that reach the score of S, paired with instances, for each image.
+    """The detections that reach the score threshold of S, paired with instances, for each image.
 
     Args:
-        overlap: whose IoU it is, "mask" or "box"; by default of masks where there are some.
+        overlap: "mask" or "box", the kind of IoU; by default of masks if all have masks.
     """
     score = detections.threshold.score
     results = [r for r in detections.results if r["score"] >= score]
@@ -107,8 +108,9 @@ def show_detections(detections: Detections, overlap: str | None = None) -> list[
 
 
 def _show(results: list[dict], pairs: ImagePairs) -> Shown:
-    """Pairs one to one within each class, for the largest sum of IoU; a pair needs the IoU that
-    tells a bad outline from background. Detections in crowd regions of their class are left out."""
+    """Pairs detections and instances of the same class, one to one, for the largest sum of IoU. A
+    pair needs an IoU of at least `BACKGROUND`. Detections in crowd regions of their class are left
+    out."""
     from scipy.optimize import linear_sum_assignment
 
     single = np.flatnonzero(~pairs.crowd)
@@ -127,8 +129,8 @@ def _show(results: list[dict], pairs: ImagePairs) -> Shown:
 def choose_images(
     by_run: Mapping[str, Detections], most: int, overlap: str | None = None
 ) -> tuple[list[list[Shown]], np.ndarray, list[int]]:
-    """What each run has found in each of I images, their changes (I,), see `measure_changes`, and
-    the indices of those that are shown, see `choose_pictures`."""
+    """The detections of each run in each of I images; the changes of the images, (I,), see
+    `measure_changes`; and the indices of the images to show, see `choose_pictures`."""
     shown = [show_detections(detections, overlap) for detections in by_run.values()]
     changes = measure_changes(shown)
     empty = np.array([not len(found.iou) for found in shown[0]], dtype=bool)
@@ -138,10 +140,11 @@ def choose_images(
 def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:
     """How much better each image is in the last run than in the first, (I,).
 
-    The mean difference of IoU over its instances, 0 without any; of one run, its mean IoU less 1.
+    It is the mean difference of IoU over the instances of the image; 0 if it has none. If there is
+    only one run: its mean IoU minus 1.
 
     Args:
-        shown: for each run, what it has found in each of I images.
+        shown: for each run, its detections in each of I images.
     """
     last = shown[-1]
     before = [s.iou for s in shown[0]] if len(shown) > 1 else [np.ones_like(s.iou) for s in last]
@@ -150,18 +153,20 @@ def measure_changes(shown: Sequence[Sequence[Shown]]) -> np.ndarray:
 
 
 def choose_pictures(changes: np.ndarray, most: int, empty: np.ndarray | None = None) -> list[int]:
-    """Indices of at most so many images (I,): half of them the largest losses, half the largest
-    gains, in their order.
+    """Indices of at most `most` images: half with the largest losses, half with the largest gains;
+    in the order of the images.
 
     Args:
-        empty: (I,) bool: images without instances, which are taken when no others are left.
+        changes: changes of the I images, (I,).
+        most: largest number of images.
+        empty: (I,) bool: images without instances, chosen only when no others are left.
     """
     if len(changes) <= most:
         return list(range(len(changes)))
     empty = np.zeros(len(changes), dtype=bool) if empty is None else empty
     order = np.argsort(changes, kind="stable")
     full = order[~empty[order]]
-    middle = (len(full) + 1) // 2  # both ends meet there, so what stands there comes last
+    middle = (len(full) + 1) // 2  # images in the middle are chosen last
     order = np.concatenate([full[:middle], np.flatnonzero(empty), full[middle:]])
     losses = (most + 1) // 2
     return sorted([*order[:losses].tolist(), *order[len(order) - (most - losses) :].tolist()])
@@ -172,28 +177,30 @@ def _describe(
 ) -> list[str]:
     scores = ", ".join(f"{d.threshold.score:.3g} for {name}" for name, d in by_run.items())
     text = [
-        f"Detections of at least a score are shown: {scores}. Each is paired with at most one "
-        f"instance of its class, for the largest sum of IoU; a pair needs an IoU of {BACKGROUND}. "
-        f"What is in no pair is a false positive. An instance counts as found from an IoU of "
-        f"{FOUND} on.",
+        f"The pictures show detections with at least this score: {scores}. Each detection is "
+        f"paired with at most one instance of its class, so that the sum of IoU is as large as "
+        f"possible. A pair needs an IoU of at least {BACKGROUND}. A detection without a pair is a "
+        f"false positive. An instance counts as found if its IoU is at least {FOUND}.",
     ]
     if overlap == "box":
-        text.append("Not all runs and instances have masks: the IoU of all runs is that of boxes.")
+        text.append(
+            "Not all runs and instances have masks, so the IoU of all runs is that of boxes."
+        )
     if len(by_run) > 1:
         a, *_, b = by_run
         better, worse = int((changes > 0).sum()), int((changes < 0).sum())
         text.append(
-            f"An image's change is the mean, over its instances that pass the filters, of the IoU "
-            f"in one run less that in the other; an instance that is not found has 0. False "
-            f"positives do not change it, they are counted beside it. Over all "
-            f"{len(changes):,} images, {b} is better than {a} in {better:,}, worse in {worse:,}, "
-            f"and the same in {len(changes) - better - worse:,}."
+            f"The change of an image is the IoU in the second run minus the IoU in the first, "
+            f"averaged over its instances that pass the filters. A missed instance has an IoU of "
+            f"0. False positives do not count here; their number is shown beside it. Of all "
+            f"{len(changes):,} images, {better:,} are better in {b} than in {a}, {worse:,} are "
+            f"worse, and {len(changes) - better - worse:,} are the same."
         )
     if shown < len(changes):
         text.append(
-            f"{shown:,} of {len(changes):,} images are here, half of them with the "
+            f"This page shows {shown:,} of {len(changes):,} images: half with the "
             f"{'largest gains' if len(by_run) > 1 else 'best masks'}, half with the "
-            f"{'largest losses' if len(by_run) > 1 else 'worst'}."
+            f"{'largest losses' if len(by_run) > 1 else 'worst masks'}."
         )
     return text
 
@@ -203,13 +210,15 @@ def read_pixels(
     root: str | Path | None,
     reading: Reading = Reading(),
 ) -> np.ndarray:
-    """An image of the ground truth, (H, W, 3) uint8 in RGB.
+    """Reads an image of the ground truth, (H, W, 3) uint8 in RGB.
 
     Args:
-        root: folder of the images, None where it is unknown.
+        image: its entry in the ground truth.
+        root: folder of the images; None: not known.
+        reading: how image files are read.
 
     Raises:
-        DatasetError: it is missing, broken or of another size.
+        DatasetError: the image is missing, broken or of another size.
     """
     if root is None:
         raise DatasetError("the dataset has no folder of images")
@@ -217,7 +226,7 @@ def read_pixels(
     pixels = read_rgb(path, reading)
     size = image["height"], image["width"]
     if pixels.shape[:2] != size:
-        raise DatasetError(f"{path} has {pixels.shape[:2]} pixels, not {size}")
+        raise DatasetError(f"{path} has {pixels.shape[:2]} pixels, not {size} (height, width)")
     return pixels
 
 
@@ -253,7 +262,7 @@ def _picture(
 
 
 def _path(truth: COCO, thing: dict) -> str:
-    """Outline of an annotation or a result; of its box where it has no mask."""
+    """The outline of an annotation or a result; of its box if it has no mask."""
     from pycocotools import mask as mask_util
 
     if thing.get("segmentation"):

@@ -1,4 +1,4 @@
-"""The sections of a report about what was measured: results, difficulty, errors and curves."""
+"""The sections of a report about measured values: results, difficulty, errors and curves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TILES = (  # titles, keys of rows and names of values
 
 
 def tiles(runs: Sequence[Run], comparison: Comparison) -> list[Tile]:
-    """The numbers that people look for first."""
+    """The most important numbers, for the top of the page."""
     measured = {m.number: m for m in comparison.measured}
     shown = []
     for title, key, name in _TILES:
@@ -46,9 +46,9 @@ def results(comparison: Comparison) -> Section:
     if comparison.differences:
         first, second = comparison.names
         text.append(
-            f"The difference is {second} less {first}. Its interval holds it with 95 % probability "
-            "as far as the choice of test images goes (bootstrap); a star marks intervals clear of "
-            "0. What another seed of training would change is not in it."
+            f"The difference is {second} minus {first}. The 95 % interval (bootstrap) covers the "
+            "choice of test images. It does not cover what another random seed of the training "
+            "would change. A star marks intervals that do not contain 0."
         )
     scores = [
         f"{threshold.score:.3f} for {m.run.name} ({threshold.origin})"
@@ -57,7 +57,7 @@ def results(comparison: Comparison) -> Section:
         if (threshold := row.threshold)
     ]
     if scores:
-        text.append(f"S counts detections of at least a score: {', '.join(scores)}.")
+        text.append(f"S counts detections with at least this score: {', '.join(scores)}.")
     tables = []
     for row in comparison.rows:
         if row.section in ("AP", "at IoU"):
@@ -102,16 +102,17 @@ def difficulty(comparison: Comparison) -> Section | None:
             )
             tables.append(_value_table(f"mask AP by {name}", rows, comparison))
     text = [
-        "Contact is the share of an instance's outline that lies on another instance or at most 2 "
-        "pixels beside it. Elongation is its area over that of the largest disc inside it. A "
-        "detection counts against the kind of the instance that it overlaps most."
+        "Contact is the share of an instance's outline that lies on another instance, or at most 2 "
+        "pixels beside it. Elongation is the area of an instance divided by the area of the "
+        "largest disc inside it. A detection belongs to the kind of the instance that it overlaps "
+        "most."
     ]
     title = "Crowding and elongation"
     return Section("difficulty", title, text, charts, tables) if charts else None
 
 
 def errors(comparison: Comparison) -> Section | None:
-    """Errors by kind, and what they cost."""
+    """Errors by kind, and the AP50 that they cost."""
     rows = [row for row in comparison.rows if row.section == "errors"]
     if not rows:
         return None
@@ -132,17 +133,17 @@ def errors(comparison: Comparison) -> Section | None:
         )
     ]
     text = [
-        "With masks at IoU 0.5, as TIDE sorts them. Cls: misclassified. Loc: badly localised. "
-        "Both: of the two. Dupe: duplicate. Bkg: background. Miss: missed. FP: all false "
-        "positives. FN: all instances that are not found. What a kind costs is by how much AP50 "
-        "rises when all of that kind are mended. Detections of all scores count."
+        "Errors of masks at IoU 0.5, by kind as in TIDE. Cls: misclassified. Loc: badly localised. "
+        "Both: misclassified and badly localised. Dupe: duplicate. Bkg: background. Miss: missed. "
+        "FP: all false positives. FN: all instances that are not found. The cost of a kind is the "
+        "rise of AP50 when all errors of this kind are corrected. Detections of all scores count."
     ]
     tables = [_value_table(row.title, [row], comparison) for row in rows]
     return Section("errors", "Errors by kind", text, charts, tables)
 
 
 def precision_recall(comparison: Comparison) -> Section:
-    """Curves at three IoU."""
+    """Precision-recall curves at three values of IoU."""
     overlap = common_overlap([m.detections for m in comparison.measured])
     categories = comparison.measured[0].detections.truth.cats
     thresholds = np.array([0.5, 0.75, 0.9])
@@ -158,9 +159,12 @@ def precision_recall(comparison: Comparison) -> Section:
         for t, lines in zip(thresholds, series, strict=True)
         if lines
     ]
-    several = " Mean over the classes." if len(categories) > 1 else ""
+    several = " They are the mean over the classes." if len(categories) > 1 else ""
     what = {"mask": "masks", "box": "boxes"}[overlap]
-    text = [f"Of {what}, as COCO samples it: the best precision at or beyond each recall.{several}"]
+    text = [
+        f"Curves for {what}, as in COCO: at each recall the best precision at this or a larger "
+        f"recall.{several}"
+    ]
     return Section("curves", "Precision and recall", text, charts)
 
 
@@ -171,10 +175,10 @@ def _value_table(title: str, rows: Sequence[Row], comparison: Comparison) -> Tab
         for row in rows
         for name in row.values
     }
-    most = max(map(len, changes.values()), default=0)  # cells behind those of the runs
+    most = max(map(len, changes.values()), default=0)  # cells after those of the runs
     lines: list[list[str]] = []
     for row in rows:
-        if len(rows) > 1:  # of several kinds of instances
+        if len(rows) > 1:  # several kinds of instances
             lines.append([f"{row.title}, {row.part.instances:,} instances"])
         for name in row.values:
             cells = [format_number(m.value(row.key, name)) for m in comparison.measured]
@@ -185,7 +189,7 @@ def _value_table(title: str, rows: Sequence[Row], comparison: Comparison) -> Tab
 
 
 def _change(difference: Difference | None) -> list[str]:
-    """The difference of two runs, and its interval; without what is not known."""
+    """The difference of two runs and its interval, if they are known."""
     if difference is None or math.isnan(difference.difference):
         return []
     change = _signed(difference.difference) + " *" * difference.is_clear
@@ -199,7 +203,7 @@ def _signed(value: float) -> str:
 
 
 def _bars(comparison: Comparison, keys: Sequence[tuple[str, str]]) -> list:
-    """Of a `BarChart`, by key of the row and name of the value."""
+    """The bars of a `BarChart`; `keys` are keys of rows and names of values."""
     bars = []
     for m in comparison.measured:
         values = [m.value(*key) for key in keys]

@@ -1,4 +1,4 @@
-"""What the runs of a report found on its dataset, measured again, and where two of them differ."""
+"""Measures the predictions of the runs of a report again, and compares two runs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RECORDED = {"boundary": "boundary", "region": "region", "s": "S"}
-"""Measures that are taken again where evaluation.json has them, and the keys of their rows."""
+"""Measures that are computed again if evaluation.json has them, and the keys of their rows."""
 
-_FIRST_ROWS = ("segm", "bbox", "boundary", "region", "S")  # by key; behind them, as measured
+_FIRST_ROWS = ("segm", "bbox", "boundary", "region", "S")  # keys; other rows follow
 
 
 class Measured(NamedTuple):
@@ -42,22 +42,22 @@ class Measured(NamedTuple):
 
     run: Run
     number: int
-    """Of the run in the report."""
+    """Number of the run in the report."""
     detections: Detections
     evaluation: Evaluation
 
     def value(self, row: str, name: str) -> float | None:
-        """A value of the row with a key, None where the run has none."""
+        """A value of the row with a key; None if the run does not have it."""
         own = next((r for r in self.evaluation.rows if r.key == row), None)
         return None if own is None else own.values.get(name)
 
 
 class Comparison(NamedTuple):
-    """The runs beside each other."""
+    """The measured runs, and the differences between two of them."""
 
     measured: Sequence[Measured]
     differences: Mapping[tuple[str, str], Difference]
-    """Between two runs, by key of the row and name of the value; of more or fewer runs none."""
+    """Differences by key of the row and name of the value; empty unless there are two runs."""
 
     @property
     def names(self) -> list[str]:
@@ -65,14 +65,14 @@ class Comparison(NamedTuple):
 
     @property
     def rows(self) -> list[Row]:
-        """The rows that any of the runs has, each once."""
+        """The rows of all runs, each row once."""
         by_key = {row.key: row for m in reversed(self.measured) for row in m.evaluation.rows}
         first = [by_key.pop(key) for key in _FIRST_ROWS if key in by_key]
         return [*first, *by_key.values()]
 
 
 def choose_dataset(runs: Sequence[Run], wanted: str | None) -> str | None:
-    """The dataset of the report, None where nothing has been evaluated."""
+    """The dataset of the report; None if no run has been evaluated."""
     evaluated = [run for run in runs if run.evaluations]
     if not evaluated:
         if wanted:
@@ -91,7 +91,7 @@ def choose_dataset(runs: Sequence[Run], wanted: str | None) -> str | None:
 
 
 def compare_runs(runs: Sequence[Run], dataset: str, resamples: int) -> Comparison:
-    """Measures the runs that have been evaluated on a dataset, see `build_page`."""
+    """Measures the runs that have been evaluated on a dataset; see `build_page`."""
     truth = _read_truth(dataset, runs)
     measured = [_measure(r, n, dataset, truth) for n, r in enumerate(runs) if r.evaluations]
     two = [m.evaluation for m in measured] if len(measured) == 2 else []
@@ -100,7 +100,7 @@ def compare_runs(runs: Sequence[Run], dataset: str, resamples: int) -> Compariso
 
 
 def _read_truth(dataset: str, runs: Sequence[Run]) -> COCO:
-    """The ground truth, own data of the runs' configs included."""
+    """Reads the ground truth; it may be own data that the configs of the runs name."""
     for run in runs:
         cfg = get_cfg()
         add_semiconv_config(cfg)
@@ -114,13 +114,13 @@ def _read_truth(dataset: str, runs: Sequence[Run]) -> COCO:
         return find_truth(dataset)
     except DatasetError as error:
         raise DatasetError(
-            f"{error}; the ground truth of {dataset} has to be where it was when the runs were "
-            "evaluated: set DETECTRON2_DATASETS, or run this in the same folder"
+            f"{error}; the ground truth of {dataset} must be where it was when the runs were "
+            "evaluated: set DETECTRON2_DATASETS, or start this command in the same folder as then"
         ) from error
 
 
 def _measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
-    """Measures a run's predictions by what evaluation.json has, by difficulty and by errors."""
+    """Measures a run's predictions: the measures in evaluation.json, difficulty and errors."""
     folder = run.evaluations[dataset]
     recorded = read_json(folder / EVALUATION, dict)
     keys = {row["key"] for row in recorded.get("rows", [])}
@@ -135,11 +135,10 @@ def _measure(run: Run, number: int, dataset: str, truth: COCO) -> Measured:
 
 
 def recorded_threshold(recorded: dict) -> Threshold:
-    """From which score on detections count, as the row of S in evaluation.json has it; 0.5 where it
-    has none.
+    """The score threshold in the row of S in evaluation.json; 0.5 if there is none.
 
-    Files that were written before there was a "threshold" have the score in the row's note alone,
-    rounded to three digits.
+    Older files have no "threshold". They have the score only in the note of the row, rounded to
+    three digits.
     """
     for row in recorded.get("rows", []):
         if row.get("key") == "S":
@@ -151,7 +150,7 @@ def recorded_threshold(recorded: dict) -> Threshold:
 
 
 def disagreements(measured: Measured, dataset: str) -> list[str]:
-    """Says where evaluation.json does not belong to the predictions beside it."""
+    """A note if evaluation.json does not agree with the predictions beside it."""
     values = measured.evaluation.values()
     for row in read_json(measured.run.evaluations[dataset] / EVALUATION, dict).get("rows", []):
         for name, value in row["values"].items():
@@ -159,7 +158,8 @@ def disagreements(measured: Measured, dataset: str) -> list[str]:
             if None not in (ours, value) and abs(ours - value) > 0.05:
                 return [
                     f"{measured.run.name}: {EVALUATION} has {value:.1f} for {row.get('title')} "
-                    f"({name}), the predictions beside it give {ours:.1f}, which is shown here. "
-                    "Another score or another limit of detections was used, or it is of others."
+                    f"({name}), but the predictions beside it give {ours:.1f}, which this page "
+                    "shows. The file may have used another score or another limit of detections, "
+                    "or may belong to other predictions."
                 ]
     return []

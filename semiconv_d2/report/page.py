@@ -1,4 +1,4 @@
-"""The page itself: what it holds, and how that becomes one HTML file that needs nothing else."""
+"""The page: its content, and how it becomes one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ..visualization.masks import PALETTE, instance_colours
 from .charts import BarChart, LineChart, compact, draw_bars, draw_lines
 
 _FOLDER = Path(__file__).parent
-_DASHES = ("none", "7 3", "2 2.5", "9 3 2 3", "4 2", "12 4")  # of the runs' lines
-_SHADES = 3 * len(PALETTE)  # colours that instance_colours tells apart
+_DASHES = ("none", "7 3", "2 2.5", "9 3 2 3", "4 2", "12 4")  # dashes of the runs' lines
+_SHADES = 3 * len(PALETTE)  # number of different colours of instance_colours
 
 
 class Table(NamedTuple):
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    """The first cell is a heading; a row of one cell heads those below it."""
+    """The first cell is a heading. A row of only one cell is a heading for the rows below it."""
     text: bool = False
-    """Whether cells hold text, which is aligned to the left."""
+    """Whether cells have text, which is aligned to the left."""
 
 
 class Section(NamedTuple):
     key: str
-    """Of its link; unique."""
+    """Key of its link; unique."""
     title: str
     text: Sequence[str]
     """Paragraphs."""
     charts: Sequence[LineChart | BarChart] = ()
     tables: Sequence[Table] = ()
     listings: Sequence[tuple[str, str]] = ()
-    """Titles and what is set as code below them."""
+    """Titles, and the code below each."""
 
 
 class Instance(NamedTuple):
@@ -51,7 +51,7 @@ class Instance(NamedTuple):
     area: float
     """In pixels of the image."""
     iou: Sequence[float]
-    """With the detection of each run that is paired with it, 0 for none."""
+    """IoU with the detection of each run that is paired with it; 0: none."""
 
 
 class Drawn(NamedTuple):
@@ -59,7 +59,7 @@ class Drawn(NamedTuple):
 
     path: str
     owner: int
-    """Index of the instance that it is paired with; −1 for a false positive."""
+    """Index of the instance that it is paired with; −1: false positive."""
     score: float
     category: int
 
@@ -69,10 +69,10 @@ class Picture(NamedTuple):
 
     name: str
     height: int
-    """Of the picture in its pixels."""
+    """Height of the picture, in its own pixels."""
     width: int
     uri: str
-    """Data URI; "" where the image is missing."""
+    """Data URI; "" if the image is missing."""
     instances: Sequence[Instance]
     paths: Sequence[str]
     """Outlines of the instances."""
@@ -96,9 +96,9 @@ class Tile(NamedTuple):
 
     title: str
     values: Sequence[str]
-    """Of each run."""
+    """Value of each run."""
     change: str
-    """Of two runs; may be empty."""
+    """Difference of two runs; may be empty."""
 
 
 class Page(NamedTuple):
@@ -107,7 +107,7 @@ class Page(NamedTuple):
     runs: Sequence[str]
     """Names of the runs, in the order of their colours."""
     notes: Sequence[str]
-    """What readers have to know first."""
+    """Notes that readers need first."""
     tiles: Sequence[Tile]
     sections: Sequence[Section]
     gallery: Gallery | None
@@ -116,7 +116,7 @@ class Page(NamedTuple):
 
 
 def render(page: Page) -> str:
-    """The page as HTML with style, script, charts and pictures inside."""
+    """Writes the page as HTML, with style, script, charts and pictures inside."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -147,7 +147,7 @@ def _read(name: str) -> str:
 
 
 def _colours() -> str:
-    """Rules for the colours of runs and of instances."""
+    """CSS rules for the colours of runs and instances."""
     rules = [
         f".run-{i}{{--own:var(--r{i});--dash:{dash}}}"
         for i, dash in zip(range(len(PALETTE)), _DASHES, strict=True)
@@ -172,7 +172,7 @@ def _ends(chart: LineChart | BarChart) -> list[tuple[int, str]]:
 
 
 def _index(gallery: Gallery) -> dict:
-    """What sorting and filtering needs of all pictures."""
+    """The data of all pictures for sorting and filtering."""
     return {
         "runs": gallery.runs,
         "classes": gallery.classes,
@@ -195,7 +195,7 @@ def _index(gallery: Gallery) -> dict:
 
 
 def _picture(picture: Picture) -> dict:
-    """What drawing a picture needs, read when it is first seen."""
+    """The data for drawing a picture; the script reads them when the picture is first visible."""
     return {
         "uri": picture.uri,
         "truth": picture.paths,
@@ -205,13 +205,13 @@ def _picture(picture: Picture) -> dict:
 
 
 def _json(content: object) -> str:
-    """JSON that may stand in a script element."""
+    """JSON that is safe inside a script element."""
     text = json.dumps(_finite(content), ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _finite(content: object) -> object:
-    """Floats in three digits behind the point; None in the place of NaN."""
+    """Floats with three digits after the decimal point; None instead of NaN."""
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Images and masks as a page holds them: data URIs, and outlines as paths of SVG."""
+"""Images as data URIs and masks as SVG paths, for the page."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from ..visualization.masks import window_of
 
 LONGEST = 640
-"""Longest side of a picture in its pixels."""
+"""Longest side of a picture, in its own pixels."""
 
 FINENESS = 2
-"""Steps of a path to a pixel of the picture."""
+"""Steps of a path per pixel of the picture."""
 
-_TOLERANCE = 1.0  # steps that a simplified outline may lie beside the true one
+_TOLERANCE = 1.0  # largest distance of a simplified outline from the true one, in steps
 _QUALITY = 72
 
 
 def picture_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of an image's picture: no side is longer than `LONGEST`."""
+    """Height and width of the picture of an image: no side is longer than `LONGEST`."""
     scale = min(1, LONGEST / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -45,7 +45,7 @@ def embed_image(image: np.ndarray) -> str:
 def mask_path(mask: np.ndarray) -> str:
     """The outlines of a mask as an SVG path, holes included (with the fill rule "evenodd").
 
-    Whole numbers, `FINENESS` of them to a pixel of the picture.
+    Coordinates are whole numbers, `FINENESS` per pixel of the picture.
 
     Args:
         mask: (H, W) boolean, in pixels of the image.
@@ -67,7 +67,7 @@ def mask_path(mask: np.ndarray) -> str:
     inside = scaled >= 128
     if not inside.any():
         inside = scaled == scaled.max()
-    # With a margin, so that the resized outline reaches around the last pixels.
+    # With a margin, so that the resized outline also surrounds the last pixels.
     padded = np.pad(inside.astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     offset = np.round((columns.start * scale_x - 1, rows.start * scale_y - 1)).astype(int)
@@ -85,8 +85,8 @@ def box_path(box: tuple[float, float, float, float], height: int, width: int) ->
 
     Args:
         box: left, top, width and height in pixels of the image.
-        height: of the image.
-        width: of the image.
+        height: height of the image.
+        width: width of the image.
     """
     across, down = (
         FINENESS * picture / side
@@ -99,7 +99,7 @@ def box_path(box: tuple[float, float, float, float], height: int, width: int) ->
 
 
 def _around(points: np.ndarray) -> np.ndarray:
-    """The rectangle around points (N, 2) that are too few or too straight for an area."""
+    """The rectangle around points (N, 2) that enclose no area: too few, or on a line."""
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0) + 1
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 

@@ -19,11 +19,11 @@ from .charts import LineChart, Series, compact
 from .finished_runs import Run
 from .page import Section, Table
 
-_MOST_POINTS = 300  # of a curve
+_MOST_POINTS = 300  # in a curve
 
 
 def training(runs: Sequence[Run]) -> Section | None:
-    """Curves of the losses, of the semi-convolutional layer, and of AP where it was measured."""
+    """Curves of the losses, of the plugin's scalars, and of AP if it was measured."""
     keys = list(dict.fromkeys(key for run in runs for line in run.metrics for key in line))
     losses = sorted(k for k in keys if k.startswith("loss_"))
     own = sorted(k for k in keys if k.startswith("semiconv/"))
@@ -45,7 +45,8 @@ def training(runs: Sequence[Run]) -> Section | None:
 
 
 def thin_out(x: list[float], y: list[float], most: int = _MOST_POINTS) -> tuple[list, list]:
-    """Means of neighbouring points where there are too many to tell apart; the last one stays."""
+    """Replaces groups of neighbouring points by their means if there are more than `most` points.
+    The last point stays."""
     if len(x) <= most:
         return x, y
     groups = np.array_split(np.arange(len(x) - 1), most - 1)
@@ -56,7 +57,7 @@ def thin_out(x: list[float], y: list[float], most: int = _MOST_POINTS) -> tuple[
 
 
 def speed(runs: Sequence[Run], dataset: str | None) -> Section:
-    """Times, memory and machines."""
+    """Times, memory and devices."""
     timings = [run.record.get("inference", {}).get(dataset, {}) for run in runs]
     machines = [run.record.get("machine", {}) for run in runs]
     parameters = [run.record.get("parameters") for run in runs]
@@ -74,15 +75,16 @@ def speed(runs: Sequence[Run], dataset: str | None) -> Section:
     if any(d not in (None, m.get("device")) for d, m in zip(devices, machines, strict=True)):
         rows.append(["device of inference", *(device or "–" for device in devices)])
     text = [
-        "Times of training are medians. Inference is the model alone, without loading and "
-        "evaluating. Memory is what the GPU had allocated, without a GPU what the process held."
+        "Times of training are medians. The time of inference is that of the model, without "
+        "loading and evaluation. Memory is what was allocated on the GPU; without a GPU, what the "
+        "process used."
     ]
     table = Table("Speed and memory", ["", *(run.name for run in runs)], rows)
     return Section("speed", table.title, text, tables=[table])
 
 
 def config(runs: Sequence[Run]) -> Section:
-    """The keys that differ between runs; of one run, from the defaults."""
+    """The keys that differ between runs; for one run, those that differ from the defaults."""
     configs = [run.config for run in runs]
     columns = ["", *(run.name for run in runs)]
     if len(runs) == 1:
@@ -98,9 +100,9 @@ def config(runs: Sequence[Run]) -> Section:
             rows.append([key, *("–" if v is nothing else _setting(v) for v in values)])
     one = "Keys that differ from the defaults of Detectron2 and of this package, "
     several = "Keys that differ between the runs, "
-    text = [(one if len(runs) == 1 else several) + "but for the output folder."]
+    text = [(one if len(runs) == 1 else several) + "except the output folder."]
     if not rows:
-        text = ["The configs are the same but for the output folder."]
+        text = ["The configs are the same, except for the output folder."]
     tables = [Table("Config", columns, rows, text=True)] if rows else []
     return Section("config", "Config", text, tables=tables)
 
@@ -119,7 +121,8 @@ def origin(runs: Sequence[Run]) -> Section:
 
 
 def _iterations(run: Run) -> str:
-    """How many were trained; the evaluation behind the last one is noted one further."""
+    """The number of trained iterations. The evaluation after the last one is logged under the next
+    number."""
     if not run.metrics:
         return "–"
     logged = run.metrics[-1]["iteration"] + 1
@@ -149,7 +152,7 @@ def _setting(value: object) -> str:
 
 
 def _commands(run: Run) -> list[str]:
-    """The command lines of a run, with what is known without run.json."""
+    """The command lines of a run; without run.json, those in log.txt."""
     entries = [run.record, *run.record.get("later", [])]
     lines = [
         f"# {entry.get('started', '')}\n{' '.join(_quote(str(part)) for part in entry['command'])}"
@@ -161,7 +164,7 @@ def _commands(run: Run) -> list[str]:
 
 
 def _quote(argument: str) -> str:
-    """For a shell; in double quotes where that is easier to read."""
+    """Quotes an argument for a shell; in double quotes if that is easier to read."""
     quoted = shlex.quote(argument)
     plain = "'" in argument and not set('"$`\\!') & set(argument)
     return f'"{argument}"' if plain else quoted

@@ -1,4 +1,4 @@
-// An image enlarged, and what happens on clicks and keys. page.py puts it behind gallery.js.
+// The enlarged image, and the reactions to clicks and keys. page.py puts this file after gallery.js.
 // -- viewer --------------------------------------------------------------------------------------
 
 const viewer = $("viewer");
@@ -67,7 +67,7 @@ function highlight(row) {
 function bounds(outlines) {
   const box = [Infinity, Infinity, -Infinity, -Infinity];
   for (const part of outlines.flatMap((d) => d.match(/M[^M]+/g) || [])) {
-    let x = 0, y = 0; // a path starts at a place and goes on by differences
+    let x = 0, y = 0; // a path starts at a point and continues with differences
     const numbers = part.match(/-?\d+/g).map(Number);
     for (let k = 0; k < numbers.length; k += 2) {
       x += numbers[k];
@@ -81,14 +81,14 @@ function bounds(outlines) {
   return box;
 }
 
-/** Looks closely at an instance or a detection, in all layers; at the whole image for null. */
+/** Zooms to an instance or a detection, in all layers; null: shows the whole image. */
 function zoom(key) {
   const frame = $("viewer-picture").querySelector(".frame"), content = picture(state.open);
   const whole = index.pictures[state.open], width = STEPS * whole.width, height = STEPS * whole.height;
   let x = 0, y = 0, share = 1;
   const found = content.found.flatMap((f, r) => f.filter(([, owner], n) => keyOf(owner, r, n) === key).map(([d]) => d));
   const [x0, y0, x1, y1] = bounds([content.truth[key] || "", ...found]);
-  if (key !== null && x1 >= x0) { // something is drawn of it
+  if (key !== null && x1 >= x0) { // it has an outline
     const sides = [(x1 - x0) / width, (y1 - y0) / height].map((side) => AROUND * side);
     share = Math.min(1, Math.max(...sides, CLOSEST / width, CLOSEST / height));
     x = Math.max(0, Math.min((x0 + x1 - share * width) / 2, width - share * width));
@@ -104,7 +104,7 @@ function zoom(key) {
   if (key !== null) frame.scrollIntoView({ block: "nearest" });
 }
 
-/** The next instance of the table, before the first and after the last the whole image. */
+/** Zooms to the next instance of the table. Before the first and after the last: the whole image. */
 function stepZoom(by) {
   const keys = [null, ...[...$("viewer-table").querySelectorAll("tr[data-key]")].map((row) => row.dataset.key)];
   zoom(keys[(keys.indexOf(state.zoom) + by + keys.length) % keys.length]);

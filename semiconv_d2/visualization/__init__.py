@@ -1,1 +1,1 @@
-"""Pictures of what the model sees."""
+"""Pictures of images, masks, embeddings and detections."""

@@ -1,4 +1,4 @@
-"""One image, what two models make of it, and what changes from one to the other."""
+"""Pictures of an image with the masks of two models, and of the pixels where they differ."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNMATCHED = 0.55
-"""Grey of what fits no instance, or fits it less well than another one."""
+"""Grey of masks that fit no instance, or whose instance is fitted better by another mask."""
 
 UNCHANGED, GAINED, LOST, CLEANED, SPOILT = range(5)
-"""What became of a pixel from A to B: nothing; right in B alone, or in A alone; claimed wrongly by
-A alone, or by B alone."""
+"""Kinds of change of a pixel from A to B: none; right only in B; right only in A; claimed wrongly
+only by A; claimed wrongly only by B."""
 
 _OPACITY = 0.85  # of masks
-_LETTERS, _SHORT = 24, 18  # of a name in a line above a panel, and in the legend
-_CLEAR = 0.2  # of IoU: a change that is looked at closely
-_AROUND = 1.3  # size of the part that is shown, to what changes
+_LETTERS, _SHORT = 24, 18  # letters of a name per line above a panel, and in the legend
+_CLEAR = 0.2  # smallest change of IoU that the close-up shows
+_AROUND = 1.3  # size of the close-up, as a multiple of the part that changes
 
 # Blues where B is better, reds where it is worse.
 DIFFERENCE_COLOURS = {
@@ -42,20 +42,21 @@ def difference_map(
     b: np.ndarray,
     owners: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """What became of each pixel from masks A to masks B.
+    """The kind of change of each pixel from masks A to masks B.
 
-    A mask is right where its instance is, and claims the rest of its pixels wrongly; one without an
-    instance claims all of them wrongly. Where instances cross, a pixel may be right several times.
+    A mask is right at the pixels of its instance, and claims its other pixels wrongly. A mask
+    without an instance claims all its pixels wrongly. Where instances cross, a pixel may be right
+    for several of them.
 
     Args:
         truth: (N, H, W) boolean.
         a, b: (Na, H, W) and (Nb, H, W) boolean.
-        owners: index of the instance of each mask, (Na,) and (Nb,), −1 for none; by default each
+        owners: index of the instance of each mask, (Na,) and (Nb,); −1: none. By default each
             instance has the one mask that fits it best (`match_best`).
 
     Returns:
-        (H, W) integers: GAINED and LOST where B is right for more instances than A or for fewer,
-        otherwise SPOILT and CLEANED where only B or only A claims wrongly, UNCHANGED elsewhere.
+        (H, W) integers: GAINED where B is right for more instances than A, LOST where for fewer;
+        otherwise SPOILT where only B claims wrongly, CLEANED where only A does; else UNCHANGED.
     """
     owners = owners or (match_best(a, truth), match_best(b, truth))
     (right_a, wrong_a), (right_b, wrong_b) = (
@@ -77,14 +78,14 @@ def draw_differences(
     window: tuple[slice, slice] | None = None,
     owners: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Figure:
-    """Ground truth, the masks A and B in its colours, and what B gains and loses over A.
+    """Draws the ground truth, the masks A and B in the same colours, and the changes from A to B.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         truth: (N, H, W) boolean.
         a, b: (Na, H, W) and (Nb, H, W) boolean.
-        names: of A and of B.
-        window: rows and columns that are shown and counted; None for all.
+        names: names of A and B.
+        window: rows and columns to show and count; None: all.
         owners: see `difference_map`.
     """
     from matplotlib.figure import Figure
@@ -144,24 +145,26 @@ def draw_differences(
 
 
 def paint_matched(image: np.ndarray, masks: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Masks over an image in the colours of their instances, (H, W, 3) in [0, 1].
+    """Paints masks over an image in the colours of their instances, (H, W, 3) in [0, 1].
 
     Args:
         image: (H, W, 3) uint8, RGB.
         masks: (N, H, W) boolean.
-        owner: index of the instance of each mask, (N,); −1 for none, which is grey.
+        owner: index of the instance of each mask, (N,); −1: none, the mask is grey.
     """
     colours = np.vstack([instance_colours(owner.max(initial=-1) + 1), [[UNMATCHED] * 3]])
     return paint_masks(image, masks, colours[owner], _OPACITY)
 
 
 def window_of_changes(truth: np.ndarray, changes: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the part of an image that holds the instances that change clearly, or
-    the one that changes most; of the image's shape, with a margin, and all of it without instances.
+    """Rows and columns of a part of an image: the close-up of the instances that change clearly.
+
+    If no instance changes clearly, it shows the one that changes most. The part has a margin and
+    the proportions of the image. Without instances it is the whole image.
 
     Args:
         truth: masks of the instances, (N, H, W) boolean.
-        changes: of their IoU, (N,).
+        changes: changes of their IoU, (N,).
     """
     sides = truth.shape[1:]
     sizes = np.abs(changes)
@@ -177,7 +180,7 @@ def window_of_changes(truth: np.ndarray, changes: np.ndarray) -> tuple[slice, sl
 
 
 def _extend(part: slice, length: int, side: int) -> slice:
-    """A longer part around another one, moved to where it is within a side."""
+    """Extends a part of a side to a length, and moves it so that it lies within the side."""
     start = (part.start + part.stop - length) // 2
     start = max(0, min(start, side - length))
     return slice(start, start + length)
@@ -186,7 +189,8 @@ def _extend(part: slice, length: int, side: int) -> slice:
 def _right_and_wrong(
     truth: np.ndarray, masks: np.ndarray, owner: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For how many instances a pixel is right, and whether one claims it wrongly, (H, W) each."""
+    """For each pixel, the number of instances that it is right for, and whether a mask claims it
+    wrongly, (H, W) each."""
     right, wrong = np.zeros(truth.shape[1:], dtype=int), np.zeros(truth.shape[1:], dtype=bool)
     for mask, instance in zip(masks, owner, strict=True):
         window = window_of(mask)

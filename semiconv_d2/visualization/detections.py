@@ -1,4 +1,4 @@
-"""What a model has found in an image, with names; and where the seeds of it lie."""
+"""Pictures of a model's detections with labels, and of their seeds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from .regions import InstanceView
 
-LONGEST = 1000  # side of the picture of a smaller image, in pixels at scale 1
-LARGEST = 1600  # and of a larger one
-_FONT = 0.013  # size of labels, to the longest side of the picture
-_SMALLEST = 0.6  # of that, where labels are many
+LONGEST = 1000  # smallest length of the picture's longer side, in pixels at scale 1
+LARGEST = 1600  # largest length of it
+_FONT = 0.013  # font size of labels, as a share of the longer side of the picture
+_SMALLEST = 0.6  # smallest factor on the font size, for many labels
 _LABELLED = 0.12  # share of the picture that labels may cover before they become smaller
-_LABEL_COST = 3.0  # of a pixel of another label that a label covers, in pixels of instances
+_LABEL_COST = 3.0  # covering a pixel of another label costs as much as so many pixels of instances
 
 
 def draw_detections(
@@ -32,7 +32,7 @@ def draw_detections(
     colours: np.ndarray,
     opacity: float = 0.5,
 ) -> Figure:
-    """Masks over the image, with outlines and a label each; boxes where there are no masks.
+    """Draws masks over the image, each with an outline and a label; boxes if there are no masks.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -56,11 +56,11 @@ def draw_detections(
 def draw_seeds(
     image: np.ndarray, views: Sequence[InstanceView], labels: Sequence[str], colours: np.ndarray
 ) -> Figure:
-    """Outlines, and in the colour of each instance the distribution of its seed; a cross at its
-    expected position.
+    """Draws the outline of each instance, the distribution of its seed in the same colour, and a
+    cross at the seed's expected position.
 
     Args:
-        image: (H, W, 3) uint8, RGB; it is shown in grey.
+        image: (H, W, 3) uint8, RGB; drawn in grey.
         views: of the N instances.
         labels: of the N instances.
         colours: (N, 3) in [0, 1].
@@ -88,20 +88,21 @@ def draw_seeds(
 def following_colours(
     masks: np.ndarray, before: np.ndarray | None = None, colours: np.ndarray | None = None
 ) -> np.ndarray:
-    """Colours for the instances of a frame, so that each keeps the one that it had.
+    """Colours for the instances of a frame: an instance keeps its colour from frame to frame.
 
     Args:
         masks: (N, H, W) boolean.
-        before: of the frame before, (M, H, W) boolean; None for the first frame.
-        colours: of these, (M, 3) in [0, 1].
+        before: masks of the previous frame, (M, H, W) boolean; None for the first frame.
+        colours: colours of the previous frame, (M, 3) in [0, 1].
 
     Returns:
-        (N, 3): that of the mask before that fits, and for what is new those that are used least.
+        (N, 3): the colour of the previous mask that fits. A new instance gets a colour that is used
+        least.
     """
     if before is None or colours is None or not len(before):
         return instance_colours(len(masks))
     matched = match_best(masks, before)
-    result = colours[matched]  # of unmatched ones, replaced below
+    result = colours[matched]  # those of unmatched masks are replaced below
     palette = instance_colours(3 * len(PALETTE))
     kept = result[matched >= 0]
     used = (np.abs(palette[:, None] - kept[None]).max(axis=2) < 1e-9).sum(axis=1)
@@ -113,16 +114,17 @@ def following_colours(
 
 
 def place_labels(anchors: np.ndarray, sizes: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Where labels stand: beside an end of their instance, off other labels, and off instances.
+    """Chooses places for labels: beside an end of the instance, and where the label covers few
+    pixels of instances and other labels.
 
     Args:
         anchors: the uppermost, lowest, leftmost and rightmost point of each of N instances,
             (N, 4, 2), x and y in pixels.
-        sizes: of the labels, (N, 2), width and height in pixels.
+        sizes: sizes of the labels, (N, 2), width and height in pixels.
         covered: (H, W) boolean, the pixels of all instances.
 
     Returns:
-        Upper left corners, (N, 2), within the image where that is large enough.
+        Upper left corners, (N, 2), so that labels lie within the image if it is large enough.
     """
     height, width = covered.shape
     total = np.pad(covered, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
@@ -140,14 +142,14 @@ def place_labels(anchors: np.ndarray, sizes: np.ndarray, covered: np.ndarray) ->
         shifts = ((-w / 2, -h), (-w / 2, 0), (-w, -h / 2), (0, -h / 2))
         limit = max(width - w, 0), max(height - h, 0)
         places = [np.clip(p + shift, 0, limit) for p, shift in zip(points, shifts, strict=True)]
-        x, y = min(places, key=lambda place: cost(*place, w, h))  # the first of the best
+        x, y = min(places, key=lambda place: cost(*place, w, h))  # among equals, the first
         taken.append((x, y, x + w, y + h))
         corners[number] = x, y
     return corners
 
 
 def _frame(image: np.ndarray) -> tuple[Figure, Axes]:
-    """A figure that an image fills, with axes in its pixels."""
+    """A figure that shows only an image, with axes in pixels of the image."""
     from matplotlib.figure import Figure
 
     height, width = image.shape[:2]
@@ -167,7 +169,7 @@ def _outline(ax: Axes, masks: np.ndarray, colours: np.ndarray) -> None:
 
 
 def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarray) -> None:
-    """Labels in black or white on the colour of their instance.
+    """Writes labels in black or white on the colour of their instance.
 
     Args:
         masks: (N, H, W) boolean.
@@ -177,7 +179,7 @@ def _write(ax: Axes, masks: np.ndarray, labels: Sequence[str], colours: np.ndarr
     if not len(labels):
         return
     longest = DPI * max(ax.figure.get_size_inches())
-    # Width in units of the font's size, with a margin of 0.3 on all sides.
+    # Width in units of the font size; a margin of 0.3 on all sides is added below.
     labels = [plain(label) for label in labels]
     wide = {
         n: TextPath((0, 0), n, size=100).get_extents().width / 100 if n.strip() else 0.0

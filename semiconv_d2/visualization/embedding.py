@@ -1,4 +1,4 @@
-"""Embedding maps as colours, and as arrows to where pixels point."""
+"""Draws embedding maps as colours, and as arrows to the points that pixels point to."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .masks import instance_colours, paint_masks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MAX_PIXELS = 1_000_000  # that axes are taken from; of more, every second one, every third one, ...
-_ENLARGED = 4  # picture pixels to a cell of a map
+_MAX_PIXELS = 1_000_000  # to compute axes from; if there are more, every second or third, ... pixel
+_ENLARGED = 4  # picture pixels per cell of a map
 
 
 class PrincipalAxes(NamedTuple):
-    """How embeddings become colours; the same axes give the same colours in every image.
+    """Axes that turn embeddings into colours; the same axes give the same colours in every image.
 
-    K ≤ 3 components, for red, green and blue.
+    There are K ≤ 3 components, for red, green and blue.
     """
 
     mean: Tensor
@@ -30,13 +30,13 @@ class PrincipalAxes(NamedTuple):
     axes: Tensor
     """(K, D), strongest first, of length 1."""
     low: Tensor
-    """The component's value that is dark, (K,)."""
+    """Value of each component that becomes dark, (K,)."""
     high: Tensor
-    """The one that is bright, (K,); `low` where the component does not vary."""
+    """Value that becomes bright, (K,); equal to `low` if the component does not vary."""
 
     def colours(self, features: Tensor) -> Tensor:
-        """A map, (D, H, W), as colours, (H, W, 3) in [0, 1] on the CPU. What does not vary, or is
-        not finite, is 0.5."""
+        """Turns a map, (D, H, W), into colours, (H, W, 3) in [0, 1] on the CPU. A component that
+        does not vary, or is not finite, becomes 0.5."""
         _, height, width = features.shape
         pixels = _pixels(features) - self.mean
         components = pixels @ self.axes.T
@@ -51,8 +51,8 @@ class PrincipalAxes(NamedTuple):
 def principal_axes(maps: Sequence[Tensor]) -> PrincipalAxes:
     """The principal components of several maps together.
 
-    Each component runs from its 2nd to its 98th percentile. Signs are chosen so that the same maps
-    have the same colours everywhere. Pixels that are not finite do not count.
+    Each component ranges from its 2nd to its 98th percentile. Signs are chosen so that the same
+    maps always have the same colours. Pixels that are not finite do not count.
 
     Args:
         maps: (D, ...) each, of any sizes; D ≥ 1.
@@ -79,21 +79,21 @@ def principal_colours(features: Tensor) -> Tensor:
 
 
 def draw_map(features: Tensor) -> Tensor:
-    """A map, (D, h, w), in its principal colours, as TensorBoard takes it: (3, 4·h, 4·w) uint8."""
+    """Draws a map, (D, h, w), in its principal colours for TensorBoard: (3, 4·h, 4·w) uint8."""
     colours = (principal_colours(features) * 255).round().to(torch.uint8).permute(2, 0, 1)
     return colours.repeat_interleave(_ENLARGED, dim=1).repeat_interleave(_ENLARGED, dim=2)
 
 
 def draw_coloring(image: Tensor, embedding: Tensor, masks: Tensor) -> Tensor:
-    """An image, the colours that its embedding gives it, and its instances, side by side.
+    """Draws an image, its embedding as colours, and its instances, side by side.
 
     Args:
         image: (3, H, W), from 0 to 255.
         embedding: Ψ, (D, H, W).
-        masks: of the instances, (N, H, W) boolean.
+        masks: masks of the instances, (N, H, W) boolean.
 
     Returns:
-        (3, H, 3·W) uint8, as TensorBoard takes it.
+        (3, H, 3·W) uint8, for TensorBoard.
     """
     grey = image.float().mean(dim=0).round().to(torch.uint8).cpu().numpy()
     grey = np.repeat(grey[..., None], 3, axis=2)
@@ -106,18 +106,18 @@ def draw_coloring(image: Tensor, embedding: Tensor, masks: Tensor) -> Tensor:
 def thin_arrows(
     votes: np.ndarray, mask: np.ndarray, spacing: int, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Arrows from some pixels to where these point, on a grid that leaves room to see them.
+    """Arrows from some pixels to the points that they point to, on a grid with room between them.
 
     Args:
-        votes: where each pixel points, x and y in pixels of the map, (2, H, W).
-        mask: pixels that arrows may start from, (H, W): boolean, or the instance of each pixel
-            with −1 for none. An instance between the points of its grid gets one arrow, from the
-            pixel nearest to its centroid.
-        spacing: pixels between the points of the grid, at least.
-        most: arrows of an instance, about; the grid of a larger one is wider.
+        votes: the point that each pixel points to, x and y in pixels of the map, (2, H, W).
+        mask: pixels where arrows may start, (H, W): boolean, or the number of the instance of each
+            pixel; −1: none. If an instance lies between the points of the grid, it gets one arrow,
+            from the pixel nearest to its centroid.
+        spacing: smallest distance between points of the grid, in pixels.
+        most: approximate limit of arrows per instance; larger instances have a wider grid.
 
     Returns:
-        starts and ends, (A, 2) each, x and y in pixels; the centre of the first pixel is
+        Starts and ends, (A, 2) each, x and y in pixels; the centre of the first pixel is
         (0.5, 0.5).
     """
     votes, mask = np.asarray(votes), np.asarray(mask)
@@ -144,11 +144,12 @@ def draw_embedding(
     ends: np.ndarray,
     arrow_colours: np.ndarray,
 ) -> Figure:
-    """An image with arrows to where its pixels point, and its embedding as colours beside it.
+    """Draws an image with arrows to the points that its pixels point to, and beside it its
+    embedding as colours.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        colours: of the embedding, (h, w, 3) in [0, 1]; stretched over the image.
+        colours: colours of the embedding, (h, w, 3) in [0, 1]; stretched to the image.
         starts, ends: of the arrows, (A, 2) each, x and y in pixels of the image.
         arrow_colours: (A, 3) in [0, 1].
     """

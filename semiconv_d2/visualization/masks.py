@@ -1,4 +1,4 @@
-"""Masks painted over images, in colours that colour-blind people can tell apart."""
+"""Paints masks over images, in colours that colour-blind people can tell apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette without its black and its yellow, which light images swallow.
+# Okabe and Ito's palette without black, and without yellow, which is hard to see on light images.
 PALETTE = (
     np.array(
         [
@@ -27,15 +27,18 @@ PALETTE = (
 
 
 def instance_colours(count: int) -> np.ndarray:
-    """RGB in [0, 1] for each of `count` instances, (count, 3). Repeats the palette, lighter."""
+    """RGB in [0, 1] for each of `count` instances, (count, 3). Repeats the palette in lighter
+    colours."""
     rounds, index = np.divmod(np.arange(count), len(PALETTE))
     lightness = (rounds % 3 * 0.3)[:, None]
     return PALETTE[index] * (1 - lightness) + lightness
 
 
 def match_best(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Index of the reference mask with the highest IoU with each mask, −1 where none touches it.
-    Each reference mask is given to one mask only, the one that fits it best; −1 for the others.
+    """For each mask, the index of the reference mask with the highest IoU; −1: none overlaps it.
+
+    If several masks have the same reference mask, only the one that fits it best keeps it. The
+    others get −1.
 
     Args:
         masks: (N, H, W) boolean.
@@ -64,7 +67,7 @@ def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """
     from pycocotools import mask as mask_util
 
-    # Encoded lying on their sides, which changes no IoU and needs no copy.
+    # Encoded with rows and columns exchanged: the IoU is the same, and no copy is needed.
     lying = (np.asfortranarray(m.transpose(2, 1, 0)).view(np.uint8) for m in (masks, reference))
     a, b = map(mask_util.encode, lying)
     iou = mask_util.iou(a, b, [False] * len(b))
@@ -72,7 +75,7 @@ def overlap(masks: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def window_of(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and the columns of a mask, (H, W) boolean; empty slices of an empty one."""
+    """The rows and columns that a mask, (H, W) boolean, covers; empty slices if it is empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return slice(0, 0), slice(0, 0)
@@ -82,12 +85,12 @@ def window_of(mask: np.ndarray) -> tuple[slice, slice]:
 def outline(
     ax: Axes, mask: np.ndarray, lines: Sequence[tuple[Sequence[float] | str, float]]
 ) -> None:
-    """Lines along the border of a mask, closed also at the border of the image.
+    """Draws lines along the border of a mask; they are closed at the border of the image too.
 
     Args:
-        ax: in pixels of the image.
+        ax: axes in pixels of the image.
         mask: (H, W) boolean.
-        lines: colour, and width in points, of what is drawn over each other.
+        lines: colour, and width in points, of each line; a later line is drawn over earlier ones.
     """
     rows, columns = window_of(mask)
     part = np.pad(mask[rows, columns].astype(float), 1)
@@ -104,7 +107,7 @@ def outline(
 def paint_masks(
     image: np.ndarray, masks: np.ndarray, colours: np.ndarray, opacity: float = 0.65
 ) -> np.ndarray:
-    """Masks over an image; a pixel of several masks gets the mean of their colours.
+    """Paints masks over an image; a pixel of several masks gets the mean of their colours.
 
     Args:
         image: (H, W, 3) uint8.

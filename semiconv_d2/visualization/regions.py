@@ -1,4 +1,4 @@
-"""Pictures of what happens inside single regions."""
+"""Pictures of seed, kernel and mask logits in single regions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_REGIONS = 8
-SCALE = 4  # picture pixels to a sample of a region
+SCALE = 4  # picture pixels per sample of a region
 GAP = 4  # picture pixels between tiles
 
 _COLUMNS = (
@@ -31,18 +31,18 @@ _COLUMNS = (
 )
 _CELL, _GAP = 1.7, 0.06  # inches
 _ABOVE, _BELOW = 0.3, 0.55  # inches of margin
-_LETTERS = 16  # of a line of a label
-_MARGIN = 0.12  # around a box, of its longer side
-_THINNEST = 0.1  # pixels of a side of a box that is drawn
-_SURE = 6.0  # logits beyond which nobody cares by how much
+_LETTERS = 16  # letters per line of a label
+_MARGIN = 0.12  # margin around a box, as a share of its longer side
+_THINNEST = 0.1  # shortest side of a box that is drawn, in pixels
+_SURE = 6.0  # largest end of the scale of logits: larger logits are all equally certain
 _TAIL = 0.02  # share of the values that may lie beyond an end of a scale
 
 
 class InstanceView(NamedTuple):
-    """How a model came to one instance. M is the side of the region's grid."""
+    """How a model found one instance. M is the side of the region's grid."""
 
     label: str
-    """What is written beside it, such as "worm 97 %"."""
+    """Text beside it, such as "worm 97 %"."""
     box: np.ndarray
     """x0, y0, x1, y1 of the region, in pixels of the image, (4,)."""
     seed: np.ndarray
@@ -50,13 +50,13 @@ class InstanceView(NamedTuple):
     seed_weights: np.ndarray
     """How much each sample point contributes to the seed, (M, M); sums to 1."""
     log_kernel: np.ndarray
-    """log K between each sample point and the seed, or with competition log P, (M, M)."""
+    """log K between each sample point and the seed, (M, M); with competition log P."""
     logits: np.ndarray
     """Mask logits of the stock head, (M, M)."""
     rescored: np.ndarray
-    """The same after rescoring, (M, M)."""
+    """Mask logits after rescoring, (M, M)."""
     mask: np.ndarray
-    """The mask at the end, (H, W) boolean."""
+    """The final mask, (H, W) boolean."""
 
 
 def draw_instance_views(
@@ -65,14 +65,13 @@ def draw_instance_views(
     colours: np.ndarray,
     scales: Mapping[str, Scale] | None = None,
 ) -> Figure:
-    """A row for each instance: its place in the image, the seed, the kernel, the mask logits before
-    and after rescoring, and the mask. All panels of a row show the same square of the image.
+    """Draws a row for each instance: its place in the image, the seed, the kernel, the mask logits
+    before and after rescoring, and the mask. All panels of a row show the same square of the image.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        colours: of the N instances, (N, 3) in [0, 1].
-        scales: as `region_scales` gives them, for several figures alike; None for those of these
-            views.
+        colours: colours of the N instances, (N, 3) in [0, 1].
+        scales: scales of `region_scales` that several figures share; None: those of these views.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -117,18 +116,18 @@ def draw_instance_views(
 
 
 class Scale(NamedTuple):
-    """The colours of values."""
+    """The colour scale of a quantity."""
 
     cmap: str
     norm: Normalize
     extend: str
-    """At which ends there are values beyond the scale, as Matplotlib calls them."""
+    """The ends that values may lie beyond, in Matplotlib's words: "min", "both", "neither"."""
     meaning: str
     ticks: Sequence[float] | None = None
 
 
 def region_scales(views: Sequence[InstanceView]) -> dict[str, Scale]:
-    """Colours of values, the same in all rows."""
+    """The colour scales, the same in all rows."""
     from matplotlib.colors import Normalize, PowerNorm
 
     kernel = _finite(v.log_kernel for v in views)
@@ -149,7 +148,7 @@ def region_scales(views: Sequence[InstanceView]) -> dict[str, Scale]:
 
 
 def show_grid(ax, view: InstanceView, column: str, scales: Mapping[str, Scale]) -> None:
-    """One of the (M, M) arrays of a view, in its place in the image.
+    """Draws one of the (M, M) arrays of a view, in its place in the image.
 
     Args:
         column: "seed", "kernel", "logits" or "rescored".
@@ -195,14 +194,14 @@ def _draw_row(
 
 
 def outline_box(ax, box: np.ndarray) -> None:
-    """x0, y0, x1, y1, (4,), as a line that is seen on light and on dark."""
+    """Draws a box, x0, y0, x1, y1, (4,), with a line that is visible on light and on dark."""
     x0, y0, x1, y1 = box
     for colour, width in (("black", 2.5), ("white", 1.0)):
         ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=colour, linewidth=width)
 
 
 def mark_seed(ax, seed: np.ndarray) -> None:
-    """A cross that is seen on light and on dark, at x and y, (2,)."""
+    """Draws a cross that is visible on light and on dark, at x and y, (2,)."""
     for colour, size, width in (("black", 11, 3.6), ("white", 9, 1.6)):
         ax.plot(*seed, "+", color=colour, markersize=size, markeredgewidth=width, zorder=5)
 
@@ -212,7 +211,7 @@ def square_around(box: np.ndarray, margin: float = _MARGIN) -> tuple[float, floa
 
     Args:
         box: x0, y0, x1, y1, (4,).
-        margin: around it, of its longer side.
+        margin: margin around the box, as a share of its longer side.
     """
     x0, y0, x1, y1 = map(float, box)
     side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * margin)
@@ -238,16 +237,15 @@ def _draw_no_instance(image: np.ndarray) -> Figure:
 
 
 def draw_regions(*columns: Tensor) -> Tensor:
-    """One row of grey tiles for each region, each column scaled on its own to fill [0, 1].
+    """Draws one row of grey tiles for each region, each tile scaled so that its largest value is 1.
 
     The seed's weights sum to 1 over the region, so without scaling they would all look black.
 
     Args:
-        columns: (R, M, M) each, non-negative or boolean; of R regions at most `MAX_REGIONS` are
-            drawn.
+        columns: (R, M, M) each, non-negative or boolean; at most `MAX_REGIONS` regions are drawn.
 
     Returns:
-        (3, H, W) uint8, as TensorBoard takes it.
+        (3, H, W) uint8, for TensorBoard.
     """
     tiles = torch.stack([c[:MAX_REGIONS].float() for c in columns], dim=1).cpu()
     tiles = tiles / tiles.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(tiles.dtype).tiny)
@@ -258,7 +256,7 @@ def draw_regions(*columns: Tensor) -> Tensor:
 
 
 def place_beside(left: Tensor, right: Tensor) -> Tensor:
-    """Two pictures, (3, H, W) uint8 each, on white; the result is as high as the higher one."""
+    """Two pictures, (3, H, W) uint8 each, side by side on white, as high as the higher one."""
     height = max(left.shape[1], right.shape[1])
     pad = torch.nn.functional.pad
     parts = (

@@ -1,4 +1,4 @@
-"""An image of a dataset beside the same image with its masks, for a person to compare."""
+"""Draws an image of a dataset beside the same image with its masks, for a person to compare."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .masks import paint_masks
 
 _MARGIN = 4  # pixels around texts and between pictures
 _SQUARE = 10  # pixels of a square in the legend
-_IN_LINE = 8  # squares in a line of it
-_LINE = 16  # pixels
+_IN_LINE = 8  # squares per line of the legend
+_LINE = 16  # height of a line in pixels
 
 
 def draw_sample(
@@ -21,15 +21,15 @@ def draw_sample(
     names: Sequence[str],
     caption: str,
 ) -> np.ndarray:
-    """The image as it is, the image with its masks, a legend beside them and a line of text below.
+    """Draws the image, the image with its masks, a legend beside them, and a line of text below.
 
     Args:
         image: (H, W, 3) uint8.
         masks: (N, H, W) boolean.
         colours: (N, 3) in [0, 1].
-        names: of the N instances; the legend has each name once, with a square of the colour of
-            each instance.
-        caption: the line.
+        names: names of the N instances. The legend has each name once, with a square in the colour
+            of each instance of this name.
+        caption: the line of text.
 
     Returns:
         (H', W', 3) uint8.
@@ -50,10 +50,10 @@ def draw_sample(
 
 
 def _draw_legend(by_name: dict[str, np.ndarray]) -> np.ndarray:
-    """A line with squares for each name, (H, W, 3) uint8.
+    """Draws each name and lines of squares below it, (H, W, 3) uint8.
 
     Args:
-        by_name: colours of the instances, (·, 3).
+        by_name: colours of the instances of each name, (·, 3).
     """
     blocks = []
     for name, colours in by_name.items():
@@ -75,7 +75,8 @@ def _draw_legend(by_name: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _draw_text(text: str) -> np.ndarray:
-    """Black on white, (H, W, 3) uint8; what Pillow's font lacks becomes a question mark."""
+    """A text in black on white, (H, W, 3) uint8; a character that is not ASCII becomes a question
+    mark."""
     from PIL import Image, ImageDraw
 
     text = text.encode("ascii", "replace").decode("ascii")

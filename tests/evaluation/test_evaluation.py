@@ -93,7 +93,7 @@ def test_all_detections_count_unless_fewer_are_asked_for(caplog):
     assert not caplog.records
     cut = evaluate(Detections(truth, results, max_detections=100), ["coco"])
     assert cut.values()["segm"]["AP"] < 70
-    assert "50 of 150 detections are cut off: COCO's measures look at the best 100" in caplog.text
+    assert "50 of 150 detections are cut off: COCO's measures use the best 100" in caplog.text
 
 
 def test_nothing_found():

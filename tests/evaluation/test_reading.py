@@ -151,7 +151,7 @@ def test_masks_without_classes_need_one_category(tmp_path):
 
 def test_a_mask_of_another_size(tmp_path):
     save(tmp_path / "1_1.png", np.ones((5, 5), dtype=np.uint8))
-    with pytest.raises(DatasetError, match=r"1 is \(5, 5\) pixels .* \(12, 15\)"):
+    with pytest.raises(DatasetError, match=r"1 has \(5, 5\) pixels .* \(12, 15\)"):
         read_results(tmp_path, TRUTH)
 
 
@@ -161,7 +161,7 @@ def test_masks_of_other_images_are_passed_over(name, tmp_path, caplog):
         save(tmp_path / name.format(stem), LEFT.astype(np.uint8))
     [result] = read_results(tmp_path, TRUTH)
     assert result["image_id"] == 1
-    assert "passed over 1 files of other images" in caplog.text
+    assert "skipped 1 files of other images" in caplog.text
 
 
 def test_a_folder_that_has_nothing_for_the_images(tmp_path):
@@ -205,7 +205,7 @@ def truth_with(**changes):
         (truth_with(images={"height": "gone"}), "image 1 .*: it has width 15"),
         (truth_with(images={"void": runs("0", (5, 5))}), "image 1: .* 5 × 5 .* 12 × 15"),
         (truth_with(images={"void": runs([5, 5])}), "void pixels of image 1: .* do not add up"),
-        (truth_with(images={"void": [[0, 0, 5, 0, 5, 5]]}), "image 1: no run-length encoding"),
+        (truth_with(images={"void": [[0, 0, 5, 0, 5, 5]]}), "image 1: not a run-length encoding"),
         (truth_with(categories={"id": "c1"}), r"category c1|categories\[0\]"),
         (truth_with(annotations={"category_id": 7}), "annotation 1 .*no category has the id 7"),
         (truth_with(annotations={"segmentation": "mask"}), "annotation 1 .* neither polygons"),
@@ -256,7 +256,7 @@ def test_what_can_be_mended_without_loss_is(content, kind, tmp_path, caplog):
     content["annotations"].append({"image_id": 99})
     truth = load_truth(write(tmp_path / "t.json", content))
     assert "left out 1 annotations of images not listed" in caplog.text
-    assert f"mended for the evaluation, not in the file: {kind} (" in caplog.text
+    assert f"repaired for this evaluation, not in the file: {kind} (" in caplog.text
     detections = Detections(truth, RESULTS, Threshold(0.5, "given"))
     values = evaluate(detections, ["coco", "region", "s", "difficulty", "errors"]).values()
     assert values["segm"]["AP"] == values["bbox"]["AP"] == 100
@@ -309,8 +309,10 @@ def test_ground_truth_without_masks_has_box_ap_alone(empty, tmp_path, caplog):
         annotation |= empty
     detections = Detections(load_truth(write(tmp_path / "t.json", content)), RESULTS)
     assert list(evaluate(detections, ["coco", "errors"]).values()) == ["bbox"]
-    assert "box AP alone is measured: 2 of 2 annotations have no mask" in caplog.text
-    with pytest.raises(MeasureError, match="errors need masks: 2 of 2 annotations have no mask, t"):
+    assert "only box AP is measured: 2 of 2 annotations have no mask" in caplog.text
+    with pytest.raises(
+        MeasureError, match="errors: needs masks, but 2 of 2 annotations have no mask, t"
+    ):
         evaluate(detections, ["errors"])
     with pytest.raises(MeasureError, match="no score for S"):
         choose_threshold(detections, "these")
@@ -327,14 +329,16 @@ def test_how_many_masks_are_missing_is_said(tmp_path, caplog):
 
 @pytest.mark.parametrize("suffix", ["", "_labels"])
 def test_a_folder_without_any_file_that_fits(suffix, tmp_path):
-    with pytest.raises(DatasetError, match=f"has nothing for any of the 2 .* 1{suffix}.png.*-suff"):
+    with pytest.raises(
+        DatasetError, match=f"has no masks for any of the 2 .* 1{suffix}.png.*-suff"
+    ):
         read_results(tmp_path, TRUTH, suffix)
 
 
 def test_images_without_a_file_are_counted(tmp_path, caplog):
     save(tmp_path / "1.png", LEFT.astype(np.uint8))
     read_results(tmp_path, TRUTH)
-    assert "1 of 2 images have no file" in caplog.text
+    assert "1 of 2 images have no mask file" in caplog.text
 
 
 def test_photographs_beside_labels_are_not_read_as_such(tmp_path):
@@ -355,7 +359,9 @@ def test_the_mask_of_all_instances_is_no_labels(tmp_path):
 
 def test_masks_need_names_of_images(tmp_path):
     content = truth_with(images={"file_name": "gone"})
-    with pytest.raises(DatasetError, match="ground truth has no file_name"):
+    with pytest.raises(
+        DatasetError, match="by the file_name of images, which the ground truth lacks"
+    ):
         read_results(tmp_path, load_truth(write(tmp_path / "t.json", content)))
 
 

@@ -83,7 +83,7 @@ def test_more_models_than_colours_have_a_look_each():
     assert_legend_is_of(figure, by_model)
     for name, values in by_model.items():
         np.testing.assert_allclose(lines_by_label(figure)[name].get_ydata(), values)
-    with pytest.raises(ValueError, match="43 are too many"):
+    with pytest.raises(ValueError, match="43 curves are too many"):
         draw_difficulty({f"model {i}": [1.0] for i in range(43)}, ("all",), "x")
 
 

@@ -209,7 +209,7 @@ def test_strip_checkpoint_keeps_the_weights_alone(run_tool, tmp_path):
         "tools/strip_checkpoint.py", tmp_path / "plain.pth", tmp_path / "o.pth"
     )
     assert status == 1
-    assert "no checkpoint of Detectron2, with weights under 'model'" in err
+    assert "is not a Detectron2 checkpoint: it has no weights under 'model'" in err
     status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "no.pth", tmp_path / "o.pth")
     assert status == 1
     assert "there is no checkpoint" in err
@@ -224,7 +224,7 @@ def test_strip_checkpoint_names_what_it_cannot_read_or_write(run_tool, tmp_path)
             "tools/strip_checkpoint.py", tmp_path / f"{name}.pth", tmp_path / "o.pth"
         )
         assert status == 1
-        assert err.startswith(f"error: {tmp_path / name}.pth is damaged, or no checkpoint (")
+        assert err.startswith(f"error: {tmp_path / name}.pth is damaged, or is not a checkpoint (")
     status, _, err = run_tool("tools/strip_checkpoint.py", tmp_path / "whole.pth", tmp_path)
     assert status == 1
     assert err.startswith(f"error: {tmp_path} cannot be written: ")

@@ -89,19 +89,22 @@ def test_a_plan_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"against": "nobody"}, "'nobody' is no variant"),
+        ({"against": "nobody"}, "'nobody' is not a variant"),
         ({"random_seeds": []}, "seeds is empty"),
-        ({"repeated": ["stock", "someone"]}, "'someone' is no variant"),
+        ({"repeated": ["stock", "someone"]}, "'someone' is not a variant"),
         ({"random_seeds": 1}, "seeds is 1; it must be a list"),
         ({"variants": None}, "variants is None; it must be a mapping"),
         ({"more": 1}, "about, against, config, keys, random_seeds, repeated, variants; it has"),
         ({1: 1}, "about, against, config, keys, random_seeds, repeated, variants; it has"),
         ({"against": ["stock"]}, r"against is \['stock'\]; it must be text"),
         ({"config": None}, "config is None; it must be text"),
-        ({"repeated": [["stock"]]}, r"\['stock'\] is no variant"),
-        ({"repeated": ["stock", "stock"]}, r"repeated is \['stock', 'stock'\]: name each once"),
-        ({"random_seeds": [1, 1]}, r"seeds is \[1, 1\]: name each once"),
-        ({"random_seeds": ["one"]}, "random_seeds has 'one'; they are whole numbers from 0 on"),
+        ({"repeated": [["stock"]]}, r"\['stock'\] is not a variant"),
+        (
+            {"repeated": ["stock", "stock"]},
+            r"repeated is \['stock', 'stock'\]: name each only once",
+        ),
+        ({"random_seeds": [1, 1]}, r"seeds is \[1, 1\]: name each only once"),
+        ({"random_seeds": ["one"]}, "random_seeds has 'one'; it must have whole numbers from 0 on"),
         ({"random_seeds": [True]}, "seeds has True"),
         ({"random_seeds": [-1]}, "seeds has -1"),  # which Detectron2 takes for any seed
         ({"variants": {False: {}}}, "the name of a variant is False; .* put it in quotes"),
@@ -109,9 +112,9 @@ def test_a_plan_is_read(tmp_path):
         ({"variants": {"": {}}}, "the name of a variant is ''"),
         ({"variants": {"stock": ["A", 1]}}, r"the variant 'stock' is \['A', 1\]; .* a mapping"),
         ({"variants": {"stock": False}}, "the variant 'stock' is False; it must be a mapping"),
-        ({"variants": {"../x": {}}}, "the variant '../x' names its folder, which cannot be"),
-        ({"variants": {"/abs": {}}}, "the variant '/abs' names its folder"),
-        ({"variants": {"..": {}}}, "the variant '..' names its folder"),
+        ({"variants": {"../x": {}}}, "the variant '../x' gives its folder the name"),
+        ({"variants": {"/abs": {}}}, "the variant '/abs' gives its folder the name"),
+        ({"variants": {"..": {}}}, "the variant '..' gives its folder the name"),
         ({"variants": {"a b": {}, "a_b": {}}}, "'a b' and 'a_b' have the same folder, a_b"),
     ],
 )
@@ -159,8 +162,11 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "MODEL.ROI_HEADS.NUM_CLASSES is 7"),
         ({"OWN_DATA.TRAIN_JSON": "none.json"}, "none.json"),
         ({"OWN_DATA.TEST_JSON": "", "DATASETS.TEST": []}, r"DATASETS.TEST is \(\): a plan needs"),
-        ({"OWN_DATA.TEST_JSON": "", "DATASETS.TEST": ["a", "b"]}, "a plan needs one dataset"),
-        ({"MODEL.META_ARCHITECTURE": "InstanceColoring"}, "InstanceColoring .* has no masks of"),
+        (
+            {"OWN_DATA.TEST_JSON": "", "DATASETS.TEST": ["a", "b"]},
+            "a plan needs exactly one test dataset",
+        ),
+        ({"MODEL.META_ARCHITECTURE": "InstanceColoring"}, "InstanceColoring has no masks of"),
     ],
 )
 def test_every_variant_is_checked_before_any_is_trained(tmp_path, worms, started, keys, message):
@@ -191,7 +197,7 @@ def test_a_missing_config_is_said_before_any_training(tmp_path, started):
 )
 def test_runs_of_another_config_are_not_taken(tmp_path, started, key, value, complete):
     write_run(tmp_path / "0" / "seed_1", complete=complete)
-    with pytest.raises(ConfigError, match=f"seed_1 has been trained with {key} .*, and the plan"):
+    with pytest.raises(ConfigError, match=f"seed_1 was trained with {key} .*, but the plan"):
         run_plan(plan_of({"0": {key: value}}), tmp_path)
     assert not started
 
@@ -218,7 +224,7 @@ def test_runs_of_earlier_versions_are_taken_where_nothing_changed(tmp_path):
     with (folder / "config.yaml").open("a") as file:
         file.write("NO_LONGER: 1\n")
     assert run_plan(plan_of({"0": {}}), tmp_path) == []
-    with pytest.raises(ConfigError, match="MASK_SCORE False, and the plan says True"):
+    with pytest.raises(ConfigError, match="MASK_SCORE False, but the plan says True"):
         run_plan(plan_of({"0": {"MODEL.SEMICONV.MASK_SCORE": True}}), tmp_path)
 
 
@@ -259,7 +265,7 @@ def test_an_interruption_is_one_line(call_tool):
         raise KeyboardInterrupt
 
     said = call_tool(interrupted)
-    assert said.startswith("error: interrupted; the same command goes on")
+    assert said.startswith("error: interrupted; the same command continues")
     assert "\n" not in said
 
 

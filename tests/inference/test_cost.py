@@ -86,7 +86,7 @@ def test_regions_of_a_crowded_image_have_competitors():
 
 
 def test_masks_are_as_many_as_the_setting_says():
-    with pytest.raises(ConfigError, match="in the place of 5000"):
+    with pytest.raises(ConfigError, match="instead of 5000"):
         benchmark_models(CONFIG, [], [SMALL._replace(instances=5000)], 1, [STOCK])
 
 

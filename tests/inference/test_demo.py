@@ -83,7 +83,7 @@ def test_finds_files_folders_patterns_videos_and_cameras(tmp_path):
         Source(str(tmp_path / "notes.txt"), False)
     ]
     for missing, message in (
-        ("empty", r"no image.*Folders in it are not looked into.*empty/\*\*/\*\.png"),
+        ("empty", r"no image.*Subfolders are not searched.*empty/\*\*/\*\.png"),
         ("*.tif", "no file matches"),
         ("em*", "no file matches"),  # but a folder
     ):
@@ -204,7 +204,7 @@ def test_an_id_of_the_annotations_is_for_one_input(predictor, worms, tmp_path):
     demo = Demo(predictor, Drawing(()), annotations=tmp_path / "own.json")
     demo.run([Source(str(worms[0]), False), Source(str(other), False)])
     assert len(demo.results) == len(predictor(worms[0]))
-    assert demo.failed == [(str(other), "an input before has the same name, and so the same id")]
+    assert demo.failed == [(str(other), "an earlier input has the same name, and so the same id")]
 
 
 def test_without_results_instances_are_counted_alone(predictor, worms):
@@ -226,7 +226,7 @@ def test_a_video_that_breaks_off_is_named_and_what_was_read_is_kept(predictor, w
     demo.run([Source(str(film), True)])
     count = len(read_video(tmp_path / "out" / "film_masks.mp4"))
     assert 2 <= count <= 5
-    assert demo.failed == [(str(film), f"it breaks off after {count} of 8 frames")]
+    assert demo.failed == [(str(film), f"it ends early, after {count} of 8 frames")]
 
 
 def test_an_image_that_the_model_cannot_take_is_named_and_the_others_go_on(
@@ -356,7 +356,7 @@ def test_labels_hold_16_bits_of_instances():
 
 
 def test_boxes_and_videos_have_no_labels():
-    with pytest.raises(ConfigError, match="boxes alone"):
+    with pytest.raises(ConfigError, match="boxes only"):
         label_instances(Instances((4, 4), scores=torch.ones(1)))
     check_labels([Source("a.png", False)])
     with pytest.raises(ConfigError, match=r"film\.mp4 is no image"):
@@ -404,7 +404,7 @@ def test_refuses_what_cannot_be_shown(predictor, trained):
     with pytest.raises(ConfigError, match="the weights have no embedding"):
         check_shows(predictor, [], ["masks", "seeds"])
     predictor = Predictor.load("demo_semiconv", weights=trained)
-    with pytest.raises(ConfigError, match="fits no video"):
+    with pytest.raises(ConfigError, match="does not fit into a video"):
         check_shows(predictor, [Source("film.mp4", True)], ["kernels"])
     check_shows(predictor, [Source("film.mp4", True)], ["masks", "kernels"])
 

@@ -139,7 +139,7 @@ def test_an_image_whose_shorter_side_vanishes_is_refused(predictor):
         ({"score_threshold": None}, "score threshold is None"),
         ({"score_threshold": "0.5"}, "score threshold is '0.5'"),
         ({"score_threshold": float("nan")}, "score threshold is nan"),
-        ({"classes": "worm"}, r"give a list: \['worm'\]"),
+        ({"classes": "worm"}, r"must be a list: \['worm'\]"),
     ],
 )
 def test_bad_options_are_refused(run, options, message):
@@ -230,7 +230,7 @@ def test_says_what_is_missing(run, tmp_path):
     (tmp_path / "new" / "config.yaml").write_text((run / "config.yaml").read_text())
     for model, message in (
         (tmp_path / "empty", "has no config.yaml"),
-        (tmp_path / "new", "no checkpoint yet"),
+        (tmp_path / "new", "no complete checkpoint yet"),
         (tmp_path / "alone.pth", "no config.yaml beside"),
         (tmp_path / "none.pth", "There is no"),
         ("no_such_config", "neither a run's folder"),
@@ -260,7 +260,7 @@ def test_a_gpu_that_the_config_does_not_take_is_mentioned(run, monkeypatch, capl
         Predictor.load(run, device="cpu")
         assert "--device" not in caplog.text
         Predictor.load(run, overrides=overrides)
-    assert "Running on the CPU, as the config has it; --device cuda takes the GPU" in caplog.text
+    assert "Running on the CPU, as the config says. To use the GPU: --device cuda" in caplog.text
 
 
 DEEP = {"16.png": np.uint16, "16.tif": np.uint16, "32.tif": np.int32, "float.tif": np.float32}

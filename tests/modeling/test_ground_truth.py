@@ -98,7 +98,7 @@ def test_crops_of_an_image_without_masks():
 def test_cropped_masks_refuse_another_crop():
     masks = CroppedMasks(torch.zeros(3, 14, 14, dtype=torch.bool))
     assert masks.crop_and_resize(torch.zeros(3, 4), 14) is masks.crops
-    with pytest.raises(ValueError, match="2 masks of side 14 were asked for; 3 of side 14"):
+    with pytest.raises(ValueError, match="for 2 masks of side 14; there are 3 crops of side 14"):
         masks.crop_and_resize(torch.zeros(2, 4), 14)
     with pytest.raises(ValueError, match="side 28"):
         masks.crop_and_resize(torch.zeros(3, 4), 28)

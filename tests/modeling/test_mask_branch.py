@@ -254,7 +254,8 @@ def test_half_precision_logits(dtype, competition):
 
 def test_logits_and_embedding_of_different_resolution_are_refused():
     with pytest.raises(
-        ValueError, match=r"are \(28, 28\) and its embedding is \(14, 14\): the pooler"
+        ValueError,
+        match=r"have the size \(28, 28\), and its embedding \(14, 14\): set the output_size",
     ):
         SeedKernel()(torch.zeros(2, 28, 28), torch.zeros(2, 8, 14, 14))
 
@@ -267,5 +268,5 @@ def test_parts_without_a_purpose_are_refused(make_model):
     }
     with pytest.raises(ValueError, match="needs a kernel_loss_weight above 0"):
         SemiConvMaskBranch(**parts, seed_kernel=SeedKernel(rescore=False), kernel_loss_weight=0.0)
-    with pytest.raises(ValueError, match="nothing uses the embedding"):
+    with pytest.raises(ValueError, match="Nothing uses the embedding"):
         SemiConvMaskBranch(**parts, seed_kernel=None, embedding_loss_weight=0.0)

@@ -501,7 +501,9 @@ def test_mask_heads_of_another_kind_are_refused(make_cfg):
         type(cfg)({"NAME": "PointRendMaskHead", "POOLER_TYPE": ""})
     )
     cfg.MODEL.POINT_HEAD.NUM_CLASSES = 1
-    with pytest.raises(TypeError, match="PointRendMaskHead cannot be rescored: SemiConv needs"):
+    with pytest.raises(
+        TypeError, match="masks of PointRendMaskHead cannot be rescored: SemiConv needs"
+    ):
         build_model(cfg)
 
 
@@ -630,7 +632,7 @@ def test_own_heads_that_drop_features_get_a_clear_error(
     model.roi_heads._forward_mask = lambda features, instances: original(
         {name: features[name] for name in ("p2", "p3", "p4", "p5")}, instances
     )
-    with pytest.raises(KeyError, match="pass the dictionary on whole"):
+    with pytest.raises(KeyError, match="must pass on the whole dictionary"):
         losses_of(model, make_batch(2))
 
 

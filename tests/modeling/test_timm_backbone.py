@@ -113,15 +113,17 @@ def test_bad_values_are_told(classifier, tmp_path):
         TimmBackbone("nonsense")
     with pytest.raises(ValueError, match=r"'vit_tiny_patch16_224', whose feature maps have the"):
         TimmBackbone("vit_tiny_patch16_224")
-    with pytest.raises(ValueError, match=r"MODEL\.BACKBONE\.FREEZE_AT is 1; a backbone of timm"):
+    with pytest.raises(
+        ValueError, match=r"MODEL\.BACKBONE\.FREEZE_AT is 1; for a backbone of timm"
+    ):
         TimmBackbone(NAME, freeze_at=1)
     with pytest.raises(FileNotFoundError, match=r"MODEL\.TIMM\.WEIGHTS is missing\.pth"):
         TimmBackbone(NAME, "missing.pth")
     path = save(classifier.state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="296 tensors that are not the 122 of resnet18"):
+    with pytest.raises(ValueError, match="296 tensors do not match the 122 of resnet18"):
         TimmBackbone("resnet18", path)
     path = save({"epoch": 3, "lr": 0.1}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="2 tensors that are not the 122 of resnet18"):
+    with pytest.raises(ValueError, match="2 tensors do not match the 122 of resnet18"):
         TimmBackbone("resnet18", path)
 
 

@@ -184,14 +184,14 @@ def test_the_gallery_pairs_and_counts(page):
     assert second.instances[0].iou[0] == pytest.approx(100 / 144, abs=0.05)
     assert [i.contact for i in first.instances] == [1, 1, 0]  # a pixel lies between two
     assert all(path.startswith("M") for path in first.paths)
-    assert "better than poor in 4, worse in 1, and the same in 0" in gallery.text[1]
+    assert "4 are better in good than in poor, 1 are worse, and 0 are the same" in gallery.text[1]
 
 
 def test_of_many_images_those_that_change_most_are_shown(original):
     runs = read_runs([original / "poor", original / "good"])
     gallery = build_page(runs, pictures=2, resamples=0).gallery
     assert [p.name for p in gallery.pictures] == ["1.png", "5.png"]  # the loss, the largest gain
-    assert "2 of 5 images are here" in gallery.text[-1]
+    assert "shows 2 of 5 images" in gallery.text[-1]
 
 
 def test_one_run_is_compared_with_the_defaults(original):
@@ -215,7 +215,7 @@ def test_training_without_evaluation_shows_training_and_says_so(folder):
 def test_a_run_without_evaluation_is_in_the_curves_alone(folder):
     shutil.rmtree(folder / "poor" / "inference")
     page = build_page(read_runs([folder / "poor", folder / "good"]))
-    assert page.notes == ["poor has not been evaluated: it is in the curves of training alone."]
+    assert page.notes == ["poor has not been evaluated: only the training curves show it."]
     assert page.gallery.runs == ["good"]
     [chart] = [c for c in section(page, "curves").charts if c.title == "IoU 0.5"]
     assert [s.run for s in chart.series] == [1]  # with the colour that it has in the training
@@ -224,7 +224,7 @@ def test_a_run_without_evaluation_is_in_the_curves_alone(folder):
 def test_a_run_without_metrics_is_said(folder):
     (folder / "poor" / "metrics.json").unlink()
     page = build_page(read_runs([folder / "poor", folder / "good"]), pictures=0, resamples=0)
-    assert page.notes == ["poor has no metrics.json: it is not in the curves of training."]
+    assert page.notes == ["poor has no metrics.json: the training curves do not show it."]
     assert [s.run for s in section(page, "training").charts[0].series] == [1]
 
 
@@ -314,10 +314,10 @@ def test_an_evaluation_of_other_predictions_is_said(folder):
         (lambda f: (f / "good" / "config.yaml").unlink(), "has no config.yaml"),
         (lambda f: (f / "good" / "config.yaml").write_text("A: [1"), "cannot read"),
         (lambda f: (f / "good" / "run.json").write_text("{"), "cannot read .*run.json"),
-        (lambda f: (f / "good" / "metrics.json").write_text("{\n{}\n"), "line 1 is no metrics"),
+        (lambda f: (f / "good" / "metrics.json").write_text("{\n{}\n"), "line 1 has no metrics"),
         (
             lambda f: (f / "good" / "inference" / "evaluation.json").write_text("[]"),
-            "holds no dict",
+            "is not a JSON dict",
         ),
         (
             lambda f: (f / "good" / "inference" / "evaluation.json").write_text("{}"),
@@ -337,7 +337,7 @@ def test_an_evaluation_of_other_predictions_is_said(folder):
         ),
         (
             lambda f: (f / "good" / "metrics.json").write_text('{"iteration": Infinity}\n{}\n'),
-            "line 1 is no metrics",
+            "line 1 has no metrics",
         ),
         (lambda f: rename_dataset(f / "good"), "different datasets: poor on .*; good on other"),
     ],
@@ -361,7 +361,7 @@ _ROW = {"key": "segm", "title": "mask AP", "values": {"AP": 1.0}}
 def test_rows_of_another_shape_are_found_on_reading(folder, rows):
     path = folder / "good" / "inference" / "evaluation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": rows}))
-    with pytest.raises(ReportError, match=r'"rows" is no list .*: evaluate again') as caught:
+    with pytest.raises(ReportError, match=r'"rows" is not a list .*: evaluate again') as caught:
         read_runs([folder / "good"])
     assert str(path) in str(caught.value)
 
@@ -386,7 +386,7 @@ def test_rows_of_another_shape_are_found_on_reading(folder, rows):
 def test_a_record_of_another_shape_is_found_on_reading(folder, record, where):
     path = folder / "good" / "run.json"
     path.write_text(json.dumps(record))
-    with pytest.raises(ReportError, match=f"{path}: what stands under {where} is not"):
+    with pytest.raises(ReportError, match=f"{path}: the value of {where} is not"):
         read_runs([folder / "good"])
 
 
@@ -397,7 +397,7 @@ def test_a_record_of_another_shape_is_found_on_reading(folder, record, where):
 def test_settings_of_another_type_are_found_on_reading(folder, key, value):
     path = folder / "good" / "config.yaml"
     path.write_text(re.sub(f"{key}: .*", f"{key}: {value}", path.read_text()))
-    with pytest.raises(ReportError, match=f"{path}: .*{key} is .*{value}.*: write there"):
+    with pytest.raises(ReportError, match=f"{path}: .*{key} is .*{value}.*: write the value"):
         read_runs([folder / "good"])
 
 
@@ -443,7 +443,7 @@ def test_a_run_with_neither_curves_nor_results_is_refused(folder):
 
 def test_names_and_folders_are_checked(folder):
     good = folder / "good"
-    with pytest.raises(ReportError, match="a run is named twice"):
+    with pytest.raises(ReportError, match="the same folder is given twice"):
         read_runs([good, folder / "poor" / ".." / "good"])
     with pytest.raises(ReportError, match="1 runs but 2 names"):
         read_runs([good], ["a", "b"])

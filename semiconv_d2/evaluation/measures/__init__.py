@@ -1,4 +1,4 @@
-"""The measures by name: what each of them needs, and the rows that it gives."""
+"""The measures by name: their requirements, and their rows in the table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Threshold(NamedTuple):
-    """From which score on detections count in S, and where that comes from."""
+    """The smallest score of detections that count in S, and where it comes from."""
 
     score: float
     origin: str
@@ -36,11 +36,11 @@ class Part(NamedTuple):
     """Instances of one kind."""
 
     property: str
-    """What they are sorted by: "contact" or "elongation"."""
+    """The property that sorts them: "contact" or "elongation"."""
     label: str
-    """Of their kind, such as "10 to 30 %"."""
+    """Label of this kind, such as "10 to 30 %"."""
     instances: int
-    """How many they are."""
+    """Number of these instances."""
 
 
 @dataclass(frozen=True)
@@ -48,33 +48,32 @@ class Row:
     """One line of the table."""
 
     section: str
-    """Rows of a section stand together under the names of their values."""
+    """Heading of a group of rows that have the same columns."""
     key: str
     """Name in results; unique."""
     title: str
     """Name in the table."""
     values: Mapping[str, float]
-    """Over all classes, by name; in percent, or whole numbers (int) where something is counted.
-    NaN where there is nothing to measure."""
+    """Values over all classes, by name: in percent, or int for counts. NaN: cannot be measured."""
     resample: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
-    """Values (B,) over images that count as often as each of B rows of weights (B, I) says."""
+    """Computes B values from weights (B, I): how often each of the I images counts."""
     by_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Values of single classes, by name of the class; empty where there is but one."""
+    """Values of single classes, by name of the class; empty if there is only one class."""
     threshold: Threshold | None = None
-    """Which detections count, where not all do."""
+    """The smallest score of detections that count; None: all count."""
     part: Part | None = None
-    """Which instances count, where not all do."""
+    """The instances that count; None: all count."""
 
     @property
     def note(self) -> str:
-        """Stands beside the title."""
+        """The text beside the title."""
         if self.threshold is None:
             return ""
         return f"score ≥ {self.threshold.score:.3f}, {self.threshold.origin}"
 
     @property
     def columns(self) -> dict[str, float]:
-        """The values, with the number of instances before them where not all count."""
+        """The values; if only a part of the instances counts, their number comes first."""
         number = {} if self.part is None else {"instances": self.part.instances}
         return {**number, **self.values}
 
@@ -84,7 +83,7 @@ class Row:
         return {name: v["AP" if "AP" in v else "mean"] for name, v in self.by_class.items()}
 
     def flat(self) -> dict[str, float]:
-        """All numbers, those of classes under the names that Detectron2 has for them: "AP-worm"."""
+        """All numbers; those of classes have Detectron2's names, such as "AP-worm"."""
         return self.columns | {
             f"{value}-{name}": number
             for name, values in self.by_class.items()
@@ -92,7 +91,7 @@ class Row:
         }
 
     def to_json(self) -> dict:
-        """Everything, with None where there is nothing to measure."""
+        """Everything, with None for a value that cannot be measured."""
         texts = ("section", "key", "title", "note")
         content = {name: getattr(self, name) for name in texts}
         if self.threshold is not None:
@@ -101,19 +100,19 @@ class Row:
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """A number for JSON, which knows no NaN."""
+    """The value, or None if it is not finite: JSON has no NaN."""
     return None if value is None or not math.isfinite(value) else value
 
 
 class Detections:
-    """What a model found in the images of a dataset, and what was there.
+    """The detections of a model in the images of a dataset, and the ground truth.
 
     Args:
         truth: ground truth.
-        results: COCO results that `semiconv_d2.evaluation.read_results` would return.
+        results: COCO results, as `semiconv_d2.evaluation.read_results` returns them.
         threshold: needed by the measure "s".
-        max_detections: the best of each image and class that COCO's measures look at; by default
-            all, as AP^r and S do. What is cut is said.
+        max_detections: number of detections per image and class, the best ones, that COCO's
+            measures use. By default all, as in AP^r and S. A warning says how many are cut off.
     """
 
     def __init__(
@@ -131,8 +130,8 @@ class Detections:
         cut = sum(max(0, number - self.max_detections) for number in numbers.values())
         if cut:
             logger.warning(
-                "%s of %s detections are cut off: COCO's measures look at the best %d of an image "
-                "and class.",
+                "%s of %s detections are cut off: COCO's measures use the best %d per image and "
+                "class.",
                 f"{cut:,}",
                 f"{len(self.results):,}",
                 self.max_detections,
@@ -145,7 +144,7 @@ class Detections:
 
     @cached_property
     def without_masks(self) -> str:
-        """Which detections and instances have none, for people; "" where all have."""
+        """A text that says which detections and instances have no mask; "" if all have one."""
         parts = []
         for what, things in (
             ("annotations", self.truth.dataset["annotations"]),
@@ -160,7 +159,7 @@ class Detections:
 
     @property
     def has_masks(self) -> bool:
-        """Whether all detections and instances have."""
+        """Whether all detections and instances have a mask."""
         return not self.without_masks
 
     @cached_property
@@ -169,7 +168,7 @@ class Detections:
 
 
 def measure_coco(detections: Detections) -> list[Row]:
-    """Mask AP and box AP; box AP alone where the detections have no masks."""
+    """Mask AP and box AP; only box AP if detections have no masks."""
     overlaps = ("mask", "box") if detections.has_masks else ("box",)
     return [_coco_row(detections, overlap) for overlap in overlaps]
 
@@ -220,7 +219,7 @@ def measure_region(detections: Detections) -> list[Row]:
 def measure_s(detections: Detections) -> list[Row]:
     """S at IoU 0.5 to 0.9 and their mean, avS."""
     if detections.threshold is None:
-        raise MeasureError("the measure 's' needs a score from which on detections count")
+        raise MeasureError("the measure 's' needs a score threshold for detections")
     by_image = counting.s_scores(detections.counts, detections.threshold.score)
 
     def values(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -231,10 +230,10 @@ def measure_s(detections: Detections) -> list[Row]:
 
 
 def choose_threshold(detections: Detections, dataset: str) -> Threshold:
-    """The score for the largest avS on these detections.
+    """The score threshold that gives the largest avS on these detections.
 
     Args:
-        dataset: its name, which must not be that of the images that S is then reported on.
+        dataset: name of their dataset. S must be reported on other images than these.
 
     Raises:
         MeasureError: masks are missing.
@@ -245,7 +244,7 @@ def choose_threshold(detections: Detections, dataset: str) -> Threshold:
 
 
 def _at_thresholds(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Values (..., T) at `THRESHOLDS` in percent, each (...), and their mean."""
+    """Values (..., T) in [0, 1] at `THRESHOLDS` by name, in percent, (...) each; and their mean."""
     named = {f"{t:.1f}": 100 * values[..., i] for i, t in enumerate(THRESHOLDS)}
     return named | {"mean": 100 * values.mean(axis=-1)}
 
@@ -273,7 +272,7 @@ def measure_difficulty(detections: Detections) -> list[Row]:
 
 
 def measure_errors(detections: Detections) -> list[Row]:
-    """Errors by kind: how many there are, and the AP50 that they cost."""
+    """Errors by kind: their number, and the AP50 that they cost."""
     images = errors.sort_errors(detections.pairs("mask"))
     rankings = errors.error_rankings(images)
     costs = partial(errors.error_costs, rankings)
@@ -291,14 +290,14 @@ MEASURES: dict[str, Callable[[Detections], list[Row]]] = {
     "difficulty": measure_difficulty,
     "errors": measure_errors,
 }
-"""What EVALUATION.MEASURES and `semiconv evaluate --measures` may name."""
+"""The choices of EVALUATION.MEASURES and `semiconv evaluate --measures`."""
 
 NEED_THRESHOLD = ("s",)
-"""Those that need a score from which on detections count."""
+"""Measures that need a score threshold."""
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raises `MeasureError` where one is unknown or lacks what it needs to be installed."""
+    """Raises `MeasureError` if a measure is unknown or needs a package that is not installed."""
     for name in names:
         if name not in MEASURES:
             raise MeasureError(f"unknown measure {name!r}; there are: {', '.join(MEASURES)}")
@@ -308,7 +307,7 @@ def check_measures(names: Sequence[str]) -> None:
 
 
 def lacks(name: str) -> str | None:
-    """Name of the package that has to be installed for a measure, if one has to be."""
+    """Name of the package that must be installed for a measure; None: no package is missing."""
     if name == "boundary" and not coco.has_faster_coco_eval():
         return "faster-coco-eval"
     if name == "difficulty" and find_spec("scipy") is None:

@@ -1,8 +1,8 @@
 """COCO's average precision of masks, boxes and boundaries.
 
-Computed by faster-coco-eval where it is installed, else by pycocotools, to the same numbers;
-boundaries by faster-coco-eval alone. `coco_rankings` is the same again as curves that can be taken
-over a choice of images.
+faster-coco-eval computes it if it is installed, otherwise pycocotools, with the same numbers. Only
+faster-coco-eval can compute boundaries. `coco_rankings` gives the same AP as rankings, which can be
+evaluated for any choice of images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Overlaps that AP is averaged over."""
 
 IOU_TYPES = {"mask": "segm", "box": "bbox", "boundary": "boundary"}
-"""What COCO calls overlaps."""
+"""COCO's names of overlaps."""
 
 AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, 1e10)}
 """Smallest and largest area of small, medium and large instances, in pixels, both inclusive."""
@@ -46,14 +46,14 @@ def coco_values(
     """AP, AP50, AP75, APs, APm and APl in percent; and AP of each class by its name, if there are
     several.
 
-    NaN where there is nothing to find.
+    NaN if there is nothing to find.
 
     Args:
         truth: ground truth.
         detections: COCO results.
         overlap: "mask", "box" or "boundary".
-        max_detections: the best of each image and class that are looked at.
-        fast: whether faster-coco-eval computes; by default where it is installed.
+        max_detections: number of detections per image and class, the best ones, that count.
+        fast: whether to use faster-coco-eval; None: if it is installed.
     """
     fast = has_faster_coco_eval() if fast is None else fast
     precision = _precision(truth, detections, IOU_TYPES[overlap], max_detections, fast)
@@ -76,11 +76,11 @@ def coco_rankings(
     """A ranking for each class.
 
     Args:
-        pairs: of all images.
+        pairs: pairs of all images.
         categories: ids of the classes.
-        thresholds: (T,) overlaps that are needed.
-        chosen: for each image which instances (G,) are to be found, and which detections (D,)
-            count against when they find none; the others are ignored. By default all.
+        thresholds: (T,) smallest overlaps of a match.
+        chosen: for each image, the instances (G,) to find, and the detections (D,) that are false
+            positives when they find none. The others are ignored. By default all are chosen.
     """
     nothing = np.zeros((len(thresholds), 0), dtype=bool)
     found = {
@@ -104,7 +104,7 @@ def coco_rankings(
                 image.iou[own][:, truths], thresholds, left_out, image.crowd[truths]
             )
             hit = taken >= 0
-            # For a detection that takes none, -1, the instance looked up here does not matter.
+            # For a detection without an instance, -1, the value looked up here is not used.
             takes_one_left_out = hit & np.append(left_out, False)[taken]
             counted = np.where(hit, ~takes_one_left_out, detections[own])
             found[category].append((image.scores[own], hit, counted, np.full(own.sum(), index)))
@@ -120,7 +120,7 @@ def coco_rankings(
 def choose_area(
     pairs: Sequence[ImagePairs], low: float, high: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The instances (G,) and detections (D,) of areas from `low` to `high`, for each image."""
+    """Chooses instances (G,) and detections (D,) with areas from `low` to `high`, per image."""
 
     def inside(areas: np.ndarray) -> np.ndarray:
         return (low <= areas) & (areas <= high)
@@ -147,7 +147,7 @@ def ranked_values(
 
 
 def _mean(precision: np.ndarray) -> float:
-    """In percent, over what could be computed."""
+    """The mean of the defined values, in percent; NaN if there are none."""
     known = precision[precision > -1]
     return float(100 * known.mean()) if known.size else float("nan")
 
@@ -179,7 +179,7 @@ def _precision(
 
 
 def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
-    """Detections as annotations, with areas of boxes or of masks, which tell small from large."""
+    """Detections as annotations, with the areas of boxes or masks, for APs, APm and APl."""
     from pycocotools import mask as mask_util
 
     results = []
@@ -193,8 +193,8 @@ def _with_areas(detections: Sequence[dict], iou_type: str) -> list[dict]:
 
 
 def _precision_of_nothing(truth: COCO) -> np.ndarray:
-    """What precision is without any detection, which neither library takes: 0 for classes and
-    areas that have an instance."""
+    """The precision if there are no detections: 0 for classes and areas that have an instance.
+    Neither library accepts an empty list of detections."""
     limits = np.array([(0, 1e10), *AREAS.values()])
     categories = sorted(truth.cats)
     precision = np.full((len(THRESHOLDS), 101, len(categories), len(limits)), -1.0)

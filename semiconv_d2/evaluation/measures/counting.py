@@ -1,8 +1,8 @@
-"""S = TP / (TP + FP + FN) of an image, averaged over images: the measure that is usual for the
-worms of BBBC010 and for nuclei.
+"""S = TP / (TP + FP + FN) of an image, averaged over images: the usual measure for the worms of
+BBBC010 and for nuclei.
 
-It needs a score from which on detections count. That belongs to the model: choose it where the
-model was trained, never where it is tested.
+S needs a score threshold: detections with a lower score do not count. The threshold belongs to the
+model. Choose it on the training images, never on the test images.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from ..pairs import ImagePairs
 
 
 class Counts(NamedTuple):
-    """An image: D detections, best first."""
+    """How many instances of an image are found by its best detections; D detections, best first."""
 
     scores: np.ndarray
     """(D,)."""
     found: np.ndarray
-    """(T, D + 1) int: the most instances that the first 0, 1, … D detections find one to one."""
+    """(T, D + 1) int: how many instances the first 0, 1, … D detections can find, one to one."""
     instances: int
 
     def s(self, number: int | np.ndarray) -> np.ndarray:
-        """S of the first `number` detections at each threshold, (T,) or (T, ...) in [0, 1]; 1 for
-        nothing found where nothing is."""
+        """S of the first `number` detections at each threshold, (T,) or (T, ...) in [0, 1]. It is 1
+        if there are no instances and no detections."""
         found = self.found[:, number]
         union = number + self.instances - found  # TP + FP + FN
         return np.where(union > 0, found / np.maximum(union, 1), 1.0)
 
 
 def count(pairs: Sequence[ImagePairs], thresholds: np.ndarray = THRESHOLDS) -> list[Counts]:
-    """What can be found in each image, whatever the score is.
+    """Counts the instances found in each image, for all score thresholds at once.
 
     Args:
-        pairs: of all images, with the overlap "region".
-        thresholds: (T,) overlaps that are needed.
+        pairs: pairs of all images, with the overlap "region".
+        thresholds: (T,) smallest overlaps of a match.
     """
     counts = []
     for image in pairs:
@@ -54,17 +54,18 @@ def s_scores(counts: Sequence[Counts], score: float) -> np.ndarray:
     """S of each image at each threshold, (I, T) in [0, 1].
 
     Args:
-        counts: of all images.
-        score: from which on detections count.
+        counts: counts of all images.
+        score: the smallest score of detections that count.
     """
     values = [image.s(int((image.scores >= score).sum())) for image in counts]
     return np.array(values).reshape(len(counts), -1)
 
 
 def best_score(counts: Sequence[Counts]) -> float:
-    """The score from which on detections have to count for the largest avS over these images.
+    """The score threshold that gives the largest avS over these images.
 
-    The middle between the scores of two detections, where it matters least; 0.5 without any.
+    It lies in the middle between the scores of two detections, where its exact value matters least.
+    0.5 if there are no detections.
     """
     scores = np.unique(np.concatenate([[], *(image.scores for image in counts)]))
     if not len(scores):

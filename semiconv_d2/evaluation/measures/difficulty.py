@@ -1,4 +1,4 @@
-"""Instances sorted by what makes them difficult: neighbours, and being long and thin."""
+"""Sorts instances by what makes them difficult: contact with neighbours, and a long, thin shape."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def measure_instances(truth: COCO) -> dict[str, dict[int, float]]:
-    """Contact and elongation of each instance by the id of its annotation, crowd regions left out.
+    """Contact and elongation of each instance, by the id of its annotation.
 
-    An empty mask has none.
+    Crowd regions and empty masks are left out.
     """
     from pycocotools import mask as mask_util
 
@@ -35,10 +35,10 @@ def measure_instances(truth: COCO) -> dict[str, dict[int, float]]:
 def choose_bin(
     pairs: Sequence[ImagePairs], bins: Bins, values: dict[int, float], chosen: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The instances (G,) of a bin, and the detections (D,) that count against it, for each image.
+    """The instances (G,) of a bin, and the detections (D,) that belong to the bin, for each image.
 
-    A detection belongs to the instance of its class that it overlaps most. One that overlaps none
-    belongs to no bin: it says nothing about what makes instances difficult.
+    A detection belongs to the instance of its class that it overlaps most. A detection that
+    overlaps no instance belongs to no bin: it tells nothing about the difficulty of instances.
     """
     choice = []
     for image in pairs:

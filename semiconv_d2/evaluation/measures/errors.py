@@ -1,6 +1,6 @@
-"""Errors by kind, and the AP that each costs, as TIDE sorts them (Bolya et al., ECCV 2020).
+"""Errors by kind, and the AP50 that each kind costs, as in TIDE (Bolya et al., ECCV 2020).
 
-A detection that finds no instance is, by the first of these that holds:
+A detection that finds no instance has one of these kinds of error, the first that applies:
 
 - `Loc`, badly localised: overlap from 0.1 to 0.5 with an instance of its class;
 - `Cls`, misclassified: overlap of at least 0.5 with an instance of another class;
@@ -8,13 +8,14 @@ A detection that finds no instance is, by the first of these that holds:
 - `Bkg`, background: overlap of at most 0.1 with all instances;
 - `Both`, misclassified and badly localised: everything else.
 
-`Miss` are the instances that neither a detection finds nor a `Loc` or `Cls` error would find if it
-were mended. What a kind costs is by how much AP50 rises when all errors of that kind, and these
-alone, are mended: `Loc` and `Cls` by making the best error of each instance right and removing the
-others, `Miss` by taking the instance out, all others by removing the detection. `FP` removes
-every false positive, `FN` takes every instance out that is not found.
+`Miss` is an instance that no detection finds and no corrected `Loc` or `Cls` error would find.
 
-Detections in crowd regions of their class are no errors; TIDE's own program sorts them as well.
+The cost of a kind is the rise of AP50 when all errors of this kind, and no others, are corrected.
+`Loc`, `Cls`: the best error of each instance becomes right, the others are removed. `Miss`: the
+instance is removed. All others: the detection is removed. `FP` removes every false positive, and
+`FN` every instance that is not found.
+
+Detections in crowd regions of their class are not errors here; in TIDE's own program they are.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _RIGHT, _IGNORED = "right", "ignored"
 
 
 class SortedImage(NamedTuple):
-    """What an image's D detections and G instances are, crowd regions left out."""
+    """The kinds of the D detections and G instances of an image, without crowd regions."""
 
     kind: np.ndarray
     """(D,) str: one of `KINDS` but "Miss", or "right" or "ignored"."""
     mended_class: np.ndarray
-    """(D,) int: the class that a detection has after mending it, -1 where mending removes it."""
+    """(D,) int: the class of a detection after its correction; -1: the correction removes it."""
     scores: np.ndarray
     """(D,)."""
     classes: np.ndarray
@@ -54,13 +55,13 @@ class SortedImage(NamedTuple):
 
 
 def sort_errors(pairs: Sequence[ImagePairs]) -> list[SortedImage]:
-    """Sort the detections of all images; `pairs` with the overlap "mask"."""
+    """Sorts the detections of all images by kind; `pairs` with the overlap "mask"."""
     return [_sort_image(image) for image in pairs]
 
 
 def count_errors(images: Sequence[SortedImage]) -> dict[str, int]:
-    """Number of errors of each of `KINDS`, of all false positives "FP" and of all instances that
-    are not found "FN"."""
+    """The number of errors of each of `KINDS`, of false positives, "FP", and of instances that are
+    not found, "FN"."""
     counts = {kind: sum(int((i.kind == kind).sum()) for i in images) for kind in KINDS}
     counts["Miss"] = sum(int(i.missed.sum()) for i in images)
     counts["FP"] = sum(counts[kind] for kind in KINDS if kind != "Miss")
@@ -69,14 +70,14 @@ def count_errors(images: Sequence[SortedImage]) -> dict[str, int]:
 
 
 def error_rankings(images: Sequence[SortedImage]) -> dict[str, dict[int, Ranking]]:
-    """Rankings at an overlap of 0.5 as things are, under "", and with each kind mended."""
+    """Rankings at an overlap of 0.5: under "" without corrections, and with each kind corrected."""
     return {fix: _mended(images, fix) for fix in ("", *KINDS, "FP", "FN")}
 
 
 def error_costs(
     rankings: dict[str, dict[int, Ranking]], weights: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """By how much AP50 rises with each kind mended, in points; never below 0.
+    """The rise of AP50 when each kind is corrected, in points; never below 0.
 
     Args:
         weights: (..., I) how often each image counts; by default (I,) ones.
@@ -98,10 +99,10 @@ def error_costs(
 def _mean_area(
     rankings: dict[int, Ranking], as_is: dict[int, Ranking], weights: np.ndarray
 ) -> np.ndarray:
-    """Mean over the classes that have instances as things are, (...).
+    """Mean over the classes that have instances without corrections, (...).
 
-    As TIDE has it, one whose instances have all been taken out counts as 0 if detections of it are
-    left, and not at all if none are.
+    As in TIDE, a class whose instances have all been removed counts as 0 if it still has
+    detections. Otherwise it does not count.
     """
     areas = []
     for category, ranking in rankings.items():
@@ -130,7 +131,7 @@ def _sort_image(image: ImagePairs) -> SortedImage:
     truth_classes = image.truth_classes[single]
     found = np.isin(single, taken[taken >= 0])
     same = image.classes[:, None] == truth_classes[None]
-    claimed = np.full(len(kind), -1)  # the instance that a mended detection would find
+    claimed = np.full(len(kind), -1)  # the instance that a corrected detection would find
     for d in np.flatnonzero(kind == ""):
         own, other = np.where(same[d], iou[d], 0), np.where(same[d], 0, iou[d])
         if not len(single):
@@ -149,7 +150,9 @@ def _sort_image(image: ImagePairs) -> SortedImage:
     for instance in np.flatnonzero(~found):
         claims = np.flatnonzero(claimed == instance)
         if len(claims):
-            mended_class[claims[0]] = truth_classes[instance]  # the best, they are in order
+            mended_class[claims[0]] = truth_classes[
+                instance
+            ]  # the best one: detections are in order
     return SortedImage(
         kind,
         mended_class,
@@ -162,7 +165,7 @@ def _sort_image(image: ImagePairs) -> SortedImage:
 
 
 def _mended(images: Sequence[SortedImage], fix: str) -> dict[int, Ranking]:
-    """A ranking of each class at one threshold, with the errors of the kind `fix` mended."""
+    """A ranking of each class at one threshold, with the errors of the kind `fix` corrected."""
     parts: list[tuple[np.ndarray, ...]] = []
     positives: dict[int, np.ndarray] = {}
     for number, image in enumerate(images):

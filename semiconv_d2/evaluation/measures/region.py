@@ -17,13 +17,13 @@ def region_rankings(
 ) -> dict[int, Ranking]:
     """A ranking for each class.
 
-    A detection stands for the instance of its class that it overlaps most; it is a false positive
-    where that overlap is too small or a better detection stands for the same instance.
+    A detection is matched with the instance of its class that it overlaps most. It is a false
+    positive if this overlap is too small, or if a better detection has the same instance.
 
     Args:
-        pairs: of all images, with the overlap "region".
+        pairs: pairs of all images, with the overlap "region".
         categories: ids of the classes.
-        thresholds: (T,) overlaps that are needed.
+        thresholds: (T,) smallest overlaps of a match.
     """
     rankings = {}
     for category in sorted(categories):

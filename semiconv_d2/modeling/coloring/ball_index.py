@@ -1,4 +1,4 @@
-"""Finds the pixels in a ball of the embedding space, for decoders that move from seed to seed.
+"""Finds the pixels in a ball of the embedding space, for decoders that try one seed after another.
 
 Shapes: P foreground pixels, D embedding channels, C cubes, M pixels in a ball.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LARGEST_EXACT = 2**53  # up to here float64 has all integers
+LARGEST_EXACT = 2**53  # float64 can represent all integers up to here
 
 
 class Ball(NamedTuple):
@@ -23,7 +23,7 @@ class Ball(NamedTuple):
     difference: Tensor
     """Ψ − centre, (M, D)."""
     distance: Tensor
-    """Its norm, (M,)."""
+    """Norm of the difference, (M,)."""
 
     def mean(self, weights: Tensor) -> Tensor:
         """Weighted mean of Ψ, (D,); the centre if there are no pixels."""
@@ -32,12 +32,12 @@ class Ball(NamedTuple):
 
 
 class BallIndex:
-    """Finds the pixels in a ball of fixed radius, and computes few distances for it.
+    """Finds the pixels in a ball of fixed radius, and computes few distances to do so.
 
-    Pixels are grouped by the cube of the embedding space that they lie in. The sides of cubes are
-    as long as the radius, and cubes are sorted by their first coordinate. A search takes the cubes
-    that are near in the first coordinate, keeps those whose bounding box reaches into the ball,
-    and computes distances to their pixels only.
+    Pixels are grouped by the cube of the embedding space that they lie in. The side of a cube is
+    the radius, and cubes are sorted by their first coordinate. A search takes the cubes that are
+    near in the first coordinate, keeps those whose bounding box reaches into the ball, and computes
+    distances to the pixels of these cubes only.
     """
 
     def __init__(self, embedding: Tensor, radius: float):
@@ -46,7 +46,7 @@ class BallIndex:
         keys, self.order = _cube_keys(embedding, radius).sort(stable=True)
         _, cubes, self.counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
         self.starts = self.counts.cumsum(0) - self.counts
-        # For each pixel the number of pixels in its cube, (P,).
+        # The number of pixels in the cube of each pixel, (P,).
         self.crowding = torch.empty_like(cubes)
         self.crowding[self.order] = self.counts[cubes]
         self.embedding = embedding.index_select(0, self.order)
@@ -57,7 +57,7 @@ class BallIndex:
         self.first = (self.lower[:, 0].double() / radius).floor()
 
     def fullest_cubes(self) -> Tensor:
-        """One pixel of each cube, (C,), those of the fullest cubes first."""
+        """One pixel of each cube, (C,); the fullest cube comes first."""
         return self.order[self.starts[self.counts.argsort(descending=True, stable=True)]]
 
     def ball(self, centre: Tensor) -> Ball:
@@ -82,14 +82,14 @@ class BallIndex:
 
 
 def _cube_keys(embedding: Tensor, side: float) -> Tensor:
-    """A number for each pixel, (P,) int64: equal in the same cube, ascending with the first
-    coordinate of the cube."""
+    """A key for each pixel, (P,) int64: equal for pixels of the same cube, and ascending with the
+    first coordinate of the cube."""
     keys = torch.zeros(len(embedding), dtype=torch.int64, device=embedding.device)
     size = 1
     for channel in embedding.unbind(dim=1):
         places = (channel.double() / side).floor()
         extent = int(places.max() - places.min()) + 1
-        if size * extent > LARGEST_EXACT:  # ranks instead: at most P of each
+        if size * extent > LARGEST_EXACT:  # take ranks, of which there are at most P
             keys, places = (x.unique(return_inverse=True)[1] for x in (keys, places))
             size = extent = len(embedding)
         keys = keys * extent + (places - places.min()).long()

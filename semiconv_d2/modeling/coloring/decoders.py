@@ -1,5 +1,7 @@
-"""The registry of decoders, which group the foreground pixels of an image into instances by their
-embeddings, and `decode`, which calls one of them."""
+"""The registry of decoders, and `decode`, which calls one of them.
+
+A decoder groups the foreground pixels of an image into instances by their embeddings.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ for _decoder in (greedy, mean_shift, kmeans):
 
 
 def decoder_names() -> list[str]:
-    """In the order of registration."""
+    """The names of all decoders, in the order of registration."""
     return [name for name, _ in DECODER_REGISTRY]
 
 
@@ -37,17 +39,17 @@ def decode(
     min_pixels: int = 1,
     count: int | None = None,
 ) -> list[Segment]:
-    """The instances of an image, the highest score first. Deterministic.
+    """Groups pixels into instances, the highest score first. Deterministic.
 
     Args:
         decoder: name in `DECODER_REGISTRY`.
-        max_instances: those of the highest score are kept.
-        min_pixels: smaller segments are dropped, and empty ones always.
-        count: how many instances there are, for "kmeans".
+        max_instances: at most so many instances are kept, those with the highest scores.
+        min_pixels: smaller segments are dropped. Empty segments are always dropped.
+        count: number of instances, for "kmeans".
 
     Raises:
-        ValueError: embedding or foreground is not finite, the decoder is unknown, or it lacks the
-            number of instances.
+        ValueError: embedding or foreground is not finite, the decoder is unknown, or the decoder
+            needs `count` and it is None.
     """
     check_choice("decoder", decoder, decoder_names())
     total = len(pixels.embedding)

@@ -1,5 +1,5 @@
-"""Which pixels belong to instances, and of which class: learned by a head, taken from the
-brightness of the image, or given with the image.
+"""The foreground: which pixels belong to instances, and of which class. It is learned by a head,
+taken from the brightness of the image, or given with the image.
 
 Shapes: B images, C classes, H and W of an image, H_l and W_l of a feature map.
 """
@@ -30,7 +30,7 @@ class ForegroundHead(nn.Sequential):
 
 
 def build_foreground_head(cfg: CfgNode, in_channels: int) -> ForegroundHead | None:
-    """None if the foreground is not learned."""
+    """The head that a config asks for; None if the foreground is not learned."""
     if check_choice("FOREGROUND", cfg.MODEL.COLORING.FOREGROUND, FOREGROUNDS) != "learned":
         return None
     return ForegroundHead(
@@ -41,7 +41,8 @@ def build_foreground_head(cfg: CfgNode, in_channels: int) -> ForegroundHead | No
 
 
 def classify_given(given: Tensor, found: Tensor, name: str) -> Tensor:
-    """The foreground that is given with an image, divided among classes as the model's own is.
+    """Divides a foreground that is given with an image among classes, in the proportions that the
+    model predicts.
 
     Args:
         given: (H, W), 0 or 1.
@@ -49,15 +50,15 @@ def classify_given(given: Tensor, found: Tensor, name: str) -> Tensor:
         name: of the image, for the message.
 
     Returns:
-        (C, H, W). Where `given` is 1, the most probable class has 1.
+        (C, H, W). Where `given` is 1, the most probable class gets 1.
 
     Raises:
         ValueError: the two have different sizes.
     """
     if given.shape != found.shape[1:]:
         raise ValueError(
-            f"image {name}: the foreground that is given has the size {tuple(given.shape)}, and "
-            f"the output {tuple(found.shape[1:])}."
+            f"image {name}: the given foreground has the size {tuple(given.shape)}; it must have "
+            f"that of the output, {tuple(found.shape[1:])}."
         )
     if len(found) == 1:
         return given[None]

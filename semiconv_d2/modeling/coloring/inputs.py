@@ -1,4 +1,4 @@
-"""What `InstanceColoring` reads from Detectron2's dicts of images."""
+"""Reads the input of `InstanceColoring` from Detectron2's dicts of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def image_name(image: dict) -> str:
-    """For a message."""
+    """The name of an image, for messages."""
     return str(image.get("file_name", image.get("image_id", "without a name")))
 
 

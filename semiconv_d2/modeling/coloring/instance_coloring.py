@@ -35,11 +35,11 @@ class InstanceColoring(nn.Module):
     """A backbone, an embedding head on one of its feature maps, a foreground head if the
     foreground is learned, and a decoder.
 
-    Φ and the foreground are interpolated to pixels, of the input in training and of the output at
-    test, and coordinates are added there: masks are as fine as the image.
+    Φ and the foreground are interpolated to pixels: those of the input in training, those of the
+    output at test. Coordinates are added after that, so masks are as fine as the image.
 
-    Losses: `loss_embedding`, `loss_kernel`, `loss_foreground` and `loss_margin`, see `losses`. One
-    of weight 0 is left out.
+    Losses: `loss_embedding`, `loss_kernel`, `loss_foreground` and `loss_margin`, see `losses`. A
+    loss of weight 0 is left out.
     """
 
     @configurable
@@ -69,20 +69,20 @@ class InstanceColoring(nn.Module):
     ):
         """
         Args:
-            in_feature: name of the backbone's feature map that is used.
+            in_feature: name of the backbone's feature map to use.
             kernel: its σ is the scale of the decoder; learned if `kernel_loss_weight` is not 0.
-            foreground_head: a feature map to logits (B, C, H_l, W_l). None: the foreground is the
-                brightness of the image.
+            foreground_head: from a feature map to logits (B, C, H_l, W_l). None: the foreground is
+                the brightness of the image.
             pixel_mean, pixel_std: of each channel of the image.
-            foreground_threshold: from which probability or brightness, in [0, 1], a pixel is
-                foreground.
+            foreground_threshold: smallest probability or brightness, in [0, 1], of a foreground
+                pixel.
             mixing: see `ops.mix`.
             margin: M of `ops.margin_loss`, in cells of the feature map.
-            max_pixels: drawn from an image for the losses of kernel and margin.
+            max_pixels: pixels drawn at random from an image for the kernel and margin losses.
             decoder: name in `DECODER_REGISTRY`.
-            min_pixels: of an instance, in the output; smaller ones are dropped.
-            max_instances: of an image; those of the highest score are kept.
-            vis_period: iterations between pictures for TensorBoard; 0 for none.
+            min_pixels: smallest instance in the output, in pixels; smaller ones are dropped.
+            max_instances: most instances per image; those with the highest scores are kept.
+            vis_period: iterations between pictures for TensorBoard; 0: no pictures.
         """
         super().__init__()
         shapes = backbone.output_shape()
@@ -93,11 +93,13 @@ class InstanceColoring(nn.Module):
             )
         if foreground_head is None and num_classes != 1:
             raise ValueError(
-                f"There are {num_classes} classes, and a foreground that is given does not tell "
+                f"There are {num_classes} classes, but brightness as the foreground cannot tell "
                 "them apart: set MODEL.COLORING.FOREGROUND to 'learned'."
             )
         if not 0 <= foreground_threshold <= 1:
-            raise ValueError(f"FOREGROUND_THRESHOLD is {foreground_threshold}; from 0 to 1.")
+            raise ValueError(
+                f"FOREGROUND_THRESHOLD is {foreground_threshold}; it must be from 0 to 1."
+            )
         for name, number in (
             ("MODEL.COLORING.MAX_PIXELS", max_pixels),
             ("MODEL.COLORING.MIN_PIXELS", min_pixels),
@@ -114,7 +116,7 @@ class InstanceColoring(nn.Module):
             max_pixels=max_pixels,
         )
         if foreground_head is not None and foreground_loss_weight == 0:
-            raise ValueError("FOREGROUND_LOSS_WEIGHT is 0: nothing would teach the foreground.")
+            raise ValueError("FOREGROUND_LOSS_WEIGHT is 0, so the foreground head would not learn.")
         self.backbone = backbone
         self.in_feature = in_feature
         self.stride = shapes[in_feature].stride
@@ -139,18 +141,19 @@ class InstanceColoring(nn.Module):
             raise ValueError("InstanceColoring learns from masks: set MODEL.MASK_ON to True.")
         if own.FOREGROUND == "image" and not node.GRADIENT_SCALE > 0:
             raise ValueError(
-                f"MODEL.SEMICONV.GRADIENT_SCALE is {node.GRADIENT_SCALE}: the embedding would not "
-                "teach the backbone, and without a foreground head nothing else does. Set it to "
+                f"MODEL.SEMICONV.GRADIENT_SCALE is {node.GRADIENT_SCALE}, so the embedding would "
+                "not train the backbone, and there is no foreground head to train it. Set it to "
                 "1.0."
             )
         backbone = build_backbone(cfg)
         shape = backbone.output_shape().get(own.IN_FEATURE)
-        channels = shape.channels if shape else 1  # __init__ says that there is none
+        channels = shape.channels if shape else 1  # without it, __init__ raises an error
         num_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
         if num_classes < 1:
             raise ValueError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; it counts the classes of "
-                "InstanceColoring too. The tools take it from the data where it is 0."
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; set it to the number of classes, "
+                "which InstanceColoring reads there too. The tools replace 0 by the number of "
+                "classes in the data."
             )
         foreground_head = build_foreground_head(cfg, channels)
         return {
@@ -192,9 +195,9 @@ class InstanceColoring(nn.Module):
         """
         Args:
             batched_inputs: Detectron2's dicts of images. All have "image", (3, h, w). In training
-                they have "instances" with `gt_masks`. At test they may have "height" and "width"
-                of the output, otherwise h and w; "foreground", (H, W) boolean, which then takes
-                the place of the model's own; and "num_instances", which "kmeans" needs.
+                they have "instances" with `gt_masks`. At test they may have "height" and "width",
+                the size of the output, otherwise h and w; "foreground", (H, W) boolean, which
+                replaces the model's own foreground; and "num_instances", which "kmeans" needs.
 
         Returns:
             In training the losses. At test [{"instances": Instances}] with `pred_masks` (N, H, W),
@@ -202,8 +205,8 @@ class InstanceColoring(nn.Module):
 
         Raises:
             ValueError: embedding or foreground of an image is not finite, the given foreground
-                has another size, or the decoder lacks the number of instances; the message names
-                the image.
+                has another size, or the decoder needs the number of instances and does not get it.
+                The message names the image.
         """
         if self.training:
             return self._training_losses(batched_inputs)
@@ -214,7 +217,7 @@ class InstanceColoring(nn.Module):
 
     @torch.no_grad()
     def color(self, batched_inputs: list[dict]) -> list[Coloring]:
-        """Ψ and the foreground of images, at the resolution of the output."""
+        """Computes Ψ and the foreground of images, at the resolution of the output."""
         images, phi, logits = self._maps(batched_inputs)
         colorings = []
         for i, (x, (height, width)) in enumerate(
@@ -239,7 +242,7 @@ class InstanceColoring(nn.Module):
         return coloring.foreground.amax(dim=0) >= self.foreground_threshold
 
     def decode(self, image: dict, coloring: Coloring) -> Instances:
-        """Instances of what `color` gives for an image; see `forward`."""
+        """Decodes the result of `color` for one image into instances; see `forward`."""
         if not coloring.foreground.isfinite().all():
             raise ValueError(f"image {image_name(image)}: the foreground is not finite.")
         chosen = self.find_foreground(coloring)
@@ -275,7 +278,7 @@ class InstanceColoring(nn.Module):
         features = self.backbone(images.tensor)
         [phi] = self.embedding_head([features[self.in_feature]])
         if self.training and comm.get_world_size() > 1:
-            # Distributed training waits for a gradient of every parameter, also of other levels.
+            # Distributed training needs a gradient for every parameter, also of other levels.
             phi = phi + sum(x.sum() for x in features.values()) * 0
         logits = None
         if self.foreground_head is not None:
@@ -283,7 +286,7 @@ class InstanceColoring(nn.Module):
         return images, at_least_float32(phi), logits
 
     def _pixel_centres(self, height: int, width: int) -> Tensor:
-        """(H, W, 2) x and y of an image, in its pixels."""
+        """The centres of the pixels of an image, x and y in its pixels, (H, W, 2)."""
         return map_coordinates(height, width, device=self.device).permute(1, 2, 0)
 
     def _embed(self, phi: Tensor, points: Tensor) -> Tensor:
@@ -307,13 +310,13 @@ class InstanceColoring(nn.Module):
         return self.losses.weighted_means(losses)
 
     def _embedding_losses(self, phi: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """The losses of one image that learn the embedding, without their weights.
+        """The losses of one image that train the embedding, not yet weighted.
 
         Args:
             phi: Φ, (D, H_l, W_l).
             masks: ground truth, (N, H, W) boolean.
         """
-        own = masks & (count_masks(masks) == 1)  # pixels that instances share belong to none
+        own = masks & (count_masks(masks) == 1)  # without pixels that instances share
         rows, columns = own.any(dim=0).nonzero().unbind(dim=1)
         if not len(rows):
             zero = (phi.sum() + self.kernel.sigma) * 0

@@ -1,4 +1,4 @@
-"""The decoder `kmeans`, which has to be told the number of instances: for experiments.
+"""The decoder `kmeans`, for experiments: it must be told the number of instances.
 
 Shapes: P foreground pixels, D embedding channels.
 """
@@ -16,19 +16,19 @@ from .segments import BLOCK, Pixels, Segment, exclusive_segments
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
 
-RANDOM_STARTS = 10  # of k-means where groups are not clearly separate
+RANDOM_STARTS = 10  # starts of k-means where groups are not clearly separate
 
 
 def kmeans(
     pixels: Pixels, *, max_instances: int, min_pixels: int, count: int | None = None
 ) -> list[Segment]:
-    """k-means of scikit-learn with `count` groups, fewer if there are fewer distinct embeddings.
+    """k-means of scikit-learn with `count` groups, or fewer if there are fewer distinct embeddings.
 
-    All pixels are assigned. k-means starts from pixels that each are the farthest from those
-    before. That finds groups that are clearly separate, whatever their sizes, where random starts
-    miss small ones; but outliers mislead it. So if a group is wider than its distance to the next,
-    random starts are tried too, and the best by the objective of k-means is taken. Score: the mean
-    of foreground · K.
+    All pixels are assigned. The first start is a set of pixels, each of them the farthest from the
+    pixels before it. This finds groups that are clearly separate, even small ones, which random
+    starts miss. But outliers mislead it. So if groups are not clearly separate, random starts are
+    tried too, and the result with the best k-means objective is taken. Score: the mean of
+    foreground · K.
 
     `max_instances` and `min_pixels` are not used.
 
@@ -38,8 +38,8 @@ def kmeans(
     """
     if count is None:
         raise ValueError(
-            "The decoder 'kmeans' needs the number of instances: `count`, or num_instances of an "
-            "image."
+            "The decoder 'kmeans' needs the number of instances: pass `count`, or set "
+            "'num_instances' in the dict of the image."
         )
     try:
         from scipy.spatial.distance import pdist
@@ -53,12 +53,12 @@ def kmeans(
     starts = _farthest_first(embedding, count)
     if not starts:
         return []
-    # In float64: scikit-learn takes distances from products of coordinates, which may be large.
+    # In float64: scikit-learn computes distances from products of coordinates, which may be large.
     points = embedding.double().cpu().numpy()
     fit = KMeans(len(starts), init=points[starts], n_init=1).fit(points)
     owner, distance = _groups(embedding, fit)
-    # With all pixels within ρ of their centre and centres over 4ρ apart, each pixel is nearer to
-    # all of its own group than to any of another.
+    # Groups are clearly separate if all pixels are within ρ of their centre and centres are more
+    # than 4ρ apart: then each pixel is nearer to all pixels of its group than to any other pixel.
     if 4 * distance.max() >= pdist(fit.cluster_centers_).min(initial=math.inf):
         drawn = KMeans(len(starts), n_init=RANDOM_STARTS, random_state=0).fit(points)
         owner, distance = _groups(embedding, min(fit, drawn, key=lambda f: f.inertia_))
@@ -66,7 +66,7 @@ def kmeans(
 
 
 def _farthest_first(embedding: Tensor, count: int) -> list[int]:
-    """Pixels that each are the farthest from those before; at most as many as are distinct."""
+    """Up to `count` distinct pixels, each of them the farthest from the pixels before it."""
     chosen: list[int] = []
     distance = _distances(embedding, embedding.mean(dim=0))
     while len(chosen) < count:
@@ -80,7 +80,7 @@ def _farthest_first(embedding: Tensor, count: int) -> list[int]:
 
 
 def _distances(embedding: Tensor, point: Tensor) -> Tensor:
-    """From each pixel to a point (D,): (P,)."""
+    """Distances from each pixel to a point (D,): (P,)."""
     blocks = embedding.split(BLOCK)
     return torch.cat([torch.linalg.vector_norm(b - point, dim=1) for b in blocks])
 

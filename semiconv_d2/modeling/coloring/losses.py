@@ -1,9 +1,10 @@
-"""The losses of `InstanceColoring`, of one image at a time.
+"""The losses of `InstanceColoring`, for one image at a time.
 
-`loss_embedding`: equation (5). `loss_kernel`: the cross-entropy between K_σ to the mean of an
-instance and membership in it, over the pixels of all instances; σ is learned from it.
-`loss_foreground`: which pixels belong to instances of which class. `loss_margin`: the repulsive
-half of equation (1).
+`loss_embedding`: equation (5).
+`loss_kernel`: cross-entropy over the pixels of all instances. It compares K_σ between a pixel and
+the mean of an instance with whether the pixel belongs to the instance. It trains σ.
+`loss_foreground`: which pixels belong to instances of which class.
+`loss_margin`: the repulsive half of equation (1).
 
 Shapes: C classes, D embedding channels, N instances, P pixels that belong to one instance each, H
 and W of an image.
@@ -43,7 +44,7 @@ def foreground_loss(logits: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
 
 
 class ColoringLosses:
-    """The weights of all losses, and those losses that learn the embedding."""
+    """The weights of all losses, and the losses that train the embedding."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class ColoringLosses:
             embedding_weight, kernel_weight, foreground_weight, margin_weight: a loss of weight 0
                 is left out.
             margin: M of `ops.margin_loss`, in coordinate units.
-            max_pixels: drawn from an image for the losses of kernel and margin.
+            max_pixels: pixels drawn at random from an image for the kernel and margin losses.
         """
         self.weights = {
             "loss_embedding": embedding_weight,
@@ -70,14 +71,14 @@ class ColoringLosses:
         }
         for name, weight in self.weights.items():
             if not weight >= 0:
-                raise ValueError(f"The weight of {name} is {weight}; 0, for none, or positive.")
+                raise ValueError(f"The weight of {name} is {weight}; it must be 0 or positive.")
         self.used = [name for name, weight in self.weights.items() if weight > 0]
         self.margin = margin
         self.max_pixels = max_pixels
         if not self.used_for_embedding:
             raise ValueError(
-                "Nothing would teach the embedding: EMBEDDING_LOSS_WEIGHT, KERNEL_LOSS_WEIGHT and "
-                "MARGIN_LOSS_WEIGHT are all 0."
+                "The embedding would not learn: EMBEDDING_LOSS_WEIGHT, KERNEL_LOSS_WEIGHT and "
+                "MARGIN_LOSS_WEIGHT are all 0. Set one of them above 0."
             )
 
     @property
@@ -87,7 +88,7 @@ class ColoringLosses:
     def of_embedding(
         self, psi: Tensor, members: Tensor, kernel: LearnedKernel
     ) -> dict[str, Tensor]:
-        """The losses of one image that learn the embedding, without their weights.
+        """The losses of one image that train the embedding, not yet weighted.
 
         Args:
             psi: Ψ, (P, D), P > 0.
@@ -108,7 +109,7 @@ class ColoringLosses:
         return losses
 
     def weighted_means(self, losses: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-        """Of the losses of several images: the mean over images, times the weight."""
+        """The mean of each loss over several images, times its weight."""
         return {k: torch.stack(v).mean() * self.weights[k] for k, v in losses.items()}
 
 

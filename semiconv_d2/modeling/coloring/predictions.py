@@ -1,4 +1,4 @@
-"""What `InstanceColoring` predicts for an image: its coloring, and the instances decoded from it.
+"""The predictions of `InstanceColoring` for an image: `Coloring`, and instances decoded from it.
 
 Shapes: C classes, D embedding channels, N instances, P foreground pixels, H and W of the output.
 """
@@ -15,21 +15,21 @@ from .segments import Segment
 
 
 class Coloring(NamedTuple):
-    """What a model sees in an image, at the resolution of its output."""
+    """The model's prediction for each pixel of an image, at the resolution of the output."""
 
     embedding: Tensor
     """Ψ, (D, H, W)."""
     foreground: Tensor
-    """The probability that a pixel belongs to an instance of each class, (C, H, W) in [0, 1]."""
+    """For each class, the probability that a pixel belongs to an instance of it, (C, H, W)."""
 
 
 def to_instances(segments: list[Segment], foreground: Tensor, classes: Tensor) -> Instances:
-    """Detectron2's `Instances` of N segments, in their order.
+    """Detectron2's `Instances` of N segments, in the same order.
 
     Args:
         segments: of the P foreground pixels.
-        foreground: where these are, (H, W) boolean.
-        classes: the probability that each of them is of each class, (C, P).
+        foreground: where the foreground pixels are, (H, W) boolean.
+        classes: the probability of each class for each foreground pixel, (C, P).
 
     Returns:
         With `pred_masks` (N, H, W), `pred_boxes`, `scores`, and `pred_classes`, the class with the

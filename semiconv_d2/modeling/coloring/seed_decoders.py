@@ -1,5 +1,5 @@
-"""Decoders that take one seed after the other and need no number of instances: `greedy` and
-`mean_shift`.
+"""The decoders `greedy` and `mean_shift`. They try one seed after another and do not need to know
+the number of instances.
 
 Shapes: P foreground pixels, D embedding channels, N segments.
 """
@@ -16,12 +16,12 @@ from torch import Tensor
 from .ball_index import Ball, BallIndex
 from .segments import BLOCK, Pixels, Segment, exclusive_segments
 
-SEEDS_PER_INSTANCE = 5  # seeds tried for each instance that is wanted, before giving up
-MIN_FREE = 0.5  # share of its pixels that a segment of `greedy` has to itself, at least
-REFINEMENTS = 3  # steps of mean shift that a seed of `greedy` takes
-MIN_KERNEL = 0.05  # K to the nearest segment from which on `greedy` adds an unclaimed pixel to it
-MAX_SHIFTS = 100  # steps after which `mean_shift` takes a seed for converged
-SHIFT_TOLERANCE = 1e-3  # of the radius: a step that is shorter is the last one
+SEEDS_PER_INSTANCE = 5  # at most so many seeds are tried for each of `max_instances`
+MIN_FREE = 0.5  # smallest share of its pixels that a segment of `greedy` has to itself
+REFINEMENTS = 3  # steps of mean shift for a seed of `greedy`
+MIN_KERNEL = 0.05  # smallest K to the nearest segment for `greedy` to add an unclaimed pixel to it
+MAX_SHIFTS = 100  # `mean_shift` stops a seed after so many steps
+SHIFT_TOLERANCE = 1e-3  # in radii: `mean_shift` stops after a step that is shorter than this
 
 
 def greedy(
@@ -32,16 +32,16 @@ def greedy(
     count: int | None = None,
     seeds_per_instance: int = SEEDS_PER_INSTANCE,
 ) -> list[Segment]:
-    """Segments around seeds, the most probable foreground first. Segments may overlap.
+    """Forms segments around seeds, the most probable foreground first. Segments may overlap.
 
-    A seed is the most probable foreground pixel that no segment has touched; among equals, that
-    with the most pixels in its cube of the embedding space. The seed takes `REFINEMENTS` steps of
-    mean shift, weighted with K. Its segment is all pixels with K ≥ 1/2, those of other segments
-    too. A segment with less than `MIN_FREE` of its pixels to itself is dropped, before these steps
-    or after them. Score: the mean of foreground · K, times the share of pixels to itself.
+    A seed is the most probable foreground pixel that is in no segment yet. Among equals, it is the
+    pixel with the most pixels in its cube of the embedding space. The seed moves by `REFINEMENTS`
+    steps of mean shift, weighted with K. Its segment has all pixels with K ≥ 1/2, also pixels of
+    other segments. A segment is dropped if it has less than `MIN_FREE` of its pixels to itself,
+    before these steps or after them. Score: the mean of foreground · K, times this share.
 
-    In the end each pixel without a segment joins the nearest one, if K to that one is at least
-    `MIN_KERNEL`: the pixel is foreground, so it belongs to some instance.
+    In the end each pixel without a segment joins the nearest segment if K to it is at least
+    `MIN_KERNEL`, because a foreground pixel should belong to some instance.
 
     `count` is not used.
     """
@@ -87,11 +87,11 @@ def mean_shift(
 ) -> list[Segment]:
     """Mean shift with a flat window of the radius; each pixel goes to the nearest mode.
 
-    A pixel with K < 1/2 to every mode goes to none, as with scikit-learn's `cluster_all=False`.
-    The window is flat, like scikit-learn's, because such a shift ends after a few steps. A shift
-    starts in each cube of the embedding space that no mode covers yet, the fullest first. If it
-    comes nearer than the radius to an earlier mode, it ends there. Score: the mean of
-    foreground · K.
+    A pixel with K < 1/2 to every mode stays without a segment, as with scikit-learn's
+    `cluster_all=False`. The window is flat, as in scikit-learn, because the shift then ends after a
+    few steps. A shift starts in each cube of the embedding space that no mode covers yet, the
+    fullest cube first. If the shift comes nearer than the radius to an earlier mode, it is given
+    up. Score: the mean of foreground · K.
 
     `min_pixels` and `count` are not used.
     """
@@ -117,9 +117,9 @@ def mean_shift(
 
 
 def _untouched(order: Tensor, touched: Tensor) -> Iterator[int]:
-    """Pixels in a given order, without those that are `touched`, (P,) boolean, at their turn.
+    """Pixels in a given order; skips a pixel if it is `touched`, (P,) boolean, when its turn comes.
 
-    The caller must touch each pixel that it takes.
+    The caller must mark each pixel that it gets as touched.
     """
     for block in order.split(BLOCK):
         while len(block := block[~touched[block]]):
@@ -127,13 +127,13 @@ def _untouched(order: Tensor, touched: Tensor) -> Iterator[int]:
 
 
 def _share(flags: Tensor) -> float:
-    """The share of true ones, in [0, 1]; 0 if there are none at all."""
+    """The share of flags that are true, in [0, 1]; 0 if there are no flags."""
     return int(flags.sum()) / max(len(flags), 1)
 
 
 def _join(pixels: Pixels, rest: Tensor, centres: list[Tensor]) -> list[Tensor]:
-    """Divides pixels without a segment, given by their indices, among the centres (D,) that they
-    join: one tensor of indices for each centre."""
+    """Divides the pixels without a segment among the centres (D,) of segments: one tensor of
+    indices for each centre. `rest` has the indices of these pixels."""
     embedding = pixels.embedding[rest]
     nearest = embedding.new_full((len(rest),), math.inf)
     owner = torch.full_like(rest, -1)
@@ -146,8 +146,8 @@ def _join(pixels: Pixels, rest: Tensor, centres: list[Tensor]) -> list[Tensor]:
 
 
 def _climb(index: BallIndex, point: Tensor, modes: Tensor) -> Ball | None:
-    """Flat mean shift from a point (D,) to a new mode; None if it comes nearer than the radius to
-    one of `modes`, (N, D)."""
+    """Flat mean shift from a point (D,) to a new mode; None if the shift comes nearer than the
+    radius to one of `modes`, (N, D)."""
     for _ in range(MAX_SHIFTS):
         if (torch.linalg.vector_norm(modes - point, dim=1) < index.radius).any():
             return None

@@ -1,7 +1,8 @@
-"""What decoders take and return: the foreground pixels of an image, and segments of them.
+"""Input and output of decoders: the foreground pixels of an image, and segments of them.
 
-A pixel belongs to a point of the embedding space where K_σ ≥ 1/2. That is a ball of one `radius`,
-which is the scale of all decoders. Distances are exact, without the ε of the losses.
+A pixel belongs to a point of the embedding space if K_σ between them is at least 1/2. These pixels
+form a ball; its `radius` is the scale of all decoders. Distances are exact, without the ε of the
+losses.
 
 Shapes: P foreground pixels, D embedding channels, M pixels of one segment.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 from ...ops import KERNELS, log_kernel
 from ...ops.checks import check_choice
 
-BLOCK = 16_384  # pixels that decoders handle together: bounds memory, and fits into the cache
+BLOCK = 16_384  # pixels that decoders handle at once: bounds memory, and fits into the cache
 
 
 def radius(sigma: float, kernel: str) -> float:
@@ -41,7 +42,7 @@ class Pixels(NamedTuple):
     sigma: float
     """σ of the kernel, in the unit of the embedding."""
     kernel: str
-    """Its name, "laplacian" or "gaussian"; see `ops.log_kernel`."""
+    """Name of the kernel, "laplacian" or "gaussian"; see `ops.log_kernel`."""
 
     @property
     def radius(self) -> float:
@@ -63,10 +64,10 @@ class Segment(NamedTuple):
 
 
 def exclusive_segments(pixels: Pixels, owner: Tensor, distance: Tensor) -> list[Segment]:
-    """Segments that share no pixel. Score: the mean of foreground · K.
+    """Makes segments that share no pixel. Score: the mean of foreground · K.
 
     Args:
-        owner: number of the segment that each pixel belongs to, (P,); −1 for none.
+        owner: number of the segment that each pixel belongs to, (P,); −1: no segment.
         distance: from each pixel to the centre of its segment, (P,).
     """
     scores = pixels.foreground * pixels.affinity(distance)

@@ -171,7 +171,9 @@ def test_a_foreground_that_is_not_finite_or_of_another_size_names_the_image(pred
     nn.init.constant_(head.bias, float("nan"))
     with pytest.raises(ValueError, match=r"discs\.png: the foreground is not finite"):
         predict(positions_model(foreground_head=head), [image])
-    with pytest.raises(ValueError, match=r"discs\.png: the foreground .*\(3, 4\).*\(64, 96\)"):
+    with pytest.raises(
+        ValueError, match=r"discs\.png: the given foreground .*\(3, 4\).*\(64, 96\)"
+    ):
         predict(positions_model(), [image | {"foreground": torch.ones(3, 4, dtype=torch.bool)}])
 
 
@@ -223,7 +225,7 @@ def test_sigma_is_learned_only_where_something_teaches_it(make_coloring):
         (("MODEL.ROI_HEADS.NUM_CLASSES", 0), "NUM_CLASSES is 0"),
         (
             ("MODEL.SEMICONV.KERNEL_LOSS_WEIGHT", 0.0, "MODEL.SEMICONV.EMBEDDING_LOSS_WEIGHT", 0.0),
-            "Nothing would teach the embedding",
+            "The embedding would not learn",
         ),
         ((*LEARNED, "MODEL.COLORING.FOREGROUND_LOSS_WEIGHT", 0.0), "FOREGROUND_LOSS_WEIGHT is 0"),
         (
