@@ -124,14 +124,13 @@ def _tell_keys(node: str, keys: list[Key]) -> str:
 def _tell_group(node: str, keys: list[Key]) -> str:
     """The table. That of the mask head also has the paper's values and what was measured."""
     more = ("the paper", "AP") if node == "MODEL.SEMICONV" else ()
-    headers = ("key", "default", *more[:1], "", *more[1:])
+    headers = ("key", "what it does", "default", *more)
     rows = [f"| {' | '.join(headers)} |", "|" + "---|" * len(headers)]
     paper = read_preset("paper")
     for key in keys:
-        cells = [f"`{key.name}`", f"`{key.default}`", key.about.replace("|", "\\|")]
+        cells = [f"`{key.name}`", key.about.replace("|", "\\|"), f"`{key.default}`"]
         if more:
-            cells.insert(2, f"`{paper[f'{node}.{key.name}']!r}`")
-            cells.append(_tell_ablation(key.name))
+            cells += [f"`{paper[f'{node}.{key.name}']!r}`", _tell_ablation(key.name)]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
