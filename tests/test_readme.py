@@ -93,6 +93,8 @@ PARTS = {
     "the learned gain": "gain fixed",
     "256 channels: 64": "64 channels",
     "σ from 10 cells: from 100": "σ from 100",
+    "the scaled gradient: × 1 in the place of × 0.1": "gradient × 1",
+    "the small embedding loss: ten times as large": "embedding loss × 10",
     "the embedding loss": "no embedding loss",
 }
 """Rows of the ablation, and what they are called in the plan."""

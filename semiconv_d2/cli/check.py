@@ -7,8 +7,8 @@
 
 The dataset is a JSON with its folder of images, or a registered name. Without a dataset, those of
 the config are checked. With a config, the numbers also show how its detector sees the instances.
-The last line says whether training starts with the data. The exit status is 1 if there are errors;
-with --fix, if errors are left.
+The last line says whether training starts with the data, and with the config. The exit status is 1
+if the data have errors; with --fix, if errors are left.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..data.coco.fixing import fix, fixed_path, write_fixed
 from ..data.coco.segmentations import decode_mask
 from ..data.images import write_image
 from ..data.pixels import Reading, read_rgb
-from ..errors import DatasetError
+from ..errors import DatasetError, UserError
 from ..visualization.masks import instance_colours
 from ..visualization.samples import draw_sample
 from ..writing import write_json, write_text
@@ -100,7 +100,19 @@ def check_all(arguments):
     reading = Reading() if cfg is None else Reading.of(cfg.INPUT)
     several = len(datasets) > 1
     sound = [check(dataset, scale, reading, arguments, several) for dataset in datasets]
+    if cfg is not None:
+        tell_config(cfg)
     return 0 if all(sound) else 1
+
+
+def tell_config(cfg):
+    """Prints what else keeps a training with the config from starting, if there is anything."""
+    from ..training.checks import TRAINING, check_config
+
+    try:
+        check_config(cfg, TRAINING)
+    except UserError as error:
+        say(f"with this config training does not start yet: {error}\n")
 
 
 def read_config(arguments):

@@ -110,7 +110,9 @@ def parse_arguments(argv):
         "--format", choices=("png", "jpg", "svg", "pdf"), default="png", help="of the pictures"
     )
     parser.add_argument(
-        "--image-root", type=Path, help="folder of the images, if the dataset does not name it"
+        "--image-root",
+        type=Path,
+        help="folder of the images (default: that of the dataset, or images beside the JSON)",
     )
     arguments = parser.parse_args(argv)
     if (arguments.results is None) == (arguments.compare is None):
@@ -209,6 +211,8 @@ def find_images(arguments, truth):
         from detectron2.data import MetadataCatalog
 
         root = MetadataCatalog.get(truth).get("image_root")
+    if root is None and Path(truth).is_file():
+        root = Path(truth).parent / "images"  # where `semiconv convert` puts them
     if root is None or not Path(root).is_dir():
         raise DatasetError(
             f"there is no folder of images for {truth}{f', {root}' * bool(root)}: give "

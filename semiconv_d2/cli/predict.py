@@ -8,7 +8,8 @@
 
     semiconv predict --model output/own_semiconv --input "wells/**/*.tif" --labels labels
 
-Without --output and --labels, windows show the pictures. "--input 0" opens the first camera.
+Without --output, --labels and --json, windows show the pictures. "--input 0" opens the first
+camera.
 A pattern such as "wells/**/*.tif" finds the files of all subfolders. --labels writes a 16-bit PNG
 for each image: 0 is background, and each instance has a number.
 If a file cannot be read, the command names it, continues, and ends with exit status 1.
@@ -50,7 +51,7 @@ def parse_arguments(argv):
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder for the pictures; without --output and --labels, windows show them",
+        help="folder for the pictures; without --output, --labels and --json, windows show them",
     )
     parser.add_argument(
         "--show",
@@ -76,7 +77,10 @@ def parse_arguments(argv):
     parser.add_argument("--json", type=Path, help="file for COCO results")
     parser.add_argument("--labels", type=Path, help="folder for label images")
     parser.add_argument(
-        "--annotations", type=Path, help="JSON in COCO's format from which --json takes its ids"
+        "--annotations",
+        type=Path,
+        help="JSON in COCO's format from which --json takes its ids; inputs that are not in it are "
+        "left out",
     )
     parser.add_argument(
         "--score-threshold",
@@ -128,7 +132,7 @@ def predict(arguments):
         check_file(arguments.json, "--json")
     if arguments.labels:
         check_labels(sources)
-    draws = arguments.output or not arguments.labels
+    draws = arguments.output or not (arguments.labels or arguments.json)
     if draws and arguments.output is None:
         check_windows()
     predictor = Predictor.load(
@@ -156,7 +160,9 @@ def predict(arguments):
     finally:
         if arguments.json:
             write_results(demo.results, arguments.json)
-    read = len(sources) - len(demo.failed)
+    read = len(sources) - len(demo.failed) - len(demo.left_out)
+    if demo.left_out:
+        say(f"{len(demo.left_out)} inputs are not in {arguments.annotations}: left out.")
     say(f"{read} of {len(sources)} inputs, {demo.found} instances.")
     written = {
         "Pictures": arguments.output,

@@ -95,6 +95,7 @@ class Demo:
         results: COCO results of all images so far, with `file_name`, and `frame` in videos.
         found: number of instances so far.
         failed: names of the sources that could not be read, and why.
+        left_out: names of the sources that are not in the annotations.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Demo:
         self.found = 0
         self._collect = collect
         self.failed: list[tuple[str, str]] = []
+        self.left_out: list[str] = []
         self._annotations = annotations
         self._ids, self._categories = _read_ids(annotations, predictor.classes)
         self._stems: set[str] = set()
@@ -132,12 +134,23 @@ class Demo:
         self._images = 0
 
     def run(self, sources: Sequence[Source]) -> None:
-        """Processes all sources, or stops when the user closes a window with Escape or q."""
-        with tqdm(sources, desc="inputs", unit="input", file=sys.stderr) as bar:
+        """Processes all sources, or stops when the user closes a window with Escape or q.
+
+        Raises:
+            DatasetError: no source is in the annotations.
+        """
+        known = [source for source in sources if self._is_known(source)]
+        self.left_out = [source.name for source in sources if not self._is_known(source)]
+        if self.left_out and not known:
+            raise DatasetError(
+                f"{self._annotations} has no image with the name of an input, such as "
+                f"{Path(self.left_out[0]).name}."
+            )
+        with tqdm(known, desc="inputs", unit="input", file=sys.stderr) as bar:
             for source in bar:
                 bar.set_postfix_str(Path(source.name).name)
                 try:
-                    self._check_known(source)
+                    self._check_new(source)
                     go_on = self._video(source) if source.moving else self._image(source)
                 except UnreadableError as error:
                     self.failed.append((source.name, str(error)))
@@ -146,15 +159,14 @@ class Demo:
                 if not go_on:
                     break
 
-    def _check_known(self, source: Source) -> None:
-        """Checks that an image of the annotations has the name of this input, and that no earlier
-        input had it."""
-        if self._annotations is None:
-            return
+    def _is_known(self, source: Source) -> bool:
+        """Whether an image of the annotations has the name of this input; True without them."""
+        return self._annotations is None or Path(source.name).name in self._ids
+
+    def _check_new(self, source: Source) -> None:
+        """Checks that no earlier input had the same id."""
         name = Path(source.name).name
-        if name not in self._ids:
-            raise UnreadableError(f"{self._annotations} has no image of this name")
-        if name in self._names:
+        if self._annotations is not None and name in self._names:
             raise UnreadableError("an earlier input has the same name, and so the same id")
         self._names.add(name)
 

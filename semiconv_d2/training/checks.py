@@ -15,7 +15,7 @@ from detectron2.utils.file_io import PathManager
 from ..config import add_semiconv_config
 from ..data.datasets.catalog import PREPARED_DATASETS
 from ..data.pixels import Reading
-from ..errors import ConfigError, MeasureError
+from ..errors import ConfigError, DatasetError, MeasureError
 from ..evaluation import check_measures
 from ..modeling import SemiConvMixin
 from .checkpoints import newest_checkpoint
@@ -110,13 +110,27 @@ def check_weights(cfg: CfgNode, start: Start) -> None:
             f"MODEL.WEIGHTS is {weights}: loading a pickle runs any code that is in it. If you "
             "trust its source, add --run-code."
         )
+    if not weights and not resumes:
+        _check_random_weights(cfg)
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return
     raise ConfigError(
-        f"MODEL.WEIGHTS is {weights}, which is not there. If it is the model of stage 1, train "
-        "that first: its config has mask_rcnn in its name instead of semiconv. Or name another "
-        "checkpoint: MODEL.WEIGHTS PATH."
+        f"MODEL.WEIGHTS is {weights}, and there is no file {Path(weights).absolute()}. If it is "
+        "the model of stage 1, train that first: its config has mask_rcnn in its name instead of "
+        "semiconv. Or name another checkpoint: MODEL.WEIGHTS PATH."
     )
+
+
+def _check_random_weights(cfg: CfgNode) -> None:
+    """Raises `ConfigError` if layers with random weights would never be trained."""
+    name, frozen = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT
+    random = "resnet" in name or ("timm" in name and not cfg.MODEL.TIMM.WEIGHTS)
+    if frozen > 0 and random:
+        raise ConfigError(
+            f"MODEL.WEIGHTS is empty, but MODEL.BACKBONE.FREEZE_AT is {frozen}: the first layers "
+            "of the backbone would stay random. Name a checkpoint, MODEL.WEIGHTS PATH, or train "
+            "all layers: MODEL.BACKBONE.FREEZE_AT 0 (and MODEL.RESNETS.NORM BN for a ResNet)."
+        )
 
 
 def check_tests(cfg: CfgNode, start: Start) -> None:
@@ -203,15 +217,15 @@ def check_datasets(cfg: CfgNode, start: Start) -> None:
             "that is chosen on tested images makes results look too good. Name the training data."
         )
     for name in all_datasets(cfg, needs_training_data(cfg, start.eval_only)):
-        if name not in DatasetCatalog:
+        try:
+            _check_dataset(name)
+        except (ConfigError, DatasetError) as error:
+            if name != threshold or name in cfg.DATASETS.TRAIN:
+                raise
             raise ConfigError(
-                f"The dataset {name} is not registered. Registered by this package: "
-                f"{', '.join(d.name for d in PREPARED_DATASETS)}. For data of your own, set "
-                "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.data.register."
-            )
-        annotations = MetadataCatalog.get(name).get("json_file")
-        if annotations and not Path(annotations).is_file():
-            DatasetCatalog.get(name)
+                f"EVALUATION.THRESHOLD_DATASET: {error}. The score from which detections count in "
+                'S is chosen on this dataset. For a fixed score: EVALUATION.THRESHOLD_DATASET "".'
+            ) from error
     for name in cfg.DATASETS.TEST:
         kind = MetadataCatalog.get(name).get("evaluator_type", "coco")
         if kind != "coco":
@@ -219,6 +233,19 @@ def check_datasets(cfg: CfgNode, start: Start) -> None:
                 f"The dataset {name} is evaluated as {kind!r}; this trainer evaluates datasets in "
                 "COCO format."
             )
+
+
+def _check_dataset(name: str) -> None:
+    """Raises an error if a dataset is not registered, or its JSON is missing."""
+    if name not in DatasetCatalog:
+        raise ConfigError(
+            f"The dataset {name} is not registered. Registered by this package: "
+            f"{', '.join(d.name for d in PREPARED_DATASETS)}. For data of your own, set "
+            "OWN_DATA.TRAIN_JSON and OWN_DATA.TRAIN_IMAGES, or call semiconv_d2.data.register."
+        )
+    annotations = MetadataCatalog.get(name).get("json_file")
+    if annotations and not Path(annotations).is_file():
+        DatasetCatalog.get(name)  # says how to prepare it
 
 
 def check_output(cfg: CfgNode, start: Start) -> None:

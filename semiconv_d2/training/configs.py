@@ -76,6 +76,7 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         reason = (unknown and explain_unknown(unknown[1])) or error
         raise ConfigError(f"{where}: {reason}") from error
+    cfg.MODEL.WEIGHTS = find_weights(cfg.MODEL.WEIGHTS)
     adapt_to_machine(cfg)
     for dataset in own_datasets(cfg):
         cfg.DATASETS[dataset.split] = (dataset.name,)
@@ -95,6 +96,14 @@ def find_config_file(config_file: str) -> str:
         return get_config_file(config_file)
     except ValueError as error:
         raise ConfigError(f"There is no config file {config_file}. {error}") from error
+
+
+def find_weights(weights: str) -> str:
+    """The path of a checkpoint that ships with the repository, such as
+    "checkpoints/demo_mask_rcnn.pth", from any folder; other weights as they are."""
+    shipped = Path(get_config_file("Base-RCNN-FPN")).parents[1] / weights
+    known = weights.startswith("checkpoints/") and shipped.is_file()
+    return str(shipped) if known and not Path(weights).exists() else weights
 
 
 def adapt_to_machine(cfg: CfgNode) -> None:

@@ -36,11 +36,16 @@ def check_run_folder(cfg: CfgNode, *, resume: bool, eval_only: bool = False) -> 
     check_folder(folder, "OUTPUT_DIR")
     if resume:
         _check_resumed(cfg, folder, eval_only)
-    elif not eval_only and any((folder / name).exists() for name in _OF_A_TRAINING):
+    elif not eval_only and any(_is_filled(folder / name) for name in _OF_A_TRAINING):
         raise ConfigError(
             f"OUTPUT_DIR {folder} already holds a run. To continue it, add --resume before the "
             "config keys. To start another run, name another folder: OUTPUT_DIR FOLDER."
         )
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether a file has content. A training that ends before its first step leaves empty ones."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 @contextmanager
