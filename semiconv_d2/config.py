@@ -156,8 +156,8 @@ def _add_model(node: CfgNode) -> None:
     # scores become smaller; those of uncertain masks shrink most.
     node.MASK_SCORE = False
     # If several detections claim a pixel, give it to the one with the largest score times
-    # probability there. This happens when masks are pasted into the image; a traced model leaves it
-    # out.
+    # probability there. This happens when masks are pasted into the image, so that a model with it
+    # cannot be traced.
     node.EXCLUSIVE_MASKS = False
 
 

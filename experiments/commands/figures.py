@@ -21,6 +21,9 @@ TABLES = [
         Path("docs", "results", f"{name}.md")
         for name in ("index", "photographs", "ablation", "ablation_v0_1_0", "cost")
     ),
+    Path("docs", "explanation", "dots.md"),
+    Path("docs", "reference", "config.md"),
+    Path("docs", "reference", "commands.md"),
 ]
 
 

@@ -14,6 +14,7 @@ from experiments.attaching import PAPER, SEMICONV, STOCK, draw_twins, read_rows
 from experiments.documents.charts import draw_attaching, draw_costs, draw_difficulty
 from experiments.documents.coloring_views import view_colorings
 from experiments.documents.method_figure import draw_method_of
+from experiments.documents.site import fill_reference
 from experiments.documents.tables import fill_tables
 from experiments.dots.showing import draw_results
 from semiconv_d2 import get_config_file
@@ -74,7 +75,7 @@ def draw_figures(output: Path, figures: Sequence[FigureFile]) -> list[tuple[str,
 def update_tables(document: Path, root: Path = Path()) -> str:
     """Writes the tables of a document again; returns whether it has changed."""
     before = document.read_text(encoding="utf-8")
-    after = fill_tables(before, root)
+    after = fill_reference(fill_tables(before, root))
     if after != before:
         document.write_text(after, encoding="utf-8")
     return "drawn" if after != before else "as it was"

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "semiconv_d2" / "config.py"
 ABLATION = ROOT / "experiments" / "results" / "ablation_bbbc010.json"
 _GROUP = "# --- "
+_PART = re.compile(r"<!-- (config keys|commands) -->\n.*?<!-- end -->", re.DOTALL)
 SECTIONS = {
     "_add_model": ("MODEL.SEMICONV", "The semi-convolutional mask head."),
     "_add_coloring": ("MODEL.COLORING", "The meta-architecture `InstanceColoring`."),
@@ -50,15 +51,18 @@ class Key(NamedTuple):
     """The last comment above it that begins with "---": what a group of keys has in common."""
 
 
+def fill_reference(markdown: str) -> str:
+    """A page with its parts made of the code: what is between `<!-- config keys -->` or
+    `<!-- commands -->` and `<!-- end -->`."""
+    makers = {"config keys": config_reference, "commands": command_reference}
+    return _PART.sub(
+        lambda part: f"<!-- {part[1]} -->\n\n{makers[part[1]]()}\n\n<!-- end -->", markdown
+    )
+
+
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Fills in the placeholders of a page."""
-    for placeholder, make in (
-        ("<!-- config keys -->", config_reference),
-        ("<!-- commands -->", command_reference),
-    ):
-        if placeholder in markdown:
-            markdown = markdown.replace(placeholder, make())
-    return markdown
+    """A page of the site, as MkDocs shows it."""
+    return fill_reference(markdown)
 
 
 def config_reference() -> str:

@@ -23,6 +23,7 @@ from ..visualization.regions import draw_instance_views, region_scales
 from ..writing import write_json
 from .explanation import Explanation, can_explain
 from .labels import write_labels
+from .loading import unnamed
 from .predictor import Predictor
 from .sources import Source, UnreadableError, VideoWriters, open_video, read_source
 
@@ -338,9 +339,14 @@ def _read_ids(annotations: Path | None, classes: Sequence[str]) -> tuple[dict[st
         return {}, list(range(1, len(classes) + 1))
     content = read_coco(annotations)
     categories = {c["name"]: c["id"] for c in content["categories"]}
+    if unnamed(classes) and len(classes) == len(categories):
+        classes = sorted(categories, key=categories.__getitem__)
     missing = [name for name in classes if name not in categories]
     if missing:
-        raise DatasetError(f"{annotations} has no category {missing[0]!r}, a class of the model.")
+        raise DatasetError(
+            f"{annotations} has no category {missing[0]!r}, a class of the model. Name the classes "
+            "in the order of the model: --classes NAME NAME …"
+        )
     ids = {Path(image["file_name"]).name: image["id"] for image in content["images"]}
     if len(ids) < len(content["images"]):
         raise DatasetError(f"{annotations}: two images in different folders have the same name.")

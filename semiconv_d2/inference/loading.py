@@ -89,7 +89,7 @@ def _load_yaml(
         overrides = [*overrides, "MODEL.WEIGHTS", weights]
     if device:
         overrides = [*overrides, "MODEL.DEVICE", device]
-    cfg = load_config(str(config), overrides)
+    cfg = load_config(str(config), overrides, of_a_run=config.name == "config.yaml")
     counted = cfg.MODEL.META_ARCHITECTURE in COUNTED_BY_ROI_HEADS
     if counted and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 0:
         raise ConfigError(
@@ -171,4 +171,13 @@ def _class_names(given: Sequence[str] | None, folder: Path, told: _Classes) -> l
     found = given or recorded_classes(folder) or dataset_classes(told.datasets)
     # The datasets of the config may not be those that the model was trained with.
     known = found and len(found) == (count or len(found))
-    return list(found) if known else [f"class {i}" for i in range(count)]
+    return list(found) if known else _numbered(count)
+
+
+def unnamed(classes: Sequence[str]) -> bool:
+    """Whether the names of a model's classes were unknown when it was loaded."""
+    return list(classes) == _numbered(len(classes))
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"class {i}" for i in range(count)]

@@ -77,10 +77,18 @@ class SemiConvMixin:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if not hasattr(super(), "_forward_mask"):
+        below = cls.__mro__[cls.__mro__.index(SemiConvMixin) + 1 :]
+        owner = next((base for base in below if "_forward_mask" in vars(base)), None)
+        if owner is None:
             raise TypeError(
                 f"{cls.__name__} cannot be semi-convolutional: list SemiConvMixin before ROI heads "
                 "that have the mask branch of StandardROIHeads. Res5ROIHeads (C4) do not have it."
+            )
+        if owner is not StandardROIHeads:
+            raise TypeError(
+                f"{cls.__name__} cannot be semi-convolutional: {owner.__name__} has a "
+                "_forward_mask of its own, which SemiConvMixin would replace. Put what it does "
+                f"into the mask head's `layers`, or into a _forward_mask of {cls.__name__}."
             )
 
     @configurable
@@ -296,10 +304,15 @@ class SemiConvMixin:
 
     def _finish(self, found: Instances) -> Instances:
         """Sorts detections by falling score, as Detectron2 does, and makes masks exclusive if that
-        is on. A traced model does not paste masks, so its masks are not made exclusive."""
+        is on."""
         if found.has(_CLASS_SCORES):
             found = found[found.scores.argsort(descending=True)]
-        if self.exclusive_masks and found.has("pred_masks") and not torch.jit.is_tracing():
+        if self.exclusive_masks and found.has("pred_masks"):
+            if torch.jit.is_tracing():
+                raise ValueError(
+                    "Exclusive masks cannot be traced: a traced model does not paste masks into "
+                    "the image. Set MODEL.SEMICONV.EXCLUSIVE_MASKS False."
+                )
             probabilities = found.pred_masks[:, 0]
             claims = probabilities * found.scores[:, None, None]
             found.pred_masks = ExclusiveMasks(probabilities, claims)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from yaml import YAMLError
+from fvcore.common.config import BASE_KEY
 
 from .. import get_config_file
 from ..config import add_semiconv_config, explain_unknown
@@ -36,7 +37,9 @@ class OwnDataset(NamedTuple):
     """Folder of the images."""
 
 
-def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode:
+def load_config(
+    config_file: str, overrides: list[str] | None = None, *, of_a_run: bool = False
+) -> CfgNode:
     """A frozen config: Detectron2's and the plugin's defaults, a YAML file, overrides, and a
     device that exists.
 
@@ -46,6 +49,8 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         config_file: path of a YAML file, or the name of a config of this package, such as
             "voc_semiconv"; "" for none.
         overrides: KEY VALUE KEY VALUE …
+        of_a_run: the file was written by a training, which another program may have started. Its
+            nodes that only that program knows are kept.
 
     Raises:
         ConfigError: the file is missing, a key is unknown, a value has the wrong type, or a JSON of
@@ -65,16 +70,23 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
             "Detectron2's own tools/lazyconfig_train_net.py."
         )
     try:
+        if config_file and of_a_run:
+            _add_unknown_nodes(cfg, config_file)
         if config_file:
             cfg.merge_from_file(config_file, allow_unsafe=False)
         cfg.merge_from_list(overrides or [])
     except (
         *(KeyError, TypeError, ValueError, AssertionError, AttributeError),
-        *(OSError, YAMLError),
+        *(OSError, yaml.YAMLError),
     ) as error:
         where = f"{config_file} {' '.join(overrides or [])}".strip()
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         reason = (unknown and explain_unknown(unknown[1])) or error
+        if "python/object:detectron2" in str(error):
+            reason = (
+                "this is the config of a LazyConfig's run, which runs code when it is read. Name "
+                "the LazyConfig instead, and the checkpoint: --weights CHECKPOINT --run-code"
+            )
         raise ConfigError(f"{where}: {reason}") from error
     cfg.MODEL.WEIGHTS = find_weights(cfg.MODEL.WEIGHTS)
     adapt_to_machine(cfg)
@@ -82,6 +94,17 @@ def load_config(config_file: str, overrides: list[str] | None = None) -> CfgNode
         cfg.DATASETS[dataset.split] = (dataset.name,)
     cfg.freeze()
     return cfg
+
+
+def _add_unknown_nodes(cfg: CfgNode, config_file: str) -> None:
+    """Adds the top-level nodes of a file that `cfg` does not have, and logs their names."""
+    content = yaml.safe_load(Path(config_file).read_text(encoding="utf-8")) or {}
+    unknown = [name for name in content if name not in cfg and name != BASE_KEY]
+    for name in unknown:
+        value = content[name]
+        cfg[name] = CfgNode(value) if isinstance(value, dict) else value
+    if unknown:
+        logger.info("%s has keys of another program: %s.", config_file, ", ".join(unknown))
 
 
 def find_config_file(config_file: str) -> str:

@@ -85,6 +85,12 @@ def test_registered_names_and_those_of_a_config(run_tool):
     assert status == 0, err
     assert out.index("train.json, images in ") < out.index("val.json, images in ")
     assert out.count("for the detector") == 2
+    assert "does not start yet" not in out
+    status, out, err = run_tool(
+        TOOL, "--config-file", CONFIG, "--no-images", "--opts", "MODEL.WEIGHTS", "gone.pth"
+    )
+    assert status == 0, err
+    assert "with this config training does not start yet: MODEL.WEIGHTS is gone.pth" in out
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,18 @@ def test_the_version(capsys):
     assert capsys.readouterr().out == f"semiconv_d2 {semiconv_d2.__version__}\n"
 
 
+def test_a_module_of_the_user_s_is_imported_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "semiconv_test_project.py").write_text("print('imported')\n")
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    assert cli.main(["--import", "semiconv_test_project", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("imported\nSemi-convolutional")
+    assert cli.main(["--import", "semiconv_test_nowhere", "check"]) == 1
+    assert "--import semiconv_test_nowhere: there is no such module" in capsys.readouterr().err
+    assert cli.main(["--import"]) == 1
+    sys.modules.pop("semiconv_test_project")
+
+
 def test_every_module_here_is_a_command_or_helps_them():
     modules = {path.stem for path in (ROOT / "semiconv_d2" / "cli").glob("*.py")}
     assert modules == {*cli.COMMANDS, "__init__", "commands", "drawing"}

@@ -208,20 +208,26 @@ def test_pictures_of_models_whose_folders_have_dots(run_tool, files, tmp_path):
 
 
 def test_pictures_need_images_and_two_models(run_tool, files, tmp_path):
-    compare = [TOOL, files["val"], "--compare", files["poor_val"], files["good_val"]]
+    alone = tmp_path / "val.json"
+    alone.write_bytes(files["val"].read_bytes())
+    compare = [TOOL, alone, "--compare", files["poor_val"], files["good_val"]]
     status, _, err = run_tool(*compare, "--pictures", tmp_path)
     assert status == 1
     assert "no folder of images" in err
     assert "give --image-root" in err
+    beside = [TOOL, files["val"], *compare[2:], "--pictures", tmp_path / "p", "--measures", "s"]
+    status, out, err = run_tool(*beside)  # whose folder has the images
+    assert status == 0, err
+    assert "Pictures: " in out
     status, _, err = run_tool(TOOL, files["val"], files["good_val"], "--pictures", tmp_path)
     assert status == 2
     assert "--compare" in err
     status, _, err = run_tool(
-        *compare, "--pictures", tmp_path, "--measures", "s", "--image-root", tmp_path
+        *compare, "--pictures", tmp_path / "q", "--measures", "s", "--image-root", tmp_path
     )
     assert status == 1
     assert "4 images cannot be drawn, the first: " in err.replace("\n", " ")
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "q").exists()
 
 
 WITHOUT = """

@@ -158,7 +158,7 @@ def test_trains_once_and_says_what_failed(run_tool, quick, tmp_path):
         ({"MODEL.SEMICONV.KERNLE": "gaussian"}, "MODEL.SEMICONV.KERNLE is not a key"),
         ({"MODEL.SEMICONV.KERNEL": "cubic"}, "its model cannot be built: .*cubic"),
         ({"MODEL.ROI_HEADS.NAME": "NoHeads"}, "its model cannot be built: .*NoHeads"),
-        ({"MODEL.WEIGHTS": "none.pth"}, "MODEL.WEIGHTS is none.pth, which is not there"),
+        ({"MODEL.WEIGHTS": "none.pth"}, "MODEL.WEIGHTS is none.pth, and there is no file"),
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "MODEL.ROI_HEADS.NUM_CLASSES is 7"),
         ({"OWN_DATA.TRAIN_JSON": "none.json"}, "none.json"),
         ({"OWN_DATA.TEST_JSON": "", "DATASETS.TEST": []}, r"DATASETS.TEST is \(\): a plan needs"),

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.documents.site import CONFIG, command_reference, config_reference, read_sections
+from experiments.documents.site import (
+    CONFIG,
+    command_reference,
+    config_reference,
+    fill_reference,
+    read_sections,
+)
 from semiconv_d2.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +72,16 @@ def test_every_key_has_its_default_and_what_it_does():
     assert "| `0.003` | `1.0` |" in weight
     groups = [line for line in told.splitlines() if line.startswith(("The paper:", "What this"))]
     assert len(groups) == 2
+
+
+@pytest.mark.parametrize("name", ["config", "commands"])
+def test_what_is_committed_is_what_the_code_says(name):
+    """`python tools/figures.py` writes it."""
+    if name == "commands" and sys.version_info[:2] != (3, 11):
+        pytest.skip("argparse lays out help in another way")
+    page = (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8")
+    assert page == fill_reference(page)
+    assert len(page.splitlines()) > 80
 
 
 def test_every_command_tells_its_help():

@@ -123,6 +123,17 @@ def test_the_tool_does_it_all(run_tool, worms, predictor, trained, tmp_path):
     assert {r["category_id"] for r in written} == {1}
 
 
+def test_results_alone_need_no_windows(run_tool, worms, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("semiconv_d2.inference.demo.check_windows", lambda: 1 / 0)
+    status, out, err = run_tool(
+        *("tools/demo.py", "--model", "demo_semiconv", "--weights", trained, "--input", worms[0]),
+        *("--json", tmp_path / "results.json", "--opts", "INPUT.MIN_SIZE_TEST", "192"),
+    )
+    assert status == 0, err
+    assert (tmp_path / "results.json").is_file()
+    assert "Pictures" not in out
+
+
 def test_videos_have_the_colours_of_their_pictures(tmp_path):
     picture = np.zeros((65, 96, 3), dtype=np.uint8)  # of odd height
     picture[:, :48] = 230, 40, 10
@@ -167,14 +178,20 @@ def test_ids_are_those_of_the_annotations(predictor, worms, tmp_path):
         Demo(predictor, Drawing(()), tmp_path, file)
 
 
-def test_images_that_the_annotations_lack_are_named(predictor, worms, tmp_path):
-    content = {"images": [], "annotations": [], "categories": [{"id": 5, "name": "worm"}]}
+def test_images_that_the_annotations_lack_are_left_out(predictor, worms, tmp_path):
+    content = {
+        "images": [{"id": 7, "file_name": worms[1].name}],
+        "annotations": [],
+        "categories": [{"id": 5, "name": "worm"}],
+    }
     (tmp_path / "own.json").write_text(json.dumps(content))
     demo = Demo(predictor, Drawing(()), tmp_path, tmp_path / "own.json")
-    demo.run([Source(str(worms[0]), False)])
-    assert demo.results == []
-    assert demo.failed[0][0] == str(worms[0])
-    assert "own.json has no image of this name" in demo.failed[0][1]
+    demo.run([Source(str(worms[0]), False), Source(str(worms[1]), False)])
+    assert {r["image_id"] for r in demo.results} == {7}
+    assert demo.left_out == [str(worms[0])]
+    assert demo.failed == []
+    with pytest.raises(DatasetError, match=r"own\.json has no image with the name of an input"):
+        demo.run([Source(str(worms[0]), False)])
 
 
 def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tmp_path):

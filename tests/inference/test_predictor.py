@@ -54,6 +54,32 @@ def predictor(run) -> Predictor:
     return Predictor.load(run)
 
 
+def test_keys_of_another_program_do_not_matter(run, predictor, worms, tmp_path, caplog):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for path in run.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "config.yaml").unlink()
+    text = (run / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(f"{text}\nMYPROJECT:\n  LOSS: 3\nNAME: mine\n")
+    with caplog.at_level("INFO"):
+        own = Predictor.load(folder)
+    assert "has keys of another program: MYPROJECT, NAME" in caplog.text
+    assert torch.equal(own(worms).scores, predictor(worms).scores)
+    (folder / "config.yaml").write_text(text.replace("SEMICONV:", "SEMICONV:\n    SIGMAA: 3"))
+    with pytest.raises(ConfigError, match="SIGMAA is not a key"):
+        Predictor.load(folder)
+
+
+def test_the_config_of_a_lazy_run_says_what_to_name(run, tmp_path):
+    (tmp_path / "model_final.pth").symlink_to(run / "model_0000009.pth")
+    (tmp_path / "config.yaml").write_text(
+        "model: !!python/object:detectron2.layers.shape_spec.ShapeSpec {channels: 3}\n"
+    )
+    with pytest.raises(ConfigError, match="Name the LazyConfig instead"):
+        Predictor.load(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def worms(datasets_folder) -> Path:
     return sorted((datasets_folder / "synthetic_worms" / "images").iterdir())[0]
@@ -242,7 +268,7 @@ def test_says_what_is_missing(run, tmp_path):
     for device in ("gpu", *(["cuda:99"] if torch.cuda.is_available() else [])):
         with pytest.raises(ConfigError, match=f"There is no device '{device}' .--device"):
             Predictor.load(run, device=device)
-    with pytest.raises(ConfigError, match="not there"):
+    with pytest.raises(ConfigError, match="there is no file"):
         Predictor.load("demo_semiconv", weights=tmp_path / "none.pth")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         Predictor.load("demo_semiconv", weights=tmp_path / "alone.pth")

@@ -9,7 +9,12 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.export import TracingAdapter
 from detectron2.export.torchscript_patch import patch_builtin_len
 from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
-from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
+from detectron2.modeling.roi_heads import (
+    ROI_HEADS_REGISTRY,
+    CascadeROIHeads,
+    Res5ROIHeads,
+    StandardROIHeads,
+)
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -490,6 +495,17 @@ def test_c4_heads_are_refused(make_model):
         type("C4Heads", (SemiConvMixin, Res5ROIHeads), {})
 
 
+def test_a_mask_branch_that_would_be_replaced_is_refused():
+    class Own(StandardROIHeads):
+        def _forward_mask(self, features, instances):
+            return super()._forward_mask(features, instances)
+
+    with pytest.raises(TypeError, match=r"Mine cannot be.*Own has a _forward_mask of its own"):
+        type("Mine", (SemiConvMixin, Own), {})
+    type("Mine", (SemiConvMixin, StandardROIHeads), {"_forward_mask": Own._forward_mask})
+    type("Mine", (SemiConvMixin, CascadeROIHeads), {})
+
+
 def test_mask_heads_of_another_kind_are_refused(make_cfg):
     pytest.importorskip("cv2")
     from detectron2.projects.point_rend import add_pointrend_config
@@ -757,10 +773,8 @@ def test_exclusive_masks_have_no_pixel_in_common(make_model, make_batch, predict
 
 
 @pytest.mark.filterwarnings("ignore")  # of the tracer, about Detectron2's assertions
-def test_a_traced_model_has_plain_masks_and_mask_scores(make_model, make_batch):
-    """Exclusive masks are made while pasting, which is left to who uses it."""
-    options = ("MODEL.SEMICONV.MASK_SCORE", True, "MODEL.SEMICONV.EXCLUSIVE_MASKS", True)
-    model = make_model(*options).eval().requires_grad_(False)
+def test_a_traced_model_has_mask_scores_and_no_exclusive_masks(make_model, make_batch):
+    model = make_model("MODEL.SEMICONV.MASK_SCORE", True).eval().requires_grad_(False)
     inputs = [{"image": x["image"]} for x in make_batch(2)]
 
     def infer(model, inputs):
@@ -773,7 +787,13 @@ def test_a_traced_model_has_plain_masks_and_mask_scores(make_model, make_batch):
     [expected] = infer(model, inputs)
     found, expected = found["instances"], expected["instances"]
     torch.testing.assert_close(found.scores, expected.scores)
-    torch.testing.assert_close(found.pred_masks[:, 0], expected.pred_masks.tensor)
+    torch.testing.assert_close(found.pred_masks, expected.pred_masks)
+    model.roi_heads.exclusive_masks = True
+    with pytest.raises(ValueError, match=r"cannot be traced.*EXCLUSIVE_MASKS False"):
+        torch.jit.trace(
+            TracingAdapter(model, inputs, lambda model, inputs: infer(model, inputs)[0]),
+            adapter.flattened_inputs,
+        )
 
 
 def test_test_time_augmentation_with_all_options_of_masks(make_cfg, make_model, make_batch):

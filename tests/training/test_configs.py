@@ -10,7 +10,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import semiconv_d2
 from semiconv_d2.errors import ConfigError, DatasetError
-from semiconv_d2.training import EVALUATION, TRAINING, Start, load_checked_config, load_config
+from semiconv_d2.training import (
+    EVALUATION,
+    TRAINING,
+    Start,
+    load_checked_config,
+    load_config,
+    register_own_data,
+)
 from semiconv_d2.training.checks import (
     check_architecture,
     check_batch,
@@ -96,13 +103,52 @@ def test_without_cuda_runs_on_the_cpu_and_ignores_amp(caplog):
 
 def test_missing_weights_are_found_before_any_work(tmp_path):
     cfg = load_config(VOC, ["MODEL.WEIGHTS", "gone.pth", "OUTPUT_DIR", str(tmp_path)])
-    with pytest.raises(ConfigError, match=r"gone\.pth, which is not there.*mask_rcnn"):
+    with pytest.raises(ConfigError, match=r"gone\.pth, and there is no file /.*mask_rcnn"):
         check_weights(cfg, TRAINING)
     with pytest.raises(ConfigError):
         check_weights(cfg, Start(resume=True))  # nothing to resume from
     with zipfile.ZipFile(tmp_path / "model_0000001.pth", "w"):  # all that is looked at here
         pass
     check_weights(cfg, Start(resume=True))
+
+
+def test_shipped_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights = Path(load_config("own_small_semiconv").MODEL.WEIGHTS)
+    assert weights.is_file()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / weights.name).touch()  # somebody's own
+    own = load_config("own_small_semiconv").MODEL.WEIGHTS
+    assert own == f"checkpoints/{weights.name}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"),
+    [
+        ([], True),
+        (["MODEL.BACKBONE.FREEZE_AT", "0"], False),
+        (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"], True),
+        (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.TIMM.WEIGHTS", "x.pth"], False),
+        (["MODEL.BACKBONE.NAME", "somebody_s_own"], False),
+    ],
+)
+def test_random_layers_are_not_frozen(keys, refused):
+    cfg = load_config(VOC, ["MODEL.WEIGHTS", "", *keys])
+    if refused:
+        with pytest.raises(ConfigError, match=r"would stay random.*FREEZE_AT 0"):
+            check_weights(cfg, TRAINING)
+    else:
+        check_weights(cfg, TRAINING)
+
+
+def test_the_key_of_an_unknown_threshold_dataset_is_named(datasets_folder):
+    worms = datasets_folder / "synthetic_worms"
+    keys = ["OWN_DATA.TRAIN_JSON", str(worms / "train.json"), "DATASETS.TEST", "()"]
+    keys += ["OWN_DATA.TRAIN_IMAGES", str(worms / "images"), "EVALUATION.THRESHOLD_DATASET", "no"]
+    cfg = load_config("demo_semiconv", keys)
+    register_own_data(cfg)
+    with pytest.raises(ConfigError, match=r"EVALUATION\.THRESHOLD_DATASET: The dataset no is not"):
+        check_datasets(cfg, TRAINING)
 
 
 def test_a_step_at_the_end_of_the_training_is_refused():
@@ -162,7 +208,8 @@ def test_a_pickle_is_loaded_where_that_is_asked_for(tmp_path, weights):
 
 @pytest.mark.parametrize("weights", ["", "detectron2://ImageNetPretrained/MSRA/R-50.pkl"])
 def test_other_weights_are_left_to_the_checkpointer(weights):
-    check_weights(load_config(VOC, ["MODEL.WEIGHTS", weights]), TRAINING)
+    cfg = load_config(VOC, ["MODEL.WEIGHTS", weights, "MODEL.BACKBONE.FREEZE_AT", "0"])
+    check_weights(cfg, TRAINING)
 
 
 def test_evaluation_of_another_kind_is_refused(tmp_path):

@@ -31,6 +31,8 @@ def left_by_a_run(folder, cfg):
 def test_two_trainings_are_not_mixed(tmp_path, name):
     check_run_folder(config(tmp_path / "new"), resume=False)
     (tmp_path / name).touch()
+    check_run_folder(config(tmp_path), resume=False)  # of a training that took no step
+    (tmp_path / name).write_text("0")
     with pytest.raises(ConfigError, match=r"already holds a run.*--resume.*OUTPUT_DIR FOLD"):
         check_run_folder(config(tmp_path), resume=False)
     check_run_folder(config(tmp_path), resume=False, eval_only=True)

@@ -68,12 +68,11 @@ class OwnSummary(Summary):
             if split is not None:
                 path = shlex.quote(str(json_path(self.folder, split)))
                 keys.append(f"OWN_DATA.{key}_JSON {path} OWN_DATA.{key}_IMAGES {images}")
-        commands = [
-            " ".join([f"semiconv train --config-file {config}", *keys])
-            for config in ("own_mask_rcnn", "own_semiconv")
-        ]
         lines = [super().__str__(), *self.remarks, *self.left_out.lines()]
-        lines += ["train with it:", *commands]
+        lines += [
+            "train a small model with it, also on a CPU (docs/tutorials/own_data.md has others):",
+            " ".join(["semiconv train --config-file own_small_semiconv", *keys]),
+        ]
         if self.left_out.total():
             lines.append(f"left out, because something is wrong: {self.left_out}; see above")
         return "\n".join(lines)

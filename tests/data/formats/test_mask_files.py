@@ -76,6 +76,11 @@ def test_masks_belong_to_the_longest_name_that_fits(tmp_path):
         (["a.png", "a.tif"], find_images, "a.png and .*a.tif have the same name except for the"),
         (["a.png", "a.tif"], lambda f: find_labels(f, ["a"]), "a.png and .*a.tif have the same"),
         (["a.png", "c.png"], lambda f: find_labels(f, ["a"]), "labels without an image: .*c.png;"),
+        (
+            ["a_cp.png", "b_cp.png"],
+            lambda f: find_labels(f, ["a", "b"]),
+            r"a_cp\.png; name them .*; or add --label-suffix _cp; ",
+        ),
         (["ab_1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*ab_1.png; "),
         (["a1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*a1.png; begin"),
         (["c/1.png"], lambda f: find_masks(f, ["a"]), "masks without an image: .*/c; begin"),

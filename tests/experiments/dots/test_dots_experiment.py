@@ -136,7 +136,7 @@ def test_trains_tests_and_writes(run_tool, tmp_path):
 def test_what_it_cannot_run_is_refused(run_tool, tmp_path):
     status, _, err = run_tool("tools/dots.py", "--output", tmp_path / "a", "--weights", "no.pth")
     assert status == 1
-    assert "error: MODEL.WEIGHTS is no.pth, which is not there" in err
+    assert "error: MODEL.WEIGHTS is no.pth, and there is no file" in err
     status, _, err = run_tool("tools/dots.py", "--output", tmp_path / "a", "--sizes", "0x4")
     assert status == 2
     assert "invalid grid value: '0x4'" in err
