@@ -94,7 +94,7 @@ def test_what_cannot_be_measured_is_said(configs):
     for key, value, message in (
         ("MODEL.WEIGHTS", "", "MODEL.WEIGHTS is empty"),
         ("DATASETS.TEST", "()", "DATASETS.TEST is empty"),
-        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "number of classes is 1, the config's 3"),
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "number of classes is 1, the config's is 3"),
         ("MODEL.ROI_HEADS.NAME", "Nope", "MODEL: No object named 'Nope'"),
     ):
         cfg = configs["stock"].clone()

@@ -275,7 +275,7 @@ def test_says_what_is_missing(run, tmp_path):
     with pytest.raises(ConfigError, match=r"own_semiconv\.yaml: .*NUM_CLASSES is 0.* folder of"):
         Predictor.load("own_semiconv", weights=run / "model_0000009.pth")
     overrides = ["MODEL.ROI_HEADS.NUM_CLASSES", "3"]
-    with pytest.raises(ConfigError, match="number of classes is 1, the config's 3"):
+    with pytest.raises(ConfigError, match="number of classes is 1, the config's is 3"):
         Predictor.load(run, overrides=overrides)
 
 

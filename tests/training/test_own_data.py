@@ -63,7 +63,7 @@ def own(folder: Path) -> list[str]:
 
 def load(overrides, **arguments):
     config_file = semiconv_d2.get_config_file("own_semiconv")
-    overrides = ["MODEL.WEIGHTS", "", *overrides]
+    overrides = ["MODEL.WEIGHTS", "", "MODEL.BACKBONE.FREEZE_AT", "0", *overrides]
     return load_checked_config(config_file, overrides, Start(**arguments))
 
 
@@ -194,7 +194,7 @@ def test_own_data_trains_with_one_config_and_no_python(
         status, out, err = run_tool("datasets/prepare_custom.py", *arguments, "--output", output)
         assert status == 0, err
         # What it says to do next.
-        assert "--config-file own_semiconv" in out
+        assert "--config-file own_small_semiconv" in out
         data = re.findall(r"(OWN_DATA\.\w+) (\S+)", out)
         assert dict(data)["OWN_DATA.TRAIN_JSON"] == str(output / "train.json")
         data = [part for pair in data for part in pair]
