@@ -40,7 +40,10 @@ def test_every_config_builds(path):
     assert ("coloring" in path.stem) == isinstance(model, semiconv_d2.InstanceColoring)
 
 
-@pytest.mark.parametrize("stage_2", sorted(CONFIGS.glob("*_semiconv*.yaml")), ids=lambda p: p.stem)
+STAGE_2 = {*CONFIGS.glob("*_semiconv*.yaml")} - {CONFIGS / "own_small_semiconv.yaml"}  # one stage
+
+
+@pytest.mark.parametrize("stage_2", sorted(STAGE_2), ids=lambda p: p.stem)
 def test_both_stages_are_the_same_model_but_for_the_plugin(stage_2):
     stage_1 = CONFIGS / stage_2.name.replace("semiconv", "mask_rcnn")
     first, second = load_config(str(stage_1)), load_config(str(stage_2))

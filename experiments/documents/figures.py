@@ -171,7 +171,8 @@ def _draw_costs(content: Path, path: Path) -> None:
     labels = [str(setting_of(c)) for c in cases]
     panels = {
         f"{phase}: {what}": {
-            name: [c["costs"][phase][name][key] for c in cases] for name in cases[0]["costs"][phase]
+            name: [c["costs"][phase].get(name, {}).get(key) for c in cases]
+            for name in cases[0]["costs"][phase]
         }
         for phase in PHASES
         for what, key in (("time", "ratio"), ("peak memory", "memory_ratio"))

@@ -49,13 +49,10 @@ EMBEDDING_LEVELS = ("summed", "assigned")
 
 _CLASS_SCORES = "class_scores"  # field for the scores before they were multiplied by mask scores
 
-
+_RATIO = "log_background_ratio."
 _RENAMED = (  # parameters of version 0.1: old and new prefix
     ("embedding_head.", "mask_branch.embedding_head."),
-    (
-        "seed_kernel.log_background_ratio.",
-        "mask_branch.seed_kernel.competition.log_background_ratio.",
-    ),
+    (f"seed_kernel.{_RATIO}", f"mask_branch.seed_kernel.competition.{_RATIO}"),
     ("seed_kernel.", "mask_branch.seed_kernel."),
 )
 
@@ -72,7 +69,7 @@ class SemiConvMixin:
 
     The mask head can be any that has `layers` and the `forward` of `BaseMaskRCNNHead`.
 
-    Losses: `loss_mask`, on the rescored logits; `loss_kernel`; and `loss_embedding`, equation (5).
+    Losses: `loss_mask`, on the rescored logits; `loss_kernel`; and `loss_embedding`, (5).
     """
 
     def __init_subclass__(cls, **kwargs):
@@ -88,7 +85,7 @@ class SemiConvMixin:
             raise TypeError(
                 f"{cls.__name__} cannot be semi-convolutional: {owner.__name__} has a "
                 "_forward_mask of its own, which SemiConvMixin would replace. Put what it does "
-                f"into the mask head's `layers`, or into a _forward_mask of {cls.__name__}."
+                "into the `layers` of the mask head."
             )
 
     @configurable
@@ -310,8 +307,7 @@ class SemiConvMixin:
         if self.exclusive_masks and found.has("pred_masks"):
             if torch.jit.is_tracing():
                 raise ValueError(
-                    "Exclusive masks cannot be traced: a traced model does not paste masks into "
-                    "the image. Set MODEL.SEMICONV.EXCLUSIVE_MASKS False."
+                    "Exclusive masks cannot be traced: set MODEL.SEMICONV.EXCLUSIVE_MASKS False."
                 )
             probabilities = found.pred_masks[:, 0]
             claims = probabilities * found.scores[:, None, None]

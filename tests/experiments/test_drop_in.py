@@ -138,7 +138,7 @@ def test_stage_1_of_other_classes_is_refused(stock_checkpoint):
         "configs/demo_semiconv.yaml",
         ["MODEL.WEIGHTS", str(stock_checkpoint), "MODEL.ROI_HEADS.NUM_CLASSES", "2"],
     )
-    with pytest.raises(ConfigError, match="number of classes is 1, the config's 2"):
+    with pytest.raises(ConfigError, match="number of classes is 1, the config's is 2"):
         draw_twins(cfg, stock_checkpoint, stock_checkpoint, stock_checkpoint.parent / "x.png")
 
 

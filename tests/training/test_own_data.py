@@ -375,7 +375,7 @@ def test_a_json_whose_classes_change_in_the_same_session_is_read_anew(worms, tmp
     content["categories"][0]["name"] = "cell"
     path.write_text(json.dumps(content))
     with pytest.raises(
-        DatasetError, match=r"has the classes cell; in memory .* has worm.*register"
+        DatasetError, match=r"has the classes cell, but .* with the classes worm.*register"
     ):
         DatasetCatalog.get("my_worms")
     register("my_worms", path, worms / "images")
