@@ -25,7 +25,7 @@ import numpy as np
 
 from ..data.coco.checking import find_defects
 from ..data.coco.checking_annotations import can_find_crossings
-from ..data.coco.checking_whole import check_pieces, keep_crowds
+from ..data.coco.checking_whole import check_fit, check_pieces, keep_crowds
 from ..data.coco.coco_json import check_replaceable, read_coco
 from ..data.coco.defects import errors_of, format_defects
 from ..data.coco.describing import SAMPLE, DetectorScale, describe, format_statistics
@@ -197,7 +197,7 @@ def check(dataset, scale, reading, arguments, several):
         say(f"{format_defects(defects)}\n\n{error}")
         return False
     statistics = describe(mended, scale, None if arguments.all else SAMPLE)
-    defects = [*check_pieces(statistics), *defects]
+    defects = [*check_pieces(statistics), *check_fit(statistics), *defects]
     table = format_statistics(statistics)
     if changes:
         table += "\n\nThese numbers describe the copy that --fix writes."

@@ -21,6 +21,8 @@ SOME = 0.1
 """Share of crowd regions that causes a warning, if there are three or more."""
 PIECES = 0.25
 """Share of instances in several separate pieces that causes a warning."""
+UNFIT = 0.25
+"""Share of instances that the detector of a config does not fit that is remarked on."""
 PERCENT = 100
 """Coordinates look like percent if the largest one is not greater than this, …"""
 PERCENT_REACHED = 80
@@ -84,6 +86,40 @@ def _check_numbers(
             f"image: raise TEST.DETECTIONS_PER_IMAGE to {most:,} or more"
         )
         yield _whole("too-many-instances", what)
+
+
+def check_fit(statistics: Statistics) -> list[Defect]:
+    """Reports what the detector of a config cannot see well in many instances, and what to change
+    in the config."""
+    fit = statistics.fit
+    if fit is None:
+        return []
+    anchors = "MODEL.ANCHOR_GENERATOR"
+    told = (
+        (
+            "small-for-anchors",
+            fit.below_half_anchor,
+            "have boxes smaller than half the smallest anchor: enlarge the images "
+            f"(INPUT.MIN_SIZE_TRAIN, MIN_SIZE_TEST), or take smaller anchors ({anchors}.SIZES)",
+        ),
+        (
+            "anchors-do-not-fit",
+            fit.poor_shape,
+            f"fit no anchor (IoU of the boxes below 0.5): change {anchors}.SIZES, and "
+            "ASPECT_RATIOS for long instances",
+        ),
+        (
+            "thin-for-features",
+            fit.thinner_than_two,
+            f"are thinner than two cells of {fit.finest_stride} px: enlarge the images "
+            "(INPUT.MIN_SIZE_TRAIN, MIN_SIZE_TEST)",
+        ),
+    )
+    return [
+        _whole(kind, f"{100 * share:.0f} % of the instances {what}")
+        for kind, share, what in told
+        if share >= UNFIT
+    ]
 
 
 def check_pieces(statistics: Statistics) -> list[Defect]:

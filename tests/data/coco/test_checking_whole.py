@@ -8,9 +8,14 @@ import pytest
 from small_coco import each, instance, put
 
 from semiconv_d2.data.coco.checking import check_before_training, find_defects
-from semiconv_d2.data.coco.checking_whole import check_pieces, check_whole, keep_crowds
+from semiconv_d2.data.coco.checking_whole import (
+    check_fit,
+    check_pieces,
+    check_whole,
+    keep_crowds,
+)
 from semiconv_d2.data.coco.defects import ERROR, WARNING, errors_of
-from semiconv_d2.data.coco.describing import InputScale, describe
+from semiconv_d2.data.coco.describing import DetectorScale, InputScale, describe
 from semiconv_d2.data.coco.fixing import fix
 from semiconv_d2.errors import DatasetError
 from semiconv_d2.writing import write_json
@@ -123,6 +128,23 @@ def test_instances_in_pieces_are_remarked_on(dataset):
     assert str(defect).startswith("the dataset: 100 % of the instances are in several separate")
     assert check_pieces(describe(content)) == []
     assert check_pieces(describe({**content, "annotations": []})) == []
+
+
+def test_instances_that_the_detector_does_not_fit_are_remarked_on(dataset):
+    content, _ = dataset
+    sizes = [2.0**k for k in range(2, 10)]
+    fine = DetectorScale(400, 800, [sizes], [[0.25, 0.5, 1, 2, 4]], [1])
+    assert check_fit(describe(content, fine)) == []
+    assert check_fit(describe(content)) == []
+    coarse = DetectorScale(20, 40, [[512]], [[1]], [32])
+    defects = check_fit(describe(content, coarse))
+    assert [d.kind for d in defects] == [
+        "small-for-anchors",
+        "anchors-do-not-fit",
+        "thin-for-features",
+    ]
+    assert "100 % of the instances are thinner than two cells of 32 px" in str(defects[2])
+    assert {d.severity for d in defects} == {WARNING}
 
 
 def test_an_image_that_vanishes_at_the_size_of_the_model(dataset):
