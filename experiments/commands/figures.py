@@ -22,6 +22,7 @@ TABLES = [
         for name in ("index", "photographs", "ablation", "ablation_v0_1_0", "cost")
     ),
     Path("docs", "explanation", "dots.md"),
+    Path("docs", "tutorials", "large_images.md"),
     Path("docs", "reference", "config.md"),
     Path("docs", "reference", "commands.md"),
 ]

@@ -1,32 +1,28 @@
 """Another program loads a shipped config: SAHI, which merges it over Detectron2's bare defaults."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-import semiconv_d2
-
-CHECKPOINT = "checkpoints/demo_mask_rcnn.pth"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "tutorials" / "large_images.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_sahi_cuts_an_image_into_slices(datasets_folder):
+def test_sahi_cuts_an_image_into_slices(tmp_path, monkeypatch):
     pytest.importorskip("sahi", reason="no SAHI: pip install 'sahi==0.12.*'")
-    from sahi import AutoDetectionModel
-    from sahi.predict import get_sliced_prediction
-
-    model = AutoDetectionModel.from_pretrained(
-        model_type="detectron2",
-        model_path=CHECKPOINT,
-        config_path=semiconv_d2.get_config_file("demo_semiconv"),
-        confidence_threshold=0.5,
-        device="cpu",
-    )
-    assert type(model.model.model.roi_heads).__name__ == "SemiConvROIHeads"
-    files = sorted((datasets_folder / "synthetic_worms" / "images").iterdir())[:2]
-    image = np.concatenate([np.asarray(Image.open(file).convert("RGB")) for file in files], axis=1)
-    found = get_sliced_prediction(
-        image, model, slice_height=192, slice_width=192, overlap_height_ratio=0, verbose=0
-    )
-    assert len(found.object_prediction_list) > 4
-    assert all(one.mask is not None for one in found.object_prediction_list)
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    sample = np.asarray(Image.open(ROOT / "docs" / "images" / "sample.png").convert("RGB"))
+    Image.fromarray(np.vstack([np.hstack([sample] * 2)] * 2)).save(tmp_path / "slide.png")
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(code, scope)
+    assert type(scope["model"].model.model.roi_heads).__name__ == "SemiConvROIHeads"
+    found = scope["found"].object_prediction_list
+    assert len(found) > 30  # 15 worms in each of the four
+    assert all(one.mask is not None for one in found)
+    assert list((tmp_path / "pictures").iterdir())
