@@ -86,10 +86,11 @@ class Meeting(NamedTuple):
 
 
 def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
-    """Draws a row for each image: ground truth, embedding, votes, and the instances found."""
+    """Draws four panels for each image: ground truth, embedding, votes, and what was found."""
     ratio = max(v.image.shape[0] / v.image.shape[1] for v in views)
-    figure = Figure(figsize=(16, len(views) * (4 * ratio + 0.35)), layout="constrained")
-    for row, view in zip(figure.subplots(len(views), 4, squeeze=False), views, strict=True):
+    figure = Figure(figsize=(6.4, 2 * len(views) * (3.2 * ratio + 0.35)), layout="constrained")
+    rows = figure.subplots(2 * len(views), 2, squeeze=False).reshape(len(views), 4)
+    for row, view in zip(rows, views, strict=True):
         height, width = view.image.shape[:2]
         colours = instance_colours(len(view.truth))
         pale = 255 - view.image // 4 if view.image.mean() < 128 else view.image
@@ -97,15 +98,15 @@ def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
         hits = int((iou.max(axis=1, initial=0) >= GOOD_IOU).sum())
         pictures = (
             (f"{view.name}: truth", paint_masks(pale, view.truth, colours, 0.9)),
-            ("embedding Ψ of the foreground (PCA)", view.colours),
-            ("where pixels point to, in the colours of the truth", None),
+            ("embedding (PCA)", view.colours),
+            ("votes of the pixels", None),
             (
-                f"found: {hits} of {len(view.truth)} at IoU ≥ {GOOD_IOU}, {len(view.found)} in all",
+                f"found: {hits} of {len(view.truth)} at IoU ≥ {GOOD_IOU}",
                 paint_masks(pale, view.found, _colours_of(view, colours), 0.9),
             ),
         )
         for ax, (title, picture) in zip(row, pictures, strict=True):
-            ax.set_title(title, fontsize=10)
+            ax.set_title(title, fontsize=11)
             ax.set_xticks([])
             ax.set_yticks([])
             if picture is not None:
@@ -115,7 +116,7 @@ def draw_colorings(path: Path, views: Sequence[ColoringView]) -> None:
         row[2].scatter(*view.votes[some].T, s=2, color=colours[view.voters[some]], linewidths=0)
         row[2].set_xlim(0, width)
         row[2].set_ylim(height, 0)
-    save(figure, path, scale=1)
+    save(figure, path)
 
 
 def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
@@ -123,34 +124,35 @@ def draw_centres(path: Path, meetings: Sequence[Meeting]) -> None:
     origin, its long axis along x, its ends upwards; lengths in units of half its length."""
     aligned = [align(m) for m in meetings]
     points = np.array([a.point for a in aligned])
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    figure = Figure(figsize=(6.4, 7), layout="constrained")
+    axes = figure.subplot_mosaic([["frame", "frame"], ["left", "right"]], height_ratios=(3, 2))
+    frame = axes["frame"]
     for a in aligned[:: max(1, len(aligned) // 40)]:
-        left.plot(*a.body.T, ".", color="0.8", markersize=1, zorder=0)
-    left.scatter(*points.T, s=10, color=PALETTE[0], label="where embeddings meet")
-    left.plot(0, 0, "+", color=PALETTE[4], markersize=14, markeredgewidth=2, label="centroid")
-    left.set_aspect("equal")
-    left.set_xlim(-1.3, 1.3)
-    left.set_ylim(-0.8, 0.8)
-    left.set_xlabel("along the long axis, in half lengths")
-    left.legend(loc="lower left", fontsize=9)
-    left.set_title("in the frame of each instance (grey: some of them)", fontsize=10)
+        frame.plot(*a.body.T, ".", color="0.8", markersize=1, zorder=0)
+    frame.scatter(*points.T, s=10, color=PALETTE[0], label="where embeddings meet")
+    frame.plot(0, 0, "+", color=PALETTE[4], markersize=14, markeredgewidth=2, label="centroid")
+    frame.set_aspect("equal")
+    frame.set_xlim(-1.3, 1.3)
+    frame.set_ylim(-0.8, 0.8)
+    frame.set_xlabel("along the long axis, in half lengths")
+    frame.set_ylabel("across it")
+    frame.legend(loc="lower left", fontsize=10)
+    frame.set_title("in the frame of each instance (grey: some of them)", fontsize=11)
 
     distances = [float(np.linalg.norm(m.point - m.centroid)) for m in meetings]
     spreads = [m.spread for m in meetings]
     for ax, values, title in (
-        (middle, distances, "meeting point to centroid"),
-        (right, spreads, "votes to meeting point, mean"),
+        (axes["left"], distances, "meeting point to centroid"),
+        (axes["right"], spreads, "votes to meeting point"),
     ):
         ax.hist(
             values, bins=np.linspace(0, max(np.quantile(values, 0.98), 1), 30), color=PALETTE[0]
         )
         ax.axvline(np.median(values), color=PALETTE[4])
         ax.set_xlabel("pixels")
-        ax.set_title(f"{title}\n(median {np.median(values):.1f} px)", fontsize=10)
-    left.set_ylabel("across it")
-    middle.set_ylabel("instances")
-    save(figure, path, scale=1)
+        ax.set_title(f"{title}\n(median {np.median(values):.1f} px)", fontsize=11)
+    axes["left"].set_ylabel("instances")
+    save(figure, path)
 
 
 class Aligned(NamedTuple):

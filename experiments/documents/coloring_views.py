@@ -33,7 +33,7 @@ from semiconv_d2.visualization.embedding import principal_colours
 from semiconv_d2.writing import write_json
 
 
-def view_colorings(cfg: CfgNode, output: Path, count: int = 3) -> list[Meeting]:
+def view_colorings(cfg: CfgNode, output: Path, count: int = 2) -> list[Meeting]:
     """Draws the best and worst test images, and the learned centres.
 
     Writes `best.png`, `worst.png`, `centres.png`, and `centres.json` with the numbers of the last.

@@ -71,13 +71,13 @@ def test_votes_are_drawn_where_they_point_to(tmp_path):
     at = np.tile([30.0, 5.0], (100, 1))
     draw_colorings(tmp_path / "votes.png", [view(truth, truth[:0], votes=at)])
     picture = np.asarray(Image.open(tmp_path / "votes.png").convert("RGB")) / 255
-    quarter = picture.shape[1] // 4
-    middle = picture[:, 2 * quarter : 3 * quarter]
-    rows, columns = (np.abs(middle - PALETTE[0]).max(axis=2) < 0.1).nonzero()
+    height, width = picture.shape[:2]
+    panel = picture[height // 2 :, : width // 2]
+    rows, columns = (np.abs(panel - PALETTE[0]).max(axis=2) < 0.1).nonzero()
     assert len(rows)
     # To the right and up in its panel.
-    assert columns.mean() / middle.shape[1] == pytest.approx(30 / 40, abs=0.06)
-    assert rows.mean() / middle.shape[0] == pytest.approx(5 / 40, abs=0.12)
+    assert columns.mean() / panel.shape[1] == pytest.approx(30 / 40, abs=0.06)
+    assert rows.mean() / panel.shape[0] == pytest.approx(5 / 40, abs=0.12)
 
 
 def bent(turn: int) -> np.ndarray:
