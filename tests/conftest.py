@@ -49,6 +49,11 @@ def real_bbbc010() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_cvppp_a1() -> Path:
+    return _real_data("CVPPP_A1")
+
+
+@pytest.fixture(scope="session")
 def real_coco_tiny() -> Path:
     return _real_data("coco_tiny")
 

@@ -34,6 +34,20 @@ def bbbc010(argv: Sequence[str] | None = None) -> int:
     return finish(run, _STOPPED)
 
 
+def cvppp_a1(argv: Sequence[str] | None = None) -> int:
+    """Prepare the leaves of CVPPP A1."""
+    parser = _parser(cvppp_a1, "cvppp_a1")
+    parser.add_argument("root", type=Path, help="folder A1 of the Leaf Segmentation Challenge")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.datasets.cvppp import prepare_cvppp_a1
+
+        say(prepare_cvppp_a1(args.root, args.output))
+
+    return finish(run, _STOPPED)
+
+
 def voc(argv: Sequence[str] | None = None) -> int:
     """Prepare the instance masks of a PASCAL VOC year."""
     from ..data.datasets.voc import YEARS, prepare_voc
@@ -121,7 +135,7 @@ def merge_classes(argv: Sequence[str] | None = None) -> int:
 
 COMMANDS = {
     command.__name__: (lambda command=command: command, (command.__doc__ or "").rstrip("."))
-    for command in (bbbc010, voc, sbd, synthetic_worms, dots, hold_out, merge_classes)
+    for command in (bbbc010, cvppp_a1, voc, sbd, synthetic_worms, dots, hold_out, merge_classes)
 }
 
 

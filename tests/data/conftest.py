@@ -127,6 +127,22 @@ def bbbc010(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def cvppp_a1(tmp_path: Path) -> Path:
+    """Three plants with two leaves each, and the lists that split them."""
+    root = tmp_path / "A1"
+    for number in (1, 2, 4):
+        labels = np.zeros((12, 16), dtype=np.uint8)
+        labels[2:8, 1:9] = 3
+        labels[6:11, 6:14] = number + 4
+        image = np.dstack([40 * labels] * 3 + [np.full_like(labels, 255)])
+        save_image(root / f"plant00{number}_rgb.png", image)
+        save_image(root / f"plant00{number}_label.png", labels, mode="P")
+    (root / "train.txt").write_text("plant004\nplant001\n")
+    (root / "test.txt").write_text("plant002\n")
+    return root
+
+
+@pytest.fixture
 def catalogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Detectron2's catalogs without any dataset, and an empty folder of all datasets."""
     data = pytest.importorskip("detectron2.data")

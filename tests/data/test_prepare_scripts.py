@@ -54,6 +54,16 @@ def test_bbbc010(run, bbbc010, tmp_path):
     assert out[-1].endswith(f"to {tmp_path / 'out'}")
 
 
+def test_cvppp_a1(run, cvppp_a1, tmp_path):
+    out, message = run("prepare_cvppp_a1.py", cvppp_a1)
+    folder = tmp_path / "all" / "cvppp_a1"
+    assert message is None
+    assert out[-1] == f"wrote 3 images with 6 instances (train 2 with 4, test 1 with 2) to {folder}"
+    assert (folder / "images").resolve() == cvppp_a1.resolve()
+    out, _ = run("prepare_cvppp_a1.py", cvppp_a1, "--output", tmp_path / "out")
+    assert out[-1].endswith(f"to {tmp_path / 'out'}")
+
+
 def test_sbd(run, sbd, tmp_path):
     out, message = run("prepare_sbd.py", sbd)
     folder = tmp_path / "all" / "sbd"

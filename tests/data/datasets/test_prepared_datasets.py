@@ -35,6 +35,8 @@ NAMES = {
     "sbd_voc_2012_instance_train": "sbd_voc_2012/train.json",
     "bbbc010_train": "bbbc010/train.json",
     "bbbc010_test": "bbbc010/test.json",
+    "cvppp_a1_train": "cvppp_a1/train.json",
+    "cvppp_a1_test": "cvppp_a1/test.json",
     "synthetic_worms_train": "synthetic_worms/train.json",
     "synthetic_worms_val": "synthetic_worms/val.json",
     "dots_train": "dots/train.json",
@@ -59,7 +61,7 @@ def test_importing_the_package_registers_all_names():
 def classes_of(name: str) -> list[str]:
     if name.startswith(("voc", "sbd")):
         return list(CATEGORIES)
-    return ["dot"] if name.startswith("dots") else ["worm"]
+    return {"dots": ["dot"], "cvpp": ["leaf"]}.get(name[:4], ["worm"])
 
 
 def test_metadata_is_known_before_loading(root):
@@ -209,6 +211,7 @@ COMMANDS = {
     "sbd_voc_2012": "semiconv prepare sbd PATH/TO/benchmark_RELEASE/dataset "
     "--voc PATH/TO/VOCdevkit/VOC2012",
     "bbbc010": "semiconv prepare bbbc010 PATH/TO/BBBC010",
+    "cvppp_a1": "semiconv prepare cvppp_a1 PATH/TO/A1",
     "synthetic_worms": "semiconv prepare synthetic_worms",
     "dots": "semiconv prepare dots",
 }
