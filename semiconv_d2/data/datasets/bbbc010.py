@@ -11,7 +11,6 @@ only their shapes tell two worms apart. Three things about the download:
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -19,11 +18,10 @@ import numpy as np
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
-from ..files import read_lines, require_folders
+from ..files import require_folders
 from ..images import Size, read_image, require_size, write_image
 from .prepared import Summary, clear_prepared, datasets_root, write_prepared
-
-logger = logging.getLogger(__name__)
+from .splits import split_by_lists
 
 CATEGORIES = ("worm",)
 FOLDER = "bbbc010"
@@ -99,25 +97,16 @@ def split_wells(root: Path, wells: list[str]) -> dict[str, list[str]]:
         DatasetError: one of the lists is missing, a listed well is not there or is listed twice,
             or there are no wells left for testing.
     """
-    lists = [root / f"{split}_wells.txt" for split in SPLITS]
-    if not any(path.exists() for path in lists):
-        if len(wells) <= TRAIN_WELLS:
-            raise DatasetError(
-                f"{root / _FOREGROUND} has {len(wells)} of the 100 wells: the first {TRAIN_WELLS} "
-                f"are for training and none is left for testing"
-            )
-        return dict(zip(SPLITS, (wells[:TRAIN_WELLS], wells[TRAIN_WELLS:]), strict=True))
-    splits = {split: read_lines(path) for split, path in zip(SPLITS, lists, strict=True)}
-    listed = [well for names in splits.values() for well in names]
-    for well in listed:
-        if well not in wells:
-            raise DatasetError(f"no {_foreground_path(root, well)}, but a list in {root} names it")
-        if listed.count(well) > 1:
-            raise DatasetError(f"well {well} is listed more than once in {lists[0]} and {lists[1]}")
-    left_out = [well for well in wells if well not in listed]
-    if left_out:
-        logger.warning("wells in neither list are left out: %s", ", ".join(left_out))
-    return splits
+    lists = {split: root / f"{split}_wells.txt" for split in SPLITS}
+    splits = split_by_lists(lists, wells, "well", lambda well: _foreground_path(root, well))
+    if splits is not None:
+        return splits
+    if len(wells) <= TRAIN_WELLS:
+        raise DatasetError(
+            f"{root / _FOREGROUND} has {len(wells)} of the 100 wells: the first {TRAIN_WELLS} are "
+            f"for training and none is left for testing"
+        )
+    return dict(zip(SPLITS, (wells[:TRAIN_WELLS], wells[TRAIN_WELLS:]), strict=True))
 
 
 def read_foreground(root: Path, well: str) -> np.ndarray:

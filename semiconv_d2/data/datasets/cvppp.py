@@ -13,17 +13,17 @@ from pathlib import Path
 
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
-from ..files import describe_folder, read_lines
+from ..files import describe_folder
 from ..formats.mask_files import read_labels, split_labels
 from ..images import read_image_size, require_size
 from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
+from .splits import every_nth, split_by_lists
 
 logger = logging.getLogger(__name__)
 
 CATEGORIES = ("leaf",)
 FOLDER = "cvppp_a1"
 SPLITS = ("train", "test")
-TESTED = 5  # without lists every fifth plant is for testing
 
 _IMAGE, _LABELS = "_rgb.png", "_label.png"
 
@@ -81,23 +81,11 @@ def split_plants(root: Path, plants: list[str]) -> dict[str, list[str]]:
         DatasetError: one of the lists is missing, or a listed plant is not there or is listed
             twice.
     """
-    lists = [root / f"{split}.txt" for split in SPLITS]
-    if not any(path.exists() for path in lists):
+    lists = {split: root / f"{split}.txt" for split in SPLITS}
+    splits = split_by_lists(lists, plants, "plant", lambda plant: root / f"{plant}{_IMAGE}")
+    if splits is None:
         logger.warning("%s has no train.txt and test.txt: every fifth plant is for testing", root)
-        tested = plants[TESTED - 1 :: TESTED]
-        return {"train": [plant for plant in plants if plant not in tested], "test": tested}
-    splits = {split: read_lines(path) for split, path in zip(SPLITS, lists, strict=True)}
-    listed = list(chain(*splits.values()))
-    for plant in listed:
-        if plant not in plants:
-            raise DatasetError(f"no {root / (plant + _IMAGE)}, but a list in {root} names it")
-        if listed.count(plant) > 1:
-            raise DatasetError(
-                f"the plant {plant} is listed more than once in {lists[0]} and {lists[1]}"
-            )
-    left_out = sorted(set(plants) - set(listed))
-    if left_out:
-        logger.warning("plants in neither list are left out: %s", ", ".join(left_out))
+        return every_nth(plants, 5)
     return splits
 
 

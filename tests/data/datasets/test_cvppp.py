@@ -62,7 +62,7 @@ def test_plants_in_neither_list_are_named(cvppp_a1, caplog):
         ),
         (
             lambda root: (root / "test.txt").write_text("plant001\n"),
-            "the plant plant001 is listed more than once",
+            "plant plant001 is listed more than once in .*train.txt and .*test.txt",
         ),
         (lambda root: (root / "test.txt").write_text(""), "the split 'test' has no images"),
         (
