@@ -48,6 +48,20 @@ def cvppp_a1(argv: Sequence[str] | None = None) -> int:
     return finish(run, _STOPPED)
 
 
+def dsb2018(argv: Sequence[str] | None = None) -> int:
+    """Prepare the nuclei of the 2018 Data Science Bowl."""
+    parser = _parser(dsb2018, "dsb2018")
+    parser.add_argument("root", type=Path, help="the unpacked stage1_train of the challenge")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        from ..data.datasets.dsb2018 import prepare_dsb2018
+
+        say(prepare_dsb2018(args.root, args.output))
+
+    return finish(run, _STOPPED)
+
+
 def voc(argv: Sequence[str] | None = None) -> int:
     """Prepare the instance masks of a PASCAL VOC year."""
     from ..data.datasets.voc import YEARS, prepare_voc
@@ -135,7 +149,17 @@ def merge_classes(argv: Sequence[str] | None = None) -> int:
 
 COMMANDS = {
     command.__name__: (lambda command=command: command, (command.__doc__ or "").rstrip("."))
-    for command in (bbbc010, cvppp_a1, voc, sbd, synthetic_worms, dots, hold_out, merge_classes)
+    for command in (
+        bbbc010,
+        cvppp_a1,
+        dsb2018,
+        voc,
+        sbd,
+        synthetic_worms,
+        dots,
+        hold_out,
+        merge_classes,
+    )
 }
 
 

@@ -143,6 +143,21 @@ def cvppp_a1(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def dsb2018(tmp_path: Path) -> Path:
+    """Three samples with two nuclei each, and the lists that split them."""
+    root = tmp_path / "stage1_train"
+    for name in ("0a", "1b", "2c"):
+        masks = np.zeros((2, 10, 14), dtype=np.uint8)
+        masks[0, 1:5, 2:7] = masks[1, 4:9, 8:13] = 255
+        save_image(root / name / "images" / f"{name}.png", np.dstack([masks.max(axis=0)] * 4))
+        for number, mask in enumerate(masks):
+            save_image(root / name / "masks" / f"{name}{number}.png", mask)
+    (root / "train.txt").write_text("2c\n0a\n")
+    (root / "test.txt").write_text("1b\n")
+    return root
+
+
+@pytest.fixture
 def catalogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Detectron2's catalogs without any dataset, and an empty folder of all datasets."""
     data = pytest.importorskip("detectron2.data")

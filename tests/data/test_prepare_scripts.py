@@ -64,6 +64,14 @@ def test_cvppp_a1(run, cvppp_a1, tmp_path):
     assert out[-1].endswith(f"to {tmp_path / 'out'}")
 
 
+def test_dsb2018(run, dsb2018, tmp_path):
+    out, message = run("prepare_dsb2018.py", dsb2018)
+    folder = tmp_path / "all" / "dsb2018"
+    assert message is None
+    assert out[-1] == f"wrote 3 images with 6 instances (train 2 with 4, test 1 with 2) to {folder}"
+    assert (folder / "images").resolve() == dsb2018.resolve()
+
+
 def test_sbd(run, sbd, tmp_path):
     out, message = run("prepare_sbd.py", sbd)
     folder = tmp_path / "all" / "sbd"

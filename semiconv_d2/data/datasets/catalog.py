@@ -13,7 +13,7 @@ from ...errors import DatasetError
 from ..coco.coco_json import read_coco
 from ..coco.json_values import is_integer
 from ..files import describe_folder, one_line
-from . import bbbc010, cvppp, dots, sbd, synthetic_worms, voc
+from . import bbbc010, cvppp, dots, dsb2018, sbd, synthetic_worms, voc
 from .prepared import datasets_root, images_path, json_path
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ PREPARED_DATASETS = (
     ),
     *_named("bbbc010", bbbc010, "bbbc010 PATH/TO/BBBC010"),
     *_named("cvppp_a1", cvppp, "cvppp_a1 PATH/TO/A1"),
+    *_named("dsb2018", dsb2018, "dsb2018 PATH/TO/stage1_train"),
     *_named("synthetic_worms", synthetic_worms, "synthetic_worms"),
     *_named("dots", dots, "dots"),
 )

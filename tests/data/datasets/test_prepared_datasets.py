@@ -37,6 +37,8 @@ NAMES = {
     "bbbc010_test": "bbbc010/test.json",
     "cvppp_a1_train": "cvppp_a1/train.json",
     "cvppp_a1_test": "cvppp_a1/test.json",
+    "dsb2018_train": "dsb2018/train.json",
+    "dsb2018_test": "dsb2018/test.json",
     "synthetic_worms_train": "synthetic_worms/train.json",
     "synthetic_worms_val": "synthetic_worms/val.json",
     "dots_train": "dots/train.json",
@@ -61,7 +63,7 @@ def test_importing_the_package_registers_all_names():
 def classes_of(name: str) -> list[str]:
     if name.startswith(("voc", "sbd")):
         return list(CATEGORIES)
-    return {"dots": ["dot"], "cvpp": ["leaf"]}.get(name[:4], ["worm"])
+    return {"dots": ["dot"], "cvpp": ["leaf"], "dsb2": ["nucleus"]}.get(name[:4], ["worm"])
 
 
 def test_metadata_is_known_before_loading(root):
@@ -212,6 +214,7 @@ COMMANDS = {
     "--voc PATH/TO/VOCdevkit/VOC2012",
     "bbbc010": "semiconv prepare bbbc010 PATH/TO/BBBC010",
     "cvppp_a1": "semiconv prepare cvppp_a1 PATH/TO/A1",
+    "dsb2018": "semiconv prepare dsb2018 PATH/TO/stage1_train",
     "synthetic_worms": "semiconv prepare synthetic_worms",
     "dots": "semiconv prepare dots",
 }
