@@ -22,14 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def bbbc010(argv: Sequence[str] | None = None) -> int:
     """Prepare the worms of BBBC010."""
-    parser = _parser(bbbc010, "bbbc010")
-    parser.add_argument("root", type=Path, help="folder with the two unpacked zips")
+    parser = _parser(bbbc010, "bbbc010", "bbbc010, or bbbc010_bright_field,")
+    parser.add_argument("root", type=Path, help="folder with the unpacked zips")
+    parser.add_argument(
+        "--bright-field",
+        action="store_true",
+        help="use the microscope's images of 16 bits instead of the binary foreground",
+    )
     args = parser.parse_args(argv)
 
     def run() -> None:
-        from ..data.datasets.bbbc010 import prepare_bbbc010
+        from ..data.datasets.bbbc010 import prepare_bbbc010, prepare_bright_field
 
-        say(prepare_bbbc010(args.root, args.output))
+        prepare = prepare_bright_field if args.bright_field else prepare_bbbc010
+        say(prepare(args.root, args.output))
 
     return finish(run, _STOPPED)
 

@@ -121,6 +121,9 @@ def bbbc010(tmp_path: Path) -> Path:
             save_image(
                 root / "BBBC010_v1_foreground_eachworm" / f"{well}_{number}_ground_truth.png", worm
             )
+        bright = np.full((12, 16), 900, dtype=np.uint16)
+        save_image(root / "BBBC010_v1_images" / f"1649_B_{well}_w2_15AD.tif", bright)
+        save_image(root / "BBBC010_v1_images" / f"1649_B_{well}_w1_15AD.tif", bright)
     (root / "train_wells.txt").write_text("A02\n")
     (root / "test_wells.txt").write_text("A01\n")
     return root

@@ -1,7 +1,8 @@
 """BBBC010, the C. elegans live/dead assay of the Broad Bioimage Benchmark Collection.
 
 It is read from the folders of its two zips of masks. The image is the binary foreground of a well:
-only their shapes tell two worms apart. Three things about the download:
+only their shapes tell two worms apart. Or it is the microscope's image, from the zip of images:
+bright field, 16 bits. Three things about the download:
 
 - The foreground lies exactly one row lower than the masks of single worms. The masks are aligned
   with the microscope's images, so the foreground is moved up one row here.
@@ -11,7 +12,9 @@ only their shapes tell two worms apart. Three things about the download:
 
 from __future__ import annotations
 
+import logging
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +22,22 @@ import numpy as np
 from ...errors import DatasetError
 from ..coco.coco_json import CocoImage
 from ..files import require_folders
-from ..images import Size, read_image, require_size, write_image
-from .prepared import Summary, clear_prepared, datasets_root, write_prepared
+from ..images import Size, read_image, read_image_size, require_size, write_image
+from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
 from .splits import split_by_lists
+
+logger = logging.getLogger(__name__)
 
 CATEGORIES = ("worm",)
 FOLDER = "bbbc010"
 SPLITS = ("train", "test")
 TRAIN_WELLS = 50
 
+BRIGHT_FIELD_FOLDER = "bbbc010_bright_field"
+
 _FOREGROUND = "BBBC010_v1_foreground"
 _EACH_WORM = "BBBC010_v1_foreground_eachworm"
+_MICROSCOPE = "BBBC010_v1_images"
 
 
 def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
@@ -57,6 +65,60 @@ def prepare_bbbc010(root: Path, output: Path | None = None) -> Summary:
         return CocoImage(f"{well}.png", height, width, [(mask, 1) for mask in masks])
 
     return write_prepared(output, CATEGORIES, splits, read)
+
+
+def prepare_bright_field(root: Path, output: Path | None = None) -> Summary:
+    """Write the COCO JSON of the worms in the bright-field images, which are linked to.
+
+    Wells without such an image are left out, and named in a warning.
+
+    Args:
+        root: the folder with the two folders of masks and that of the images.
+        output: folder to write; by default the one that Detectron2's registered names read.
+
+    Raises:
+        DatasetError: as `prepare_bbbc010`, or a well has several bright-field images.
+    """
+    worms = find_worms(root)
+    images = find_bright_field(root)
+    splits = {
+        split: [well for well in wells if well in images]
+        for split, wells in split_wells(root, list(worms)).items()
+    }
+    missing = [well for well in worms if well not in images]
+    if missing:
+        logger.warning("wells without a bright-field image are left out: %s", ", ".join(missing))
+    output = output or datasets_root() / BRIGHT_FIELD_FOLDER
+    clear_prepared(output, SPLITS)
+    names = (images[well].name for well in chain(*splits.values()))
+    link_images(output, root / _MICROSCOPE, names)
+
+    def read(well: str) -> CocoImage:
+        size = read_image_size(images[well])
+        masks = (read_worm(path, size, "bright-field image") for path in worms[well])
+        return CocoImage(images[well].name, *size, [(mask, 1) for mask in masks])
+
+    return write_prepared(output, CATEGORIES, splits, read)
+
+
+def find_bright_field(root: Path) -> dict[str, Path]:
+    """The bright-field image of each well, channel w2.
+
+    Raises:
+        DatasetError: the folder is missing, or a well has several images.
+    """
+    require_folders(root, (_MICROSCOPE,), "the unpacked download of BBBC010")
+    images: dict[str, Path] = {}
+    for path in sorted((root / _MICROSCOPE).iterdir()):
+        named = re.search(r"_([A-Z]\d\d)_w2_.*\.tiff?$", path.name, re.IGNORECASE)
+        if named is None:
+            continue
+        if named[1] in images:
+            raise DatasetError(
+                f"the well {named[1]} has two bright-field images: {images[named[1]]} and {path}"
+            )
+        images[named[1]] = path
+    return images
 
 
 def find_worms(root: Path) -> dict[str, list[Path]]:
@@ -118,10 +180,14 @@ def read_foreground(root: Path, well: str) -> np.ndarray:
     return image
 
 
-def read_worm(path: Path, size: Size) -> np.ndarray:
-    """Mask of one worm, (H, W) bool."""
+def read_worm(path: Path, size: Size, image: str = "foreground") -> np.ndarray:
+    """Mask of one worm, (H, W) bool.
+
+    Args:
+        image: what has this size, for the message.
+    """
     mask = read_image(path, modes=("L", "1")) > 0
-    require_size(f"{path} is", mask, "its foreground is", size)
+    require_size(f"{path} is", mask, f"its {image} is", size)
     return mask
 
 

@@ -56,6 +56,12 @@ PREPARED_DATASETS = (
         "sbd_voc_2012_instance", sbd, f"{_SBD} --voc {_VOC}2012", sbd.UNION_FOLDER, sbd.UNION_SPLITS
     ),
     *_named("bbbc010", bbbc010, "bbbc010 PATH/TO/BBBC010"),
+    *_named(
+        "bbbc010_bright_field",
+        bbbc010,
+        "bbbc010 PATH/TO/BBBC010 --bright-field",
+        bbbc010.BRIGHT_FIELD_FOLDER,
+    ),
     *_named("cvppp_a1", cvppp, "cvppp_a1 PATH/TO/A1"),
     *_named("dsb2018", dsb2018, "dsb2018 PATH/TO/stage1_train"),
     *_named("synthetic_worms", synthetic_worms, "synthetic_worms"),

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiconv_d2.data.datasets.bbbc010 import find_worms, prepare_bbbc010, split_wells
+from semiconv_d2.data.datasets.bbbc010 import (
+    find_worms,
+    prepare_bbbc010,
+    prepare_bright_field,
+    split_wells,
+)
 from semiconv_d2.errors import DatasetError
 
 FOREGROUND, EACH_WORM = "BBBC010_v1_foreground", "BBBC010_v1_foreground_eachworm"
@@ -58,8 +63,8 @@ def _remove_worms(root, well):
         (
             lambda root: shutil.rmtree(root / EACH_WORM),
             f"BBBC010 is not the unpacked download of BBBC010: expected the folders {FOREGROUND}, "
-            f"{EACH_WORM}; missing: {EACH_WORM}; found: {FOREGROUND}/, test_wells.txt, "
-            f"train_wells.txt$",
+            f"{EACH_WORM}; missing: {EACH_WORM}; found: {FOREGROUND}/, "
+            f"BBBC010_v1_images/, test_wells.txt, train_wells.txt$",
         ),
         (lambda root: _remove_worms(root, "A02"), f"well A02 has no .*{EACH_WORM}/A02_NN_ground"),
         (
@@ -168,3 +173,30 @@ def test_both_rules_split_the_real_wells_alike(real_bbbc010, tmp_path):
     by_order = split_wells(tmp_path, wells)  # a folder without lists
     assert by_lists == by_order
     assert (by_order["train"][-1], by_order["test"][0], len(wells)) == ("C02", "C03", 100)
+
+
+def test_the_bright_field_has_the_same_worms(bbbc010, tmp_path, read_masks):
+    prepare_bbbc010(bbbc010, tmp_path / "binary")
+    summary = prepare_bright_field(bbbc010, tmp_path / "bright")
+    assert summary.instances == {"train": 2, "test": 2}
+    binary, bright = (read_masks(tmp_path / name / "test.json") for name in ("binary", "bright"))
+    assert list(bright) == ["1649_B_A01_w2_15AD.tif"]
+    for (mask, _), (other, _) in zip(*binary.values(), *bright.values(), strict=True):
+        np.testing.assert_array_equal(mask, other)
+    assert (tmp_path / "bright" / "images").resolve() == bbbc010 / "BBBC010_v1_images"
+
+
+def test_wells_without_a_bright_field_are_named(bbbc010, tmp_path, caplog):
+    [image] = (bbbc010 / "BBBC010_v1_images").glob("*_A01_w2_*")
+    image.rename(image.with_name("1649_B_A09_w2_0.tif"))
+    with pytest.raises(DatasetError, match="the split 'test' has no images"):
+        prepare_bright_field(bbbc010, tmp_path)
+    assert "wells without a bright-field image are left out: A01" in caplog.text
+    shutil.copy(image.with_name("1649_B_A09_w2_0.tif"), image.with_name("2_A09_w2_0.tif"))
+    with pytest.raises(DatasetError, match="the well A09 has two bright-field images"):
+        prepare_bright_field(bbbc010, tmp_path)
+
+
+def test_real_bright_field(real_bbbc010, tmp_path):
+    summary = prepare_bright_field(real_bbbc010, tmp_path)
+    assert summary.images == {"train": 50, "test": 47}

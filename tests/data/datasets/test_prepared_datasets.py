@@ -35,6 +35,8 @@ NAMES = {
     "sbd_voc_2012_instance_train": "sbd_voc_2012/train.json",
     "bbbc010_train": "bbbc010/train.json",
     "bbbc010_test": "bbbc010/test.json",
+    "bbbc010_bright_field_train": "bbbc010_bright_field/train.json",
+    "bbbc010_bright_field_test": "bbbc010_bright_field/test.json",
     "cvppp_a1_train": "cvppp_a1/train.json",
     "cvppp_a1_test": "cvppp_a1/test.json",
     "dsb2018_train": "dsb2018/train.json",
@@ -213,6 +215,7 @@ COMMANDS = {
     "sbd_voc_2012": "semiconv prepare sbd PATH/TO/benchmark_RELEASE/dataset "
     "--voc PATH/TO/VOCdevkit/VOC2012",
     "bbbc010": "semiconv prepare bbbc010 PATH/TO/BBBC010",
+    "bbbc010_bright_field": "semiconv prepare bbbc010 PATH/TO/BBBC010 --bright-field",
     "cvppp_a1": "semiconv prepare cvppp_a1 PATH/TO/A1",
     "dsb2018": "semiconv prepare dsb2018 PATH/TO/stage1_train",
     "synthetic_worms": "semiconv prepare synthetic_worms",
