@@ -235,9 +235,10 @@ def _add_own_data(node: CfgNode) -> None:
 
 def _add_evaluation(node: CfgNode) -> None:
     # Any of "coco" (mask and box AP), "boundary" (boundary AP), "region" (AP^r), "s" (S and avS),
+    # "dice" (best Dice, foreground Dice, difference in count: the measures of leaf segmentation),
     # "difficulty" (AP by contact with neighbours and by elongation), "errors" (errors by kind).
     node.MEASURES = ("coco",)
-    # Only detections with at least this score count in S. Used if THRESHOLD_DATASET is "".
+    # Only detections with at least this score count in S and Dice. Used if THRESHOLD_DATASET is "".
     node.SCORE_THRESHOLD = 0.5
     # The name of a dataset on which that score is chosen, for the largest avS. Name the training
     # data, never a dataset of DATASETS.TEST. The model is run on it before each evaluation. For

@@ -382,6 +382,62 @@ def test_s_needs_a_score():
         measure("s", build_truth([[]]), [])
 
 
+# --- Dice
+
+
+def slow_best(ours, theirs):
+    """Mean over our masks of the best Dice with one of theirs of the same class."""
+    best = [
+        max((2 * (m & o).sum() / (m.sum() + o.sum()) for o, d in theirs if c == d), default=0.0)
+        for m, c in ours
+    ]
+    return np.mean(best)
+
+
+def slow_dice(truth, results, score):
+    values = []
+    for instances, found, _ in decode(truth, results):
+        found = [(m, c) for m, c, s in found if s >= score]
+        own = [(m, c) for m, c, _ in instances]
+        difference = len(found) - len(own)
+        if found and own:
+            sbd = min(slow_best(own, found), slow_best(found, own))
+            a, b = (np.any([m for m, _ in each], axis=0) for each in (own, found))
+            fbd = 2 * (a & b).sum() / (a.sum() + b.sum())
+        else:
+            sbd = fbd = float(not found and not own)
+        values.append((100 * sbd, 100 * fbd, abs(difference), difference))
+    return np.mean(values, axis=0)
+
+
+@many
+@given(SEEDS, st.sampled_from((0.0, 0.3, 0.7)))
+def test_dice_against_a_slow_version(seed, score):
+    truth, results = make_scene(seed)
+    values = measure("dice", truth, results, Threshold(score, "given"))["dice"]
+    slow = slow_dice(truth, results, score)
+    assert same([values[name] for name in ("SBD", "FBD", "|DiC|", "DiC")], slow)
+
+
+def test_dice_by_hand():
+    left, right, both = rectangle(0, 0, 10, 5), rectangle(0, 8, 10, 13), rectangle(0, 0, 10, 10)
+    truth = build_truth([[(left, 1, False), (right, 1, False)], []])
+    results = build_results([[(both, 1, 0.9), (left, 1, 0.2)], []])
+    values = measure("dice", truth, results, Threshold(0.5, "given"))["dice"]
+    # left has 2 · 50 / 150 with the only one that counts, right 2 · 20 / 150
+    assert values["SBD"] == pytest.approx(100 * ((2 / 3 + 4 / 15) / 2 + 1) / 2)
+    assert values["FBD"] == pytest.approx(100 * (2 * 70 / 200 + 1) / 2)
+    assert (values["|DiC|"], values["DiC"]) == (0.5, -0.5)
+    results = build_results([[(left, 1, 0.9), (right, 1, 0.6)], []])
+    values = measure("dice", truth, results, Threshold(0.5, "given"))["dice"]
+    assert (values["SBD"], values["FBD"], values["|DiC|"]) == (100, 100, 0)
+
+
+def test_dice_needs_a_score():
+    with pytest.raises(MeasureError, match="score"):
+        measure("dice", build_truth([[]]), [])
+
+
 @many
 @given(SEEDS)
 def test_the_chosen_score_is_the_best_one(seed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -17,7 +17,7 @@ from ...errors import MeasureError
 from ..matching import THRESHOLDS
 from ..pairs import ImagePairs, Overlap, pair_images
 from ..ranking import Ranking, average_precision, mean_average_precision, voc_area
-from . import coco, counting, difficulty, errors, region
+from . import coco, counting, dice, difficulty, errors, region
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -229,6 +229,38 @@ def measure_s(detections: Detections) -> list[Row]:
     return [Row("at IoU", "S", "S", overall, values, threshold=detections.threshold)]
 
 
+def measure_dice(detections: Detections) -> list[Row]:
+    """Symmetric best Dice, foreground Dice, and the difference in count."""
+    if detections.threshold is None:
+        raise MeasureError("the measure 'dice' needs a score threshold for detections")
+    score, truth = detections.threshold.score, detections.truth
+    found = defaultdict(list)
+    for result in detections.results:
+        if result["score"] >= score:
+            found[result["image_id"]].append(result["segmentation"])
+    by_image = []
+    for image_id, pairs in zip(sorted(truth.imgs), detections.pairs("region"), strict=True):
+        instances = [a for a in truth.imgToAnns.get(image_id, []) if not a.get("iscrowd", 0)]
+        difference = dice.count_difference(pairs, score)
+        by_image.append(
+            (
+                100 * dice.symmetric_best_dice(pairs, score),
+                100 * dice.foreground_dice([*map(truth.annToRLE, instances)], found[image_id]),
+                abs(difference),
+                difference,
+            )
+        )
+    table = np.array(by_image, dtype=float).reshape(-1, 4)
+
+    def values(weights: np.ndarray) -> dict[str, np.ndarray]:
+        means = weights @ table / weights.sum(axis=-1, keepdims=True)
+        return {name: means[..., i] for i, name in enumerate(("SBD", "FBD", "|DiC|", "DiC"))}
+
+    overall = _floats(values(np.ones(len(table))))
+    threshold = detections.threshold
+    return [Row("Dice", "dice", "Dice and count", overall, values, threshold=threshold)]
+
+
 def choose_threshold(detections: Detections, dataset: str) -> Threshold:
     """The score threshold that gives the largest avS on these detections.
 
@@ -287,12 +319,13 @@ MEASURES: dict[str, Callable[[Detections], list[Row]]] = {
     "boundary": measure_boundary,
     "region": measure_region,
     "s": measure_s,
+    "dice": measure_dice,
     "difficulty": measure_difficulty,
     "errors": measure_errors,
 }
 """The choices of EVALUATION.MEASURES and `semiconv evaluate --measures`."""
 
-NEED_THRESHOLD = ("s",)
+NEED_THRESHOLD = ("s", "dice")
 """Measures that need a score threshold."""
 
 
