@@ -21,7 +21,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from detectron2.engine import default_argument_parser, default_setup, hooks, launch
+from detectron2.engine import default_argument_parser, hooks, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
@@ -37,6 +37,7 @@ from ..training import (
 )
 from ..training.configs import find_config_file
 from ..training.loading import load_trained
+from ..training.messages import set_up
 from ..training.processes import Worker
 from ..training.run_folder import checkpoint_of, config_kept, locked
 from .commands import finish, parser_of
@@ -49,7 +50,7 @@ def run(cfg, args):
     register_own_data(cfg)  # in every process
     if args.eval_only:
         with config_kept(cfg) if comm.is_main_process() else nullcontext():
-            default_setup(cfg, args)
+            set_up(cfg, args)
         show_messages(cfg.OUTPUT_DIR)
         model = Trainer.build_model(cfg)
         load_trained(model, checkpoint_of(cfg, args.resume))
@@ -60,7 +61,7 @@ def run(cfg, args):
             verify_results(cfg, results)
         return results
 
-    default_setup(cfg, args)
+    set_up(cfg, args)
     show_messages(cfg.OUTPUT_DIR)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)

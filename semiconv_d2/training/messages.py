@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+from argparse import Namespace
+from pathlib import Path
 
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+
+_LONG = ("Environment info:", "Contents of args", "Running with full config", "Model:")
 
 
 def show_messages(output_dir: str | None = None, *, first: bool | None = None) -> None:
@@ -24,6 +31,21 @@ def show_messages(output_dir: str | None = None, *, first: bool | None = None) -
         logger.addHandler(logging.NullHandler())
     elif fresh or output_dir:
         setup_logger(output_dir, comm.get_rank(), name=name, configure_stdout=fresh)
+
+
+def set_up(cfg: CfgNode, args: Namespace) -> None:
+    """Detectron2's `default_setup`. Its long messages go to log.txt only: the environment, the
+    config, and later the model."""
+    logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank())  # as it does itself
+    for handler in logger.handlers:
+        if getattr(handler, "stream", None) is sys.stdout:
+            handler.addFilter(_is_short)
+    default_setup(cfg, args)
+    logger.info("Environment, config and model are in %s.", Path(cfg.OUTPUT_DIR, "log.txt"))
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_LONG)
 
 
 def hush_pytorch() -> None:

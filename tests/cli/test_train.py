@@ -21,6 +21,11 @@ def test_trains_evaluates_resumes_and_predicts(run_tool, quick, tmp_path):
     assert (tmp_path / "model_final.pth").is_file()
     assert (tmp_path / "inference" / "coco_instances_results.json").is_file()
     assert list(tmp_path.glob("events.out.tfevents.*"))
+    log = (tmp_path / "log.txt").read_text()
+    for text in ("Environment info:", "Running with full config", "Model:\n"):
+        assert text in log
+        assert text not in out
+    assert f"Environment, config and model are in {tmp_path / 'log.txt'}" in out
     written = set().union(*lines_of(tmp_path / "metrics.json"))
     assert {"loss_mask", "loss_kernel", "segm/AP"} <= written
 
