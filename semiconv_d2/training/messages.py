@@ -13,7 +13,10 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-_LONG = ("Environment info:", "Contents of args", "Running with full config", "Model:")
+_LONG = (
+    *("Environment info:", "Contents of args", "Running with full config", "Model:"),
+    *("Evaluation results for", "copypaste:"),  # the same numbers as in our table
+)
 
 
 def show_messages(output_dir: str | None = None, *, first: bool | None = None) -> None:
@@ -35,7 +38,7 @@ def show_messages(output_dir: str | None = None, *, first: bool | None = None) -
 
 def set_up(cfg: CfgNode, args: Namespace) -> None:
     """Detectron2's `default_setup`. Its long messages go to log.txt only: the environment, the
-    config, and later the model."""
+    config, and later the model and results for spreadsheets."""
     logger = setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank())  # as it does itself
     for handler in logger.handlers:
         if getattr(handler, "stream", None) is sys.stdout:
