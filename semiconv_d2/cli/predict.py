@@ -153,10 +153,11 @@ def predict(arguments):
     demo = Demo(
         predictor, drawing, arguments.output, arguments.annotations, arguments.labels, collect
     )
+    chosen = demo.known(sources)
     if arguments.same_colours and "embedding" in shows:
-        demo.drawing = drawing._replace(axes=shared_axes(predictor, sources))
+        demo.drawing = drawing._replace(axes=shared_axes(predictor, chosen))
     try:
-        demo.run(sources)
+        demo.run(chosen)
     finally:
         if arguments.json:
             write_results(demo.results, arguments.json)

@@ -135,19 +135,8 @@ class Demo:
         self._images = 0
 
     def run(self, sources: Sequence[Source]) -> None:
-        """Processes all sources, or stops when the user closes a window with Escape or q.
-
-        Raises:
-            DatasetError: no source is in the annotations.
-        """
-        known = [source for source in sources if self._is_known(source)]
-        self.left_out = [source.name for source in sources if not self._is_known(source)]
-        if self.left_out and not known:
-            raise DatasetError(
-                f"{self._annotations} has no image with the name of an input, such as "
-                f"{Path(self.left_out[0]).name}."
-            )
-        with tqdm(known, desc="inputs", unit="input", file=sys.stderr) as bar:
+        """Processes all sources, or stops when the user closes a window with Escape or q."""
+        with tqdm(sources, desc="inputs", unit="input", file=sys.stderr) as bar:
             for source in bar:
                 bar.set_postfix_str(Path(source.name).name)
                 try:
@@ -160,9 +149,23 @@ class Demo:
                 if not go_on:
                     break
 
-    def _is_known(self, source: Source) -> bool:
-        """Whether an image of the annotations has the name of this input; True without them."""
-        return self._annotations is None or Path(source.name).name in self._ids
+    def known(self, sources: Sequence[Source]) -> list[Source]:
+        """The sources that are in the annotations, all without annotations; the names of the others
+        are added to `left_out`.
+
+        Raises:
+            DatasetError: no source is in the annotations.
+        """
+        if self._annotations is None:
+            return list(sources)
+        known = [source for source in sources if Path(source.name).name in self._ids]
+        self.left_out += [source.name for source in sources if source not in known]
+        if not known:
+            raise DatasetError(
+                f"{self._annotations} has no image with the name of an input, such as "
+                f"{Path(self.left_out[0]).name}."
+            )
+        return known
 
     def _check_new(self, source: Source) -> None:
         """Checks that no earlier input had the same id."""

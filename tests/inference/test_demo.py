@@ -186,12 +186,12 @@ def test_images_that_the_annotations_lack_are_left_out(predictor, worms, tmp_pat
     }
     (tmp_path / "own.json").write_text(json.dumps(content))
     demo = Demo(predictor, Drawing(()), tmp_path, tmp_path / "own.json")
-    demo.run([Source(str(worms[0]), False), Source(str(worms[1]), False)])
+    demo.run(demo.known([Source(str(worms[0]), False), Source(str(worms[1]), False)]))
     assert {r["image_id"] for r in demo.results} == {7}
     assert demo.left_out == [str(worms[0])]
     assert demo.failed == []
     with pytest.raises(DatasetError, match=r"own\.json has no image with the name of an input"):
-        demo.run([Source(str(worms[0]), False)])
+        demo.known([Source(str(worms[0]), False)])
 
 
 def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tmp_path):
