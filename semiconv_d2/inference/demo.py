@@ -158,8 +158,12 @@ class Demo:
         """
         if self._annotations is None:
             return list(sources)
-        known = [source for source in sources if Path(source.name).name in self._ids]
-        self.left_out += [source.name for source in sources if source not in known]
+        known = []
+        for source in sources:
+            if Path(source.name).name in self._ids:
+                known.append(source)
+            else:
+                self.left_out.append(source.name)
         if not known:
             raise DatasetError(
                 f"{self._annotations} has no image with the name of an input, such as "
