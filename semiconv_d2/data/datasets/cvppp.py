@@ -7,7 +7,6 @@ one leaf: the uppermost.
 
 from __future__ import annotations
 
-import logging
 from itertools import chain
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from ..files import describe_folder
 from ..formats.mask_files import read_labels, split_labels
 from ..images import read_image_size, require_size
 from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
-from .splits import every_nth, split_by_lists
-
-logger = logging.getLogger(__name__)
+from .splits import train_and_test
 
 CATEGORIES = ("leaf",)
 FOLDER = "cvppp_a1"
@@ -40,7 +37,7 @@ def prepare_cvppp_a1(root: Path, output: Path | None = None) -> Summary:
             cannot be split.
     """
     plants = find_plants(root)
-    splits = split_plants(root, plants)
+    splits = train_and_test(root, plants, "plant", lambda plant: root / f"{plant}{_IMAGE}")
     output = output or datasets_root() / FOLDER
     clear_prepared(output, SPLITS)
     link_images(output, root, (f"{plant}{_IMAGE}" for plant in chain(*splits.values())))
@@ -66,27 +63,6 @@ def find_plants(root: Path) -> list[str]:
         lacks = _LABELS if plant in images else _IMAGE
         raise DatasetError(f"the plant {plant} has no {root / (plant + lacks)}")
     return sorted(images)
-
-
-def split_plants(root: Path, plants: list[str]) -> dict[str, list[str]]:
-    """Plants of each of `SPLITS`.
-
-    These are the plants listed in train.txt and test.txt, one name in a line, if these files are in
-    the root. Otherwise every fifth plant is for testing.
-
-    Args:
-        plants: all plants, sorted.
-
-    Raises:
-        DatasetError: one of the lists is missing, or a listed plant is not there or is listed
-            twice.
-    """
-    lists = {split: root / f"{split}.txt" for split in SPLITS}
-    splits = split_by_lists(lists, plants, "plant", lambda plant: root / f"{plant}{_IMAGE}")
-    if splits is None:
-        logger.warning("%s has no train.txt and test.txt: every fifth plant is for testing", root)
-        return every_nth(plants, 5)
-    return splits
 
 
 def read_leaves(root: Path, plant: str) -> CocoImage:

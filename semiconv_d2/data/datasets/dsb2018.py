@@ -6,7 +6,6 @@ one mask file for each nucleus in `masks`.
 
 from __future__ import annotations
 
-import logging
 from itertools import chain
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from ..files import describe_folder
 from ..formats.mask_files import image_files, read_mask
 from ..images import read_image_size, require_size
 from .prepared import Summary, clear_prepared, datasets_root, link_images, write_prepared
-from .splits import every_nth, split_by_lists
-
-logger = logging.getLogger(__name__)
+from .splits import train_and_test
 
 CATEGORIES = ("nucleus",)
 FOLDER = "dsb2018"
@@ -39,7 +36,7 @@ def prepare_dsb2018(root: Path, output: Path | None = None) -> Summary:
             samples cannot be split.
     """
     images = find_samples(root)
-    splits = split_samples(root, list(images))
+    splits = train_and_test(root, list(images), "sample", lambda sample: root / sample)
     output = output or datasets_root() / FOLDER
     clear_prepared(output, SPLITS)
     names = (images[sample].relative_to(root).as_posix() for sample in chain(*splits.values()))
@@ -72,26 +69,6 @@ def find_samples(root: Path) -> dict[str, Path]:
             )
         images[folder.name] = found[0]
     return images
-
-
-def split_samples(root: Path, samples: list[str]) -> dict[str, list[str]]:
-    """Samples of each of `SPLITS`.
-
-    These are the samples listed in train.txt and test.txt, one name in a line, if these files are
-    in the root. Otherwise every fifth sample is for testing.
-
-    Args:
-        samples: all samples, sorted.
-
-    Raises:
-        DatasetError: see `split_by_lists`.
-    """
-    lists = {split: root / f"{split}.txt" for split in SPLITS}
-    splits = split_by_lists(lists, samples, "sample", lambda sample: root / sample)
-    if splits is None:
-        logger.warning("%s has no train.txt and test.txt: every fifth sample is for testing", root)
-        return every_nth(samples, 5)
-    return splits
 
 
 def read_nuclei(root: Path, image: Path) -> CocoImage:

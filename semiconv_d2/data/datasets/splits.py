@@ -44,10 +44,22 @@ def split_by_lists(
     return splits
 
 
-def every_nth(names: Sequence[str], n: int) -> dict[str, list[str]]:
-    """Every n-th name is for testing: "train" and "test"."""
-    tested = set(names[n - 1 :: n])
-    return {
-        "train": [name for name in names if name not in tested],
-        "test": [name for name in names if name in tested],
-    }
+def train_and_test(
+    root: Path, names: Sequence[str], what: str, file_of: Callable[[str], Path]
+) -> dict[str, list[str]]:
+    """The splits "train" and "test": by train.txt and test.txt in the root, if they are there.
+    Otherwise every fifth name is for testing.
+
+    Args:
+        names, what, file_of: as in `split_by_lists`.
+
+    Raises:
+        DatasetError: see `split_by_lists`.
+    """
+    lists = {split: root / f"{split}.txt" for split in ("train", "test")}
+    splits = split_by_lists(lists, names, what, file_of)
+    if splits is not None:
+        return splits
+    logger.warning("%s has no train.txt and test.txt: every fifth %s is for testing", root, what)
+    tested = list(names[4::5])
+    return {"train": [name for name in names if name not in tested], "test": tested}

@@ -67,7 +67,8 @@ def find_labels(
     files = [path for path in image_files(folder) if path.stem.endswith(suffix)]
     labels = _by_key((path.stem.removesuffix(suffix), path) for path in files)
     found = {key: labels[key] for key in dict.fromkeys(keys) if key in labels}
-    hint = _suggest_suffix(labels, keys) if not found else ""
+    ending = "" if found else find_suffix(labels.values(), set(keys))
+    hint = f"; or add --label-suffix {ending}" if ending else ""
     told = [
         f"labels without an image: {path}; name them after the images, or remove them{hint}"
         for key, path in labels.items()
@@ -75,15 +76,6 @@ def find_labels(
     ]
     _tell_strays(told, strays if found else None)
     return found
-
-
-def _suggest_suffix(stems: Iterable[str], keys: Iterable[str]) -> str:
-    """Names the option to add if all stems are the key of an image and the same ending."""
-    known = set(keys)
-    ends = {
-        next((stem[n:] for n in range(len(stem), 0, -1) if stem[:n] in known), "") for stem in stems
-    }
-    return f"; or add --label-suffix {ends.pop()}" if len(ends) == 1 and "" not in ends else ""
 
 
 def find_masks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -233,30 +233,15 @@ def measure_dice(detections: Detections) -> list[Row]:
     """Symmetric best Dice, foreground Dice, and the difference in count."""
     if detections.threshold is None:
         raise MeasureError("the measure 'dice' needs a score threshold for detections")
-    score, truth = detections.threshold.score, detections.truth
-    found = defaultdict(list)
-    for result in detections.results:
-        if result["score"] >= score:
-            found[result["image_id"]].append(result["segmentation"])
-    by_image = []
-    for image_id, pairs in zip(sorted(truth.imgs), detections.pairs("region"), strict=True):
-        instances = [a for a in truth.imgToAnns.get(image_id, []) if not a.get("iscrowd", 0)]
-        difference = dice.count_difference(pairs, score)
-        by_image.append(
-            (
-                100 * dice.symmetric_best_dice(pairs, score),
-                100 * dice.foreground_dice([*map(truth.annToRLE, instances)], found[image_id]),
-                abs(difference),
-                difference,
-            )
-        )
-    table = np.array(by_image, dtype=float).reshape(-1, 4)
+    by_image = dice.image_scores(
+        detections.truth, detections.results, detections.pairs("region"), detections.threshold.score
+    )
 
     def values(weights: np.ndarray) -> dict[str, np.ndarray]:
-        means = weights @ table / weights.sum(axis=-1, keepdims=True)
-        return {name: means[..., i] for i, name in enumerate(("SBD", "FBD", "|DiC|", "DiC"))}
+        means = weights @ by_image / weights.sum(axis=-1, keepdims=True)
+        return {name: means[..., i] for i, name in enumerate(dice.NAMES)}
 
-    overall = _floats(values(np.ones(len(table))))
+    overall = _floats(values(np.ones(len(by_image))))
     threshold = detections.threshold
     return [Row("Dice", "dice", "Dice and count", overall, values, threshold=threshold)]
 

@@ -6,11 +6,42 @@ They compare sets of instances without scores, so detections below a score do no
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..pairs import ImagePairs
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+
+NAMES = ("SBD", "FBD", "|DiC|", "DiC")
+
+
+def image_scores(
+    truth: COCO, results: Sequence[dict], pairs: Sequence[ImagePairs], score: float
+) -> np.ndarray:
+    """The measures `NAMES` of each image, (I, 4): SBD and FBD in percent.
+
+    Args:
+        pairs: pairs of all images, with the overlap "region".
+        score: the smallest score of detections that count.
+    """
+    found = defaultdict(list)
+    for result in results:
+        if result["score"] >= score:
+            found[result["image_id"]].append(result["segmentation"])
+    rows = []
+    for image_id, image in zip(sorted(truth.imgs), pairs, strict=True):
+        instances = [a for a in truth.imgToAnns.get(image_id, []) if not a.get("iscrowd", 0)]
+        sbd = symmetric_best_dice(image, score)
+        fbd = foreground_dice([*map(truth.annToRLE, instances)], found[image_id])
+        difference = count_difference(image, score)
+        rows.append((100 * sbd, 100 * fbd, abs(difference), difference))
+    return np.array(rows, dtype=float).reshape(-1, len(NAMES))
 
 
 def symmetric_best_dice(pairs: ImagePairs, score: float) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiconv_d2.data.datasets.cvppp import find_plants, prepare_cvppp_a1, split_plants
+from semiconv_d2.data.datasets.cvppp import prepare_cvppp_a1
+from semiconv_d2.data.datasets.splits import train_and_test
 from semiconv_d2.errors import DatasetError
 
 
@@ -26,16 +27,17 @@ def test_leaves_come_back_bit_for_bit(cvppp_a1, tmp_path, read_masks):
 
 def test_without_lists_every_fifth_plant_is_tested(tmp_path, caplog):
     plants = [f"plant{number:03}" for number in range(1, 12)]
-    assert split_plants(tmp_path, plants) == {
+    assert train_and_test(tmp_path, plants, "plant", tmp_path.joinpath) == {
         "train": [p for p in plants if p not in ("plant005", "plant010")],
         "test": ["plant005", "plant010"],
     }
     assert "every fifth plant is for testing" in caplog.text
 
 
-def test_plants_in_neither_list_are_named(cvppp_a1, caplog):
+def test_plants_in_neither_list_are_named(cvppp_a1, tmp_path, caplog):
     (cvppp_a1 / "train.txt").write_text("plant001\n")
-    assert split_plants(cvppp_a1, find_plants(cvppp_a1))["train"] == ["plant001"]
+    summary = prepare_cvppp_a1(cvppp_a1, tmp_path / "out")
+    assert summary.images == {"train": 1, "test": 1}
     assert "plants in neither list are left out: plant004" in caplog.text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semiconv_d2.data.datasets.dsb2018 import find_samples, prepare_dsb2018, split_samples
+from semiconv_d2.data.datasets.dsb2018 import prepare_dsb2018
 from semiconv_d2.errors import DatasetError
 
 
@@ -25,12 +25,13 @@ def test_nuclei_come_back_bit_for_bit(dsb2018, tmp_path, read_masks):
     assert (tmp_path / "out" / "images" / "0a" / "images" / "0a.png").is_file()
 
 
-def test_without_lists_every_fifth_sample_is_tested(dsb2018, caplog):
+def test_without_lists_every_fifth_sample_is_tested(dsb2018, tmp_path, read_masks, caplog):
     for split in ("train", "test"):
         (dsb2018 / f"{split}.txt").unlink()
-    assert list(find_samples(dsb2018)) == ["0a", "1b", "2c"]
-    names = [f"{number:02}" for number in range(6)]
-    assert split_samples(dsb2018, names)["test"] == ["04"]
+    for name in ("3d", "4e", "5f"):
+        shutil.copytree(dsb2018 / "0a", dsb2018 / name)
+    prepare_dsb2018(dsb2018, tmp_path / "out")
+    assert list(read_masks(tmp_path / "out" / "test.json")) == ["4e/images/0a.png"]
     assert "every fifth sample is for testing" in caplog.text
 
 
