@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "tutorials" / "own_data.md").read_text(encoding="utf-8")
+PICTURES = (ROOT / "docs" / "how_to" / "pictures.md").read_text(encoding="utf-8")
+ATTACHING = (ROOT / "docs" / "tutorials" / "attaching.md").read_text(encoding="utf-8")
 LARGE, SMALL, STOCK = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 SHORT = ("SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
 
@@ -76,8 +79,70 @@ def test_data_of_ones_own_from_label_images_to_comparison(clone, run_tool, quick
     assert len(list((clone / "labels").glob("*_labels.png"))) == 2
     assert isinstance(json.loads((clone / "results.json").read_text()), list)
 
+    trained = (clone / "output" / "mine" / "inference" / "evaluation.txt").read_text()
+    for words in commands_of(section(PICTURES, "Write what a model finds")):
+        said = run(words)
+    [row] = [line for line in trained.splitlines() if line.startswith("mask AP  ")]
+    assert row.split()[2:5] == next(
+        line.split()[2:5] for line in said.splitlines() if line.startswith("mask AP  ")
+    )
+
     (clone / "mine_stock.yaml").write_text(STOCK)
     for words in commands_of(section(PAGE, "Is it better")):
         said = run(words)
     assert "mask AP" in said
     assert (clone / "report.html").is_file()
+
+
+def test_the_commands_on_a_project_see_its_datasets_and_runs(clone, run_tool, quick):
+    """What attaching.md says under "The commands on your project"."""
+    page = section(ATTACHING, "The commands on your project")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    check, report = commands_of(page)
+    status, _, err = run_tool("semiconv_d2/__main__.py", *commands_of(PAGE)[0], cwd=clone)
+    assert status == 0, err
+    (clone / "myproject.py").write_text(
+        "from detectron2.data.datasets import register_coco_instances\n"
+        "for split in ('train', 'val'):\n"
+        "    name = f'mycells_{split}'\n"
+        "    register_coco_instances(name, {}, f'prepared/{split}.json', 'prepared/images')\n"
+    )
+    (clone / "train.py").write_text(
+        "import sys\n"
+        "import myproject\n"
+        "import semiconv_d2\n"
+        "from detectron2.config import CfgNode, get_cfg\n"
+        "from detectron2.engine import DefaultTrainer, default_argument_parser, default_setup\n"
+        f"{code}\n"
+        "args = default_argument_parser().parse_args()\n"
+        "cfg = get_cfg()\n"
+        "semiconv_d2.add_semiconv_config(cfg)\n"
+        "cfg.MYPROJECT = CfgNode({'KEY': 1})\n"
+        "cfg.merge_from_file(args.config_file)\n"
+        "cfg.merge_from_list(args.opts)\n"
+        "default_setup(cfg, args)\n"
+        "trainer = MyTrainer(cfg)\n"
+        "trainer.resume_or_load()\n"
+        "trainer.train()\n"
+    )
+    for name, heads in (("stock", "StandardROIHeads"), ("semiconv", "SemiConvROIHeads")):
+        status, _, err = run_tool(
+            clone / "train.py", "--config-file", "configs/demo_semiconv.yaml", *quick, *SHORT,
+            "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ROOT / "checkpoints" / "demo_mask_rcnn.pth",
+            "MODEL.ROI_HEADS.NAME", heads, "DATASETS.TRAIN", "('mycells_train',)",
+            "DATASETS.TEST", "('mycells_val',)", "OUTPUT_DIR", f"output/{name}", cwd=clone,
+        )  # fmt: skip
+        assert status == 0, err
+        sys.modules.pop("myproject")
+    for words in (check, report):
+        status, _, err = run_tool("semiconv_d2/__main__.py", *words, cwd=clone)
+        assert status == 0, (words, err)
+        sys.modules.pop("myproject")
+    assert "mask AP" in (clone / "report.html").read_text()
+    status, _, err = run_tool(
+        *("semiconv_d2/__main__.py", "predict", "--model", "output/semiconv"),
+        *("--input", "new_images", "--json", "results.json"),
+        cwd=clone,
+    )
+    assert status == 0, err
+    assert (clone / "results.json").is_file()
