@@ -65,6 +65,17 @@ def test_what_it_costs_is_what_was_measured():
     ):
         ratios = [case["costs"][phase]["SemiConv"]["ratio"] for case in cases]
         assert f"{words} {min(ratios):.2f} to {max(ratios):.2f} times" in page
+    own = [
+        100 * sum(case["parts"].values()) / case["costs"]["inference"]["SemiConv"]["seconds"]
+        for case in cases
+    ]
+    assert f"{min(own):.1f} to {max(own):.1f} % of inference" in page
+    fewest = min(
+        case["costs"]["inference"]["SemiConv"]["operations"]
+        - case["costs"]["inference"]["Mask R-CNN"]["operations"]
+        for case in cases
+    )
+    assert f"20 instances | {fewest} |" in page
 
 
 def test_what_it_costs_small_models_is_what_was_measured():
