@@ -114,6 +114,11 @@ def check_weights(cfg: CfgNode, start: Start) -> None:
         _check_random_weights(cfg)
     if not weights or "://" in weights or resumes or PathManager.isfile(weights):
         return
+    if weights.startswith("checkpoints/"):
+        raise ConfigError(
+            f"MODEL.WEIGHTS is {weights}, a file of the repository that an installed package does "
+            "not have: take it from there, or start from random weights: MODEL.WEIGHTS ''."
+        )
     raise ConfigError(
         f"MODEL.WEIGHTS is {weights}, and there is no file {Path(weights).absolute()}. If it is "
         "the model of stage 1, train that first: its config has mask_rcnn in its name instead of "

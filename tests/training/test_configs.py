@@ -122,6 +122,13 @@ def test_shipped_weights_are_found_from_any_folder(tmp_path, monkeypatch):
     assert own == f"checkpoints/{weights.name}"
 
 
+def test_weights_that_only_the_repository_has_are_named_as_such():
+    cfg = load_config("own_small_semiconv", ["MODEL.WEIGHTS", "checkpoints/none.pth"])
+    with pytest.raises(ConfigError, match=r"checkpoints/none\.pth, a file of the repository"):
+        check_weights(cfg, TRAINING)
+    check_weights(load_config("own_small_semiconv", ["MODEL.WEIGHTS", ""]), TRAINING)
+
+
 @pytest.mark.parametrize(
     ("keys", "refused"),
     [
