@@ -41,7 +41,8 @@ def test_without_lists_every_fifth_sample_is_tested(dsb2018, tmp_path, read_mask
         (
             lambda root: [shutil.rmtree(root / name) for name in ("0a", "1b", "2c")],
             "stage1_train is not the unpacked stage1_train of the 2018 Data Science Bowl: expected "
-            "folders with images and masks in them; found: test.txt, train.txt$",
+            "folders with images and masks in them, or the two folders images and labels; found: "
+            "test.txt, train.txt$",
         ),
         (lambda root: shutil.rmtree(root / "1b" / "masks"), "1b has no folder masks"),
         (
@@ -70,4 +71,51 @@ def test_what_is_wrong_is_named(dsb2018, tmp_path, spoil, message):
     spoil(dsb2018)
     with pytest.raises(DatasetError, match=message):
         prepare_dsb2018(dsb2018, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+@pytest.fixture
+def corrected(dsb2018):
+    """The same nuclei as label images of 16 bits beside the images."""
+    root = dsb2018.parent / "corrected"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for name in ("0a", "1b", "2c"):
+        shutil.copy(dsb2018 / name / "images" / f"{name}.png", root / "images")
+        labels = np.zeros((10, 14), dtype=np.uint16)
+        for number in (0, 1):
+            mask = np.asarray(Image.open(dsb2018 / name / "masks" / f"{name}{number}.png")) > 0
+            labels[mask] = 300 * (number + 1)
+        Image.fromarray(labels).save(root / "labels" / f"{name}.png")
+    for split in ("train", "test"):
+        shutil.copy(dsb2018 / f"{split}.txt", root)
+    return root
+
+
+def test_corrected_labels_give_the_same_nuclei(dsb2018, corrected, tmp_path, read_masks):
+    prepare_dsb2018(dsb2018, tmp_path / "masks")
+    prepare_dsb2018(corrected, tmp_path / "labels")
+    for split in ("train", "test"):
+        expected = read_masks(tmp_path / "masks" / f"{split}.json")
+        samples = read_masks(tmp_path / "labels" / f"{split}.json")
+        assert [f"{name[7:9]}/{name}" for name in samples] == list(expected)
+        for masks, others in zip(samples.values(), expected.values(), strict=True):
+            np.testing.assert_array_equal([m for m, _ in masks], [m for m, _ in others])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "labels" / "1b.png").unlink(), "1b.png has no labels: expected .*1b"),
+        (lambda root: (root / "images" / "1b.png").unlink(), "labels without an image: .*1b.png"),
+        (
+            lambda root: Image.new("I;16", (3, 4)).save(root / "labels" / "1b.png"),
+            r"1b.png is \(4, 3\) pixels .* its image is \(10, 14\)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_labels_is_named(corrected, tmp_path, spoil, message):
+    spoil(corrected)
+    with pytest.raises(DatasetError, match=message):
+        prepare_dsb2018(corrected, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.json"))
