@@ -118,7 +118,7 @@ def predict(arguments):
         write_results,
     )
     from ..inference.explanation import can_explain
-    from ..inference.labels import check_labels
+    from ..inference.outputs.labels import check_labels
     from ..inference.predictor import Predictor
     from ..inference.sources import find_sources
     from ..training.messages import show_messages

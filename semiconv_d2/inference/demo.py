@@ -22,8 +22,8 @@ from ..visualization.figures import pixels, save
 from ..visualization.regions import draw_instance_views, region_scales
 from ..writing import write_json
 from .explanation import Explanation, can_explain
-from .labels import write_labels
 from .loading import unnamed
+from .outputs.labels import write_labels
 from .predictor import Predictor
 from .sources import Source, UnreadableError, VideoWriters, open_video, read_source
 

@@ -16,7 +16,7 @@ from semiconv_d2 import Predictor
 from semiconv_d2.data.formats.mask_files import read_labels
 from semiconv_d2.errors import ConfigError, DatasetError
 from semiconv_d2.inference.demo import Demo, Drawing, check_shows, shared_axes
-from semiconv_d2.inference.labels import check_labels, label_instances
+from semiconv_d2.inference.outputs.labels import check_labels, label_instances
 from semiconv_d2.inference.sources import Source, VideoWriters, find_sources
 from semiconv_d2.visualization.embedding import draw_embedding
 from semiconv_d2.visualization.masks import instance_colours

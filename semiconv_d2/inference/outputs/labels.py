@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from detectron2.structures import Instances
 
-from ..errors import ConfigError
-from ..writing import write_whole
-from .sources import Source
+from ...errors import ConfigError
+from ...writing import write_whole
+from ..sources import Source
 
 _MOST_LABELS = 2**16 - 1  # instances in 16 bits, without the background
 

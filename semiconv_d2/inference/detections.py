@@ -1,0 +1,63 @@
+"""Detections of one image, of any size: masks are windows, numbers are NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from detectron2.structures import Instances
+
+from ..data.mask_windows import MaskWindow
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a model found in one image, the highest score first.
+
+        detections = Detections.of(predictor("well.png"))
+        areas = [mask.area for mask in detections.masks]
+
+    All coordinates are pixels of the image.
+    """
+
+    size: tuple[int, int]
+    """Height and width of the image."""
+    boxes: np.ndarray
+    """(N, 4) float32: x and y of the upper left corner, x and y of the lower right one."""
+    scores: np.ndarray
+    """(N,) float32."""
+    classes: np.ndarray
+    """(N,) int64: indices into the classes of the model."""
+    masks: tuple[MaskWindow, ...] | None
+    """N masks; None if the model finds boxes only."""
+
+    @classmethod
+    def of(cls, instances: Instances) -> Detections:
+        """Detections of Detectron2's `Instances`, as `Predictor` returns them."""
+        instances = instances.to("cpu")
+        masks = None
+        if instances.has("pred_masks"):
+            masks = tuple(MaskWindow.of(mask.numpy()) for mask in instances.pred_masks.bool())
+        return cls(
+            size=tuple(instances.image_size),
+            boxes=instances.pred_boxes.tensor.float().numpy(),
+            scores=instances.scores.float().numpy(),
+            classes=instances.pred_classes.long().numpy(),
+            masks=masks,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Detections:
+        """Some of the detections, by a boolean array (N,) or by their indices."""
+        indices = np.asarray(indices)
+        chosen = np.arange(len(self))[indices if indices.size else np.zeros(0, dtype=int)]
+        return Detections(
+            size=self.size,
+            boxes=self.boxes[chosen],
+            scores=self.scores[chosen],
+            classes=self.classes[chosen],
+            masks=None if self.masks is None else tuple(self.masks[i] for i in chosen),
+        )

@@ -1,0 +1,1 @@
+"""What a model found, in the formats of other programs."""
