@@ -17,6 +17,12 @@ Result = TypeVar("Result")
 
 _LISTED = 8  # entries of a folder named in a message
 _PROBLEMS = 10  # problems named in one message
+_OTHER_CODINGS = {
+    b"\x1f\x8b": "it is compressed by gzip: unpack it",
+    b"PK\x03\x04": "it is a ZIP archive: unpack it",
+    b"\xff\xfe": "it is in UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is in UTF-16: save it as UTF-8",
+}
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of invisible characters
 
 
@@ -75,8 +81,18 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"cannot read {path}: {_tell_coding(error)}") from error
+    except OSError as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
+
+
+def _tell_coding(error: UnicodeDecodeError) -> str:
+    """What a file is that is not UTF-8, by its first bytes."""
+    for start, what in _OTHER_CODINGS.items():
+        if error.object.startswith(start):
+            return what
+    return f"it is not text in UTF-8 ({error.reason} at byte {error.start})"
 
 
 def read_lines(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -72,6 +73,12 @@ def base_name(name: str) -> str:
     return PurePosixPath(_local_name(name)).name
 
 
+def stem_of(name: str) -> str:
+    """A file name without its extension, which begins with a letter."""
+    stem, _, extension = name.rpartition(".")
+    return stem if stem and extension[:1].isalpha() else name
+
+
 def meant_names(name: str, alone: bool) -> Iterator[str]:
     """Names that may be meant by the name of a file that is not there, the most likely one first.
 
@@ -119,18 +126,31 @@ class FolderIndex:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._files: dict[str, list[Path]] | None = None
+        self._files: dict[str, list[Path]] = {}
+        self._stems: dict[str, list[Path]] = {}
+        self._is_read = False
 
     def only(self, name: str) -> Path | None:
         """The path, relative to the folder, of the only file of a name in any subfolder, in upper
         or lower case; None if there is no such file, or several."""
-        if self._files is None:
-            self._files = {}
-            for number, path in enumerate(visible_files(self._folder)):
-                if number == _MOST_FILES:
-                    break
-                self._files.setdefault(_key(path.name), []).append(path)
-        found = self._files.get(_key(name), [])
+        self._read()
+        return self._single(self._files, name)
+
+    def only_stem(self, stem: str) -> Path | None:
+        """As `only`, for a name without its extension."""
+        self._read()
+        return self._single(self._stems, stem)
+
+    def _read(self) -> None:
+        if self._is_read:
+            return
+        self._is_read = True
+        for path in islice(visible_files(self._folder), _MOST_FILES):
+            self._files.setdefault(_key(path.name), []).append(path)
+            self._stems.setdefault(_key(path.stem), []).append(path)
+
+    def _single(self, files: dict[str, list[Path]], name: str) -> Path | None:
+        found = files.get(_key(name), [])
         return found[0].relative_to(self._folder) if len(found) == 1 else None
 
 

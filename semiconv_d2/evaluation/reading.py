@@ -49,7 +49,13 @@ logger = logging.getLogger(__name__)
 _NEEDED = ("annotation-id-zero", "iscrowd-missing", "area")
 """Kinds of warnings that must be repaired before an evaluation."""
 
-_WARNED_OF = ("mostly-left-out", "mostly-misplaced", "mostly-holes-filled", "some-crowds")
+_WARNED_OF = (
+    "mostly-left-out",
+    "mostly-misplaced",
+    "mostly-exchanged",
+    "mostly-holes-filled",
+    "some-crowds",
+)
 """Kinds of defects of a whole dataset that do not prevent an evaluation."""
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from semiconv_d2.data.files import (
     check_folder,
     one_line,
     printable,
+    read_json,
     refuse_all,
     try_each,
 )
@@ -73,3 +75,19 @@ def test_what_would_steer_a_terminal_is_written_out():
     text = "a\x1b[2J\x07\u202eb\x9b\udc80\tc\nd é × 漢"
     assert printable(text) == "a\\x1b[2J\\x07\\u202eb\\x9b\\udc80\tc\nd é × 漢"
     assert one_line("a\r\n b\x00") == "a b\\x00"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"{}"), "it is compressed by gzip: unpack it$"),
+        (b"PK\x03\x04 and so on", "it is a ZIP archive: unpack it$"),
+        ("{}".encode("utf-16"), "it is in UTF-16: save it as UTF-8$"),
+        (b'{"name": "\xe9"}', r"it is not text in UTF-8 \(invalid continuation byte at byte 10\)$"),
+    ],
+)
+def test_other_codings_are_named(tmp_path, content, message):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read_json(path)

@@ -13,6 +13,7 @@ from semiconv_d2.data.names import (
     leads_out,
     meant_names,
     path_inside,
+    stem_of,
     visible_files,
 )
 from semiconv_d2.errors import DatasetError
@@ -52,7 +53,15 @@ def test_a_file_anywhere_below_the_folder_is_found_where_it_is_the_only_one(tmp_
     index = FolderIndex(tmp_path)
     assert index.only("x.png") == Path("a/X.png")
     assert [index.only(name) for name in ("y.png", "z.png", "w.png", "v.png")] == [None] * 4
+    assert index.only("x.jpg") is None
+    assert index.only_stem("x") == Path("a/X.png")
+    assert [index.only_stem(stem) for stem in ("y", "z", "v")] == [None] * 3
     assert [p.name for p in visible_files(tmp_path)] == ["X.png", "y.png", "y.png"]
+
+
+def test_an_extension_begins_with_a_letter():
+    names = ("a.png", "a.b.tif", "well 1.2", "a", ".png")
+    assert [stem_of(name) for name in names] == ["a", "a.b", "well 1.2", "a", ".png"]
 
 
 def test_copies_of_systems_and_programs_are_hidden(tmp_path):

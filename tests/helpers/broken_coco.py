@@ -18,6 +18,7 @@ from small_coco import (
     each,
     empty,
     encoded,
+    exchanged,
     instance,
     mask,
     move_to_folder,
@@ -93,6 +94,11 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
             "all relative",
             each((0, 1, 4, 5), relative),
             {"mostly-relative": ERROR, "polygon-relative": WARNING},
+        ),
+        (
+            "all exchanged",
+            each((0, 1, 5), exchanged),
+            {"mostly-exchanged": ERROR, "polygon-exchanged": WARNING},
         ),
         (
             "half without width",
@@ -277,6 +283,7 @@ BROKEN_AT: dict[str, tuple[tuple[str, Change, str | dict[str, str]], ...]] = {
         ("hole as a polygon", each((0,), with_hole), "hole-filled"),
         ("polygon within another", mask([BAR, rectangle(8, 7, 12, 12)]), "polygon-within"),
         ("relative", each((0,), relative), "polygon-relative"),
+        ("exchanged", each((0,), exchanged), "polygon-exchanged"),
         ("far too long", shape(zigzag(60, 10**5)), {"polygon-long": ERROR}),
         (
             "long and far outside",

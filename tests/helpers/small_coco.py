@@ -134,6 +134,12 @@ def both(*changes: Change) -> Change:
     return lambda content, root: [change(content, root) for change in changes]
 
 
+def exchanged(annotation: dict) -> dict:
+    """Its polygons as y, x, …; its box stays."""
+    polygons = [np.reshape(p, (-1, 2))[:, ::-1] for p in annotation["segmentation"]]
+    return {"segmentation": [points.ravel().tolist() for points in polygons]}
+
+
 def relative(annotation: dict) -> dict:
     """Its coordinates as parts of the width and height of the image."""
     polygons = np.array(annotation["segmentation"], dtype=float)

@@ -16,7 +16,7 @@ from ...errors import DatasetError
 from ..image_headers import Header
 from ..images import Size
 from ..limits import tell_too_large
-from ..names import FolderIndex, base_name, leads_out
+from ..names import FolderIndex, base_name, leads_out, stem_of
 from ..pixels import Reading
 from .checking_annotations import KnownImage, check_annotations
 from .checking_files import check_header, find_file
@@ -174,6 +174,7 @@ def _check_images(
     _check_ids("image-id", entries, ids, numbers, found)
     dropped = _check_repeated(entries, ids, found)
     bases = Counter(base_name(name).lower() for name in {*names} if name)
+    stems = Counter(stem_of(base) for base in bases.elements())
     files = FolderIndex(image_root or Path())
     step = max(1, len(entries) // _QUICK_HEADERS) if quick else 1
     named: dict[str, int] = {}
@@ -201,7 +202,7 @@ def _check_images(
             if image_root is not None and not name:
                 found.add(index, "file-name", tell_value(entry, "file_name"), Repair.DROP)
             elif image_root is not None:
-                path = find_file(image_root, name, bases, files, index, found)
+                path = find_file(image_root, name, bases, stems, files, index, found)
                 if index % step and size is not None:
                     path = None  # its header is not read
                 if not _is_large(index, size, found) and path is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import DatasetError
 from ..image_headers import Header, read_header
 from ..limits import tell_too_large
-from ..names import FolderIndex, base_name, is_file, meant_names
+from ..names import FolderIndex, base_name, is_file, meant_names, stem_of
 from ..pixels import Reading, find_unreadable, read_rgb
 from .defects import Findings, Repair
 
@@ -17,6 +17,7 @@ def find_file(
     image_root: Path,
     name: str,
     bases: Mapping[str, int],
+    stems: Mapping[str, int],
     files: FolderIndex,
     index: int,
     found: Findings,
@@ -25,6 +26,7 @@ def find_file(
 
     Args:
         bases: how many file names have this `base_name`, in lower case.
+        stems: how many of these are the same without their extension.
         files: those of the folder of images.
         index: of the image, for reporting defects.
     """
@@ -36,6 +38,9 @@ def find_file(
     meant = next((m for m in meant_names(name, alone) if is_file(image_root / m)), None)
     if meant is None and alone and (elsewhere := files.only(base)) is not None:
         meant = elsewhere.as_posix()
+    stem = stem_of(base)
+    if meant is None and stems[stem.lower()] == 1 and (other := files.only_stem(stem)) is not None:
+        meant = other.as_posix()
     if meant is None:
         found.add(index, "file-missing", f"there is no {path}", Repair.DROP)
         return None

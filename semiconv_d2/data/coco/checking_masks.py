@@ -13,12 +13,13 @@ import numpy as np
 
 from ..images import Size
 from .defects import ERROR, Findings, Repair
-from .json_values import is_number, shorten, tell_value
+from .json_values import is_number, read_box, shorten, tell_value
 from .segmentations import (
     LONGEST,
     RELATIVE,
     RUNS_DO_NOT_ADD_UP,
     SegmentationError,
+    are_exchanged,
     are_flat,
     are_relative,
     area_of_nested,
@@ -55,14 +56,8 @@ _BOX_MESSAGES = {
 
 def has_box(entry: Mapping) -> bool:
     """Whether an annotation has a box [left, top, width, height] with an area."""
-    box = _read_box(entry.get("bbox"))
+    box = read_box(entry.get("bbox"))
     return box is not None and min(box[2:]) > 0
-
-
-def _read_box(value: object) -> list[float] | None:
-    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
-        return value
-    return None
 
 
 @dataclass
@@ -147,6 +142,12 @@ class MaskBatch:
             what = "its coordinates lie between 0 and 1: they look relative to width and height"
             self.found.add(index, "polygon-relative", what, Repair.SET, value)
             entry, mask = {**entry, **value}, value["segmentation"]
+        box = read_box(entry.get("bbox"))
+        if box is not None and not broken and are_exchanged(outlines.values(), box, FAR):
+            outlines = {n: points[:, ::-1] for n, points in outlines.items()}
+            mask = [points.ravel().tolist() for points in outlines.values()]
+            what = "its coordinates look like y, x, …: exchanged, they fit its bbox"
+            self.found.add(index, "polygon-exchanged", what, Repair.SET, {"segmentation": mask})
         owner = self._append(index, entry, mask, size)
         self.outlines += outlines.values()
         self.numbers += outlines
@@ -333,7 +334,7 @@ class MaskBatch:
         """Report defects of the boxes of masks of which anything is left."""
         left = np.flatnonzero(~np.isnan(self.extents[:, 0]))
         given = [self.annotations[owner].get("bbox") for owner in left]
-        read = [_read_box(box) for box in given]
+        read = [read_box(box) for box in given]
         masks, sides = self.extents[left], _sides(self.sizes)[left]
         limits = np.concatenate([sides, sides], axis=1)
         visible = np.clip(masks, 0, limits)
@@ -385,7 +386,7 @@ def _in_pixels(entry: Mapping, outlines: Iterable[np.ndarray], size: Size) -> di
     """
     height, width = size
     values: dict = {"segmentation": [points.ravel().tolist() for points in outlines]}
-    box, area = _read_box(entry.get("bbox")), entry.get("area")
+    box, area = read_box(entry.get("bbox")), entry.get("area")
     if box is not None and max(box) <= RELATIVE:
         values["bbox"] = (np.array(box) * [width, height, width, height]).tolist()
     if is_number(area) and 0 <= area <= RELATIVE:

@@ -250,6 +250,13 @@ def _check_shares(
             f"width and height, but COCO's format has pixels: --fix multiplies them",
             True,
         )
+    if _are_most(exchanged := union(["polygon-exchanged"]), entries):
+        yield (
+            "mostly-exchanged",
+            f"{_tell(exchanged, entries)} have coordinates that look like y, x, …, but COCO's "
+            f"format has x, y, …: --fix exchanges them",
+            True,
+        )
     if _are_most(far := union(["bbox-far-from-mask"]), entries):
         boxes = [entries[index].get("bbox") or [2] for index in far]
         small = all(isinstance(v, int | float) and v <= 1 for box in boxes for v in box)

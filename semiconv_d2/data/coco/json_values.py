@@ -22,6 +22,13 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300
 
 
+def read_box(value: object) -> list[float] | None:
+    """Four finite numbers, as [left, top, width, height]; None for any other value."""
+    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
+        return value
+    return None
+
+
 def as_integer(value: object) -> int | None:
     """The integer that a value such as 12, 12.0 or "12" means; None for any other value."""
     if is_integer(value):

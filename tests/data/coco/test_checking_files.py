@@ -30,6 +30,17 @@ def test_a_file_name_that_says_which_file_is_meant_is_mended(dataset, name, mean
     assert find_defects(content, root)[-1].mending == "drop the image and its annotations"
 
 
+def test_a_file_of_another_extension_is_meant_where_it_is_the_only_one(dataset):
+    content, root = dataset
+    content["images"][0]["file_name"] = "train/one.jpg"
+    [defect] = find_defects(content, root)
+    assert defect.what.endswith("train/one.jpg, but there is one.png")
+    mended, _ = fix(content, [defect])
+    assert mended["images"][0]["file_name"] == "one.png"
+    content["images"][2]["file_name"] = "one.png"  # that file has an entry of its own
+    assert find_defects(content, root)[0].mending == "drop the image and its annotations"
+
+
 def test_a_quick_check_reads_some_headers_alone(dataset):
     content, root = dataset
     Image.fromarray(GREY[:-1]).save(root / "odd.png")

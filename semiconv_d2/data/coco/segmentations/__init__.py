@@ -12,6 +12,7 @@ from .error import SegmentationError
 from .outlines import (
     FLAT,
     RELATIVE,
+    are_exchanged,
     are_flat,
     are_relative,
     area_of_nested,
@@ -46,6 +47,7 @@ __all__ = [
     "RELATIVE",
     "RUNS_DO_NOT_ADD_UP",
     "SegmentationError",
+    "are_exchanged",
     "are_flat",
     "are_relative",
     "area_of_nested",

@@ -64,6 +64,23 @@ def are_relative(outlines: Collection[np.ndarray], size: Size, as_others: bool =
     return inside and (as_others or not (points == np.round(points)).all())
 
 
+def are_exchanged(outlines: Collection[np.ndarray], box: Sequence[float], far: float) -> bool:
+    """Whether coordinates look like y, x instead of x, y: exchanged, they fit the instance's box,
+    and as they are, they do not.
+
+    Args:
+        box: left, top, width and height in pixels.
+        far: greatest distance in pixels of the sides of a box that fits.
+    """
+    corners = np.array([*box[:2], box[0] + box[2], box[1] + box[3]])
+    if not outlines:
+        return False
+    points = np.concatenate(list(outlines))
+    extent = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    as_it_is, turned = np.abs([extent - corners, extent[[1, 0, 3, 2]] - corners]).max(axis=1)
+    return bool(turned <= far < as_it_is)
+
+
 def find_nested(
     outlines: Sequence[np.ndarray], owners: Sequence[int], sound: np.ndarray
 ) -> Iterator[tuple[int, list[int]]]:
