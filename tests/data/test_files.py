@@ -81,7 +81,7 @@ def test_what_would_steer_a_terminal_is_written_out():
     ("content", "message"),
     [
         (gzip.compress(b"{}"), "it is compressed by gzip: unpack it$"),
-        (b"PK\x03\x04 and so on", "it is a ZIP archive: unpack it$"),
+        (b"PK\x03\x04\x14\x00\xff\xff", "it is a ZIP archive: unpack it$"),
         ("{}".encode("utf-16"), "it is in UTF-16: save it as UTF-8$"),
         (b'{"name": "\xe9"}', r"it is not text in UTF-8 \(invalid continuation byte at byte 10\)$"),
     ],
