@@ -30,6 +30,10 @@ from experiments.comparison import draw_comparison, view_crowded_region
 from experiments.dataset_dicts import record_masks
 from semiconv_d2.config import read_preset
 from semiconv_d2.errors import ConfigError
+from semiconv_d2.evaluation.evaluation import Difference, compare
+from semiconv_d2.evaluation.evaluation import evaluate as evaluate_results
+from semiconv_d2.evaluation.measures import Detections
+from semiconv_d2.evaluation.reading import find_truth, read_results
 from semiconv_d2.inference.explanation import can_explain
 from semiconv_d2.modeling import SemiConvMixin
 from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
@@ -62,7 +66,9 @@ class Row(NamedTuple):
     """σ at the start of fine-tuning, in cells."""
 
 
-def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) -> list[Row]:
+def compare_drop_in(
+    cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()
+) -> tuple[list[Row], Difference]:
     """Runs the comparison, and writes table, JSON, log, checkpoints and a picture.
 
     Args:
@@ -73,7 +79,8 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
             rescoring, ŝ = s + log K.
 
     Returns:
-        One row for each model.
+        One row for each model, and the gain of fine-tuned SemiConv over fine-tuned stock in mask
+        AP, with its interval.
 
     Raises:
         ConfigError: the config is not one of such a model, or does not measure mask AP; also see
@@ -128,11 +135,36 @@ def compare_drop_in(cfg: CfgNode, output: Path, sigmas: Sequence[float] = ()) ->
     announce("timing both, and drawing")
     seconds = time_per_image(list(models.values()), _inputs(cfg), cfg.MODEL.DEVICE)
     rows[-2:] = [r._replace(seconds_per_image=s) for r, s in zip(rows[-2:], seconds, strict=True)]
-    content = {"kind": "drop_in", "rows": [r._asdict() for r in rows], "config": cfg.dump()}
+    gain = measure_gain(cfg.DATASETS.TEST[0], output)
+    content = {
+        "kind": "drop_in",
+        "rows": [r._asdict() for r in rows],
+        "gain": gain.to_json(),
+        "config": cfg.dump(),
+    }
     write_json(content, output / "drop_in.json")
     (output / "table.txt").write_text(f"{format_rows(rows)}\n", encoding="utf-8")
     _draw(cfg, models, output / "comparison.png")
-    return rows
+    return rows, gain
+
+
+def measure_gain(dataset: str, output: Path) -> Difference:
+    """The difference in mask AP of the two fine-tuned models, and its interval over the images.
+
+    Args:
+        dataset: the name of the test dataset.
+        output: folder that `compare_drop_in` writes.
+    """
+    results = "inference/coco_instances_results.json"
+    truth = find_truth(dataset)
+    stock, semiconv = (
+        evaluate_results(
+            Detections(truth, read_results(output / variant / results, truth)), ["coco"]
+        )
+        for variant in (STOCK, SEMICONV)
+    )
+    [gain] = [d for d in compare(stock, semiconv) if (d.title, d.value) == ("mask AP", "AP")]
+    return gain
 
 
 def draw_twins(cfg: CfgNode, stock: Path, semiconv: Path, path: Path) -> None:

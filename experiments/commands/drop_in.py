@@ -15,6 +15,7 @@ from pathlib import Path
 from experiments.attaching import SEMICONV, STOCK, compare_drop_in, format_rows
 from semiconv_d2.cli.commands import finish, parser_of
 from semiconv_d2.data.files import check_folder
+from semiconv_d2.evaluation.tables import format_change
 from semiconv_d2.training import load_checked_config
 from semiconv_d2.training.messages import hush_pytorch
 
@@ -39,10 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(args):
     check_folder(args.output, "--output")
     cfg = load_checked_config(args.config_file, args.opts)
-    rows = compare_drop_in(cfg, args.output, args.sigmas)
+    rows, gain = compare_drop_in(cfg, args.output, args.sigmas)
     print(f"\n{format_rows(rows)}\n")
     print(
-        f"Mask AP on {cfg.DATASETS.TEST[0]}. One random seed: differences of a point may be noise."
+        f"Mask AP on {cfg.DATASETS.TEST[0]}. SemiConv gains {format_change(gain.difference)}; 95 % "
+        f"interval over the images {format_change(gain.low)} … {format_change(gain.high)}."
     )
     if cfg.MODEL.SEMICONV.MASK_SCORE:
         print("All rows have scores with MASK_SCORE.")

@@ -40,7 +40,10 @@ def test_compares_before_and_after(run_tool, quick, stock_checkpoint, datasets_f
         "SOLVER.MAX_ITER", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0,
     )  # fmt: skip
     assert status == 0, err
-    assert "One random seed" in out
+    gain = json.loads((output / "drop_in.json").read_text())["gain"]
+    assert gain["difference"] == pytest.approx(gain["b"] - gain["a"])
+    assert gain["low"] <= gain["difference"] <= gain["high"]
+    assert f"SemiConv gains {gain['difference']:+.1f}; 95 % interval" in out
     rows = read_rows(json.loads((output / "drop_in.json").read_text()))
     assert [r.model for r in rows] == [
         "stage 1: stock Mask R-CNN",
