@@ -39,6 +39,15 @@ def config_of(worms: Path, folder: Path, quick, *keys):
     return cfg
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A process that is forked from one with several threads of OpenMP would wait for them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def worms(datasets_folder) -> Path:
     return datasets_folder / "synthetic_worms"
