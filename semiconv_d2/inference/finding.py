@@ -11,6 +11,10 @@ from detectron2.data import MetadataCatalog
 from .. import get_config_file
 from ..errors import ConfigError
 from ..training.checkpoints import newest_checkpoint
+from ..training.configs import find_weights
+
+SHIPPED = {"binary_worms": ("bbbc010_small_semiconv", "checkpoints/bbbc010_small_one_stage.pth")}
+"""Trained models that the repository has, by name: config and checkpoint."""
 
 _CHECKPOINTS = (".pth", ".pkl")
 _CONFIGS = (".yaml", ".yml", ".py")
@@ -26,6 +30,8 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
         ConfigError: the config or the checkpoint cannot be found.
     """
     path = Path(model)
+    if str(model) in SHIPPED and not path.exists():
+        return _find_shipped(str(model))
     if path.is_dir():
         config = path / "config.yaml"
         if not config.is_file():
@@ -51,8 +57,20 @@ def find_config(model: str | Path) -> tuple[Path, Path | None]:
         return Path(get_config_file(str(model))), None
     except ValueError as error:
         raise ConfigError(
-            f"{model} is neither a run's folder, nor a checkpoint, nor a config. {error}"
+            f"{model} is neither a run's folder, nor a checkpoint, nor a shipped model "
+            f"({', '.join(SHIPPED)}), nor a config. {error}"
         ) from error
+
+
+def _find_shipped(name: str) -> tuple[Path, Path]:
+    config, weights = SHIPPED[name]
+    checkpoint = Path(find_weights(weights))
+    if not checkpoint.is_file():
+        raise ConfigError(
+            f"The model {name} needs {weights}, which the repository has, but not the installed "
+            f"package: clone the repository, or give the file as weights, and {config} as model."
+        )
+    return Path(get_config_file(config)), checkpoint
 
 
 def dataset_classes(datasets: Sequence[str]) -> list[str]:

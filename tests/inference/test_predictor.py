@@ -249,6 +249,21 @@ def test_reads_names_from_own_annotations(run, tmp_path):
     assert Predictor.load(run, overrides=overrides).classes == ["seed"]
 
 
+def test_a_shipped_model_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    predictor = Predictor.load("binary_worms")
+    assert predictor.classes == ["worm"]
+    assert predictor.trained_embedding
+    monkeypatch.setattr("semiconv_d2.inference.finding.find_weights", lambda name: name)
+    with pytest.raises(
+        ConfigError, match=r"binary_worms needs checkpoints/.* clone the repository"
+    ):
+        Predictor.load("binary_worms")
+    (tmp_path / "binary_worms").mkdir()  # what is there comes first
+    with pytest.raises(ConfigError, match=r"binary_worms has no config\.yaml"):
+        Predictor.load("binary_worms")
+
+
 def test_says_what_is_missing(run, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "alone.pth").write_bytes(b"")
