@@ -15,6 +15,7 @@ from torch import nn
 
 from ..data.pixels import Reading
 from ..errors import ConfigError
+from ..modeling.fast import make_fast
 from ..modeling.masks.postprocessing import has_regions, postprocess
 from .detections import Detections
 from .explanation import Explanation, can_explain, explain
@@ -98,6 +99,7 @@ class Predictor:
         classes: Sequence[str] | None = None,
         overrides: Sequence[str] = (),
         run_code: bool = False,
+        fast: bool = False,
     ) -> Predictor:
         """Finds and loads a trained model.
 
@@ -112,6 +114,7 @@ class Predictor:
             overrides: KEY, VALUE, KEY, VALUE, … for a YAML config; "key=value", … for a LazyConfig.
             run_code: also load files that can run any code: LazyConfigs, and pickles (`.pkl`) that
                 are not from Detectron2's model zoo. Only for files that you trust.
+            fast: make the model faster by `make_fast`. Results change slightly.
 
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
@@ -125,7 +128,7 @@ class Predictor:
             run_code=run_code,
         )
         return cls(
-            loaded.model,
+            make_fast(loaded.model) if fast else loaded.model,
             classes=loaded.classes,
             score_threshold=score_threshold,
             augmentations=loaded.augmentations,
