@@ -22,7 +22,7 @@ def make_fast(model: nn.Module) -> nn.Module:
     """
     model.eval()
     fold_norms(model)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = next(model.parameters(), torch.empty(0)).device
     if has_bfloat16(device):
         use_bfloat16(model, device.type)
