@@ -34,7 +34,7 @@ def _format_drop_in(content: Mapping) -> str:
     return format_rows(read_rows(content))
 
 
-def _format_table(content: Mapping) -> str:
+def format_table(content: Mapping) -> str:
     """A table that was combined from several results."""
     headers = content["headers"]
     align = ["left", *["right"] * (len(headers) - 1)]
@@ -46,7 +46,7 @@ FORMATS: dict[str, Callable[[Mapping], str]] = {
     "drop_in": _format_drop_in,
     "experiments": format_experiments,
     "ownership": _format_ownership,
-    "table": _format_table,
+    "table": format_table,
 }
 """The function for each "kind" of JSON."""
 

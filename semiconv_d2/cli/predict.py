@@ -96,6 +96,11 @@ def parse_arguments(argv):
         action="store_true",
         help="also load LazyConfigs and pickles, which can run any code; only if you trust them",
     )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="take less time for an image; results change slightly",
+    )
     parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
@@ -143,6 +148,7 @@ def predict(arguments):
         classes=arguments.classes,
         overrides=arguments.opts,
         run_code=arguments.run_code,
+        fast=arguments.fast,
     )
     every = SHOWS if can_explain(predictor.model) else ("masks",)
     wanted = {*arguments.show, *(every if "all" in arguments.show else ())}

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from tqdm import tqdm
 
@@ -21,8 +20,10 @@ from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_a
 from ..visualization.figures import pixels, save
 from ..visualization.regions import draw_instance_views, region_scales
 from ..writing import write_json
+from .detections import Detections
 from .explanation import Explanation, can_explain
 from .loading import unnamed
+from .outputs.coco import coco_results
 from .outputs.labels import write_labels
 from .predictor import Predictor
 from .sources import Source, UnreadableError, VideoWriters, open_video, read_source
@@ -30,6 +31,8 @@ from .sources import Source, UnreadableError, VideoWriters, open_video, read_sou
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
+_Found = TypeVar("_Found")
 
 _BESIDE = 60  # arrows side by side along the longer side of an image, at most
 _ARROWS = 400  # approximate number in an image; an instance has at least 6 and at most 25
@@ -181,8 +184,11 @@ class Demo:
     def _image(self, source: Source) -> bool:
         image = read_source(source, self.predictor.reading)
         shows = self.drawing.shows
+        if not (shows or self.labels):
+            self._record(_tried(self.predictor.detect, image), source.name)
+            return True
         found, explanation = self._look(image, shows)
-        self._record(found, source.name)
+        self._record(Detections.of(found), source.name)
         colours = following_colours(_masks(found, image))
         stem = self._stem(source)
         if self.labels is not None:
@@ -209,7 +215,7 @@ class Demo:
             for number, image in enumerate(bar):
                 count += 1
                 found, explanation = self._look(image, shows)
-                self._record(found, source.name, number)
+                self._record(Detections.of(found), source.name, number)
                 before, masks = masks, _masks(found, image)
                 colours = following_colours(masks, before, colours)
                 if axes is None and explanation is not None:
@@ -230,12 +236,9 @@ class Demo:
     def _look(
         self, image: np.ndarray, shows: Sequence[str]
     ) -> tuple[Instances, Explanation | None]:
-        try:
-            if set(shows) <= {"masks"}:
-                return self.predictor(image), None
-            explanation = self.predictor.explain(image)
-        except _OF_AN_IMAGE as error:
-            raise UnreadableError(f"{type(error).__name__}: {error}") from error
+        if set(shows) <= {"masks"}:
+            return _tried(self.predictor, image), None
+        explanation = _tried(self.predictor.explain, image)
         return explanation.instances, explanation
 
     def _draw(
@@ -264,14 +267,14 @@ class Demo:
         else:
             yield _draw_embedding(image, explanation, colours, axes)
 
-    def _record(self, found: Instances, name: str, frame: int | None = None) -> None:
+    def _record(self, found: Detections, name: str, frame: int | None = None) -> None:
         self._images += 1
         self.found += len(found)
         if not self._collect:
             return
         image_id = self._ids.get(Path(name).name, self._images)
         place = {"file_name": name} | ({} if frame is None else {"frame": frame})
-        for result in instances_to_coco_json(found, image_id):
+        for result in coco_results(found, image_id):
             category = self._categories[result["category_id"]]
             self.results.append(result | {"category_id": category} | place)
 
@@ -282,6 +285,14 @@ class Demo:
         stem = next(s for s in numbered if s not in self._stems)
         self._stems.add(stem)
         return stem
+
+
+def _tried(look: Callable[[np.ndarray], _Found], image: np.ndarray) -> _Found:
+    """What a model finds in an image. If it cannot process this one, others may work."""
+    try:
+        return look(image)
+    except _OF_AN_IMAGE as error:
+        raise UnreadableError(f"{type(error).__name__}: {error}") from error
 
 
 def check_windows() -> None:
