@@ -73,7 +73,7 @@ def predict(arguments: argparse.Namespace) -> None:
     outcomes: dict[str, Outcome] = {}
     if places:
         outcomes = _write(arguments, places, known.sources, shard)
-    elif arguments.resume or shard.count > 1 or arguments.processes > 1:
+    elif arguments.resume or shard.total > 1 or arguments.processes > 1:
         raise ConfigError(
             "--resume, --shard and --processes need results to write: name a place for them, such "
             "as --output, --coco or --table."
@@ -153,9 +153,9 @@ def _write(
     finally:
         outcomes = parts.outcomes()
         complete = all(name in outcomes for name in names)
-        if joined.wanted and (complete or (shard.count == 1 and outcomes)):
+        if joined.wanted and (complete or (shard.total == 1 and outcomes)):
             joined.write(lambda: parts.results(names))
-    if shard.count == 1 and complete and not any(o.failed for o in outcomes.values()):
+    if shard.total == 1 and complete and not any(o.failed for o in outcomes.values()):
         parts.remove()
     return outcomes
 
@@ -265,13 +265,13 @@ def _tell(
     failed = [(each.name, each.failed) for each in ended if each.failed]
     if known.left_out:
         say(f"{len(known.left_out)} inputs are not in {arguments.annotations}: left out.")
-    count = len(sources) if complete or shard.count == 1 else len(own)
+    count = len(sources) if complete or shard.total == 1 else len(own)
     found = sum(each.instances for each in ended)
     say(f"{len(ended) - len(failed)} of {count} inputs, {found} instances.")
     for name, path in places.items():
         if path.exists():
             say(f"{_PLACES[name]}: {path}")
-    if shard.count > 1 and not complete:
+    if shard.total > 1 and not complete:
         say(f"This was shard {shard}. The last shard that ends joins the results of all.")
     failed += [
         (name, "an earlier input has the same name, and so the same id") for name in known.doubles

@@ -80,7 +80,7 @@ class Parts:
                 options.
         """
         outcomes = self.outcomes()
-        alone = shard.count == 1
+        alone = shard.total == 1
         ended = all(name in outcomes for name in names)
         if not outcomes or (alone and ended and not resume):
             if alone:
@@ -127,7 +127,7 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, shard: Shard) -> Path:
-        return self.folder / f"{shard.number}_of_{shard.count}.jsonl"
+        return self.folder / f"{shard.number}_of_{shard.total}.jsonl"
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*_of_*.jsonl"))

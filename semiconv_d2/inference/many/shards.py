@@ -18,8 +18,8 @@ class Shard(NamedTuple):
     """
 
     number: int = 1
-    """From 1 to `count`."""
-    count: int = 1
+    """From 1 to `total`."""
+    total: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -42,11 +42,11 @@ class Shard(NamedTuple):
 
     def of(self, items: Sequence[Item]) -> list[Item]:
         """The items of this part."""
-        return list(items[self.number - 1 :: self.count])
+        return list(items[self.number - 1 :: self.total])
 
     def split(self, count: int) -> list[Shard]:
         """This part in so many parts of its own."""
-        return [Shard(self.number + k * self.count, self.count * count) for k in range(count)]
+        return [Shard(self.number + k * self.total, self.total * count) for k in range(count)]
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"

@@ -14,8 +14,8 @@ def write_geojson(detections: Detections, path: Path, classes: Sequence[str]) ->
     """Writes a feature for each instance: a Polygon, or a MultiPolygon for several pieces.
 
     Coordinates are pixels of the image, (0, 0) is its upper left corner, and the outlines are the
-    edges of pixels. A feature is a detection of QuPath with its class, and the score among its
-    measurements. An empty mask is left out.
+    edges of pixels. A feature is a detection of QuPath with its class; its measurements are the
+    score and the number of the instance in tables and label images. An empty mask is left out.
 
     Args:
         classes: names, in the order of the model's classes.
@@ -29,13 +29,15 @@ def write_geojson(detections: Detections, path: Path, classes: Sequence[str]) ->
             features.append(
                 {
                     "type": "Feature",
-                    "id": index + 1,
                     "geometry": shapely.geometry.mapping(shape),
                     "properties": {
                         "objectType": "detection",
                         "name": f"{index + 1} {detections.label(index, classes)}",
                         "classification": {"name": detections.class_name(index, classes)},
-                        "measurements": {"score": round(float(detections.scores[index]), 6)},
+                        "measurements": {
+                            "instance": index + 1,
+                            "score": round(float(detections.scores[index]), 6),
+                        },
                     },
                 }
             )
