@@ -123,7 +123,7 @@ def real_wells(real_bbbc010, tmp_path) -> Path:
     return tmp_path
 
 
-def test_from_images_to_results(real_wells, run_tool):
+def test_from_images_to_results(real_wells, run_tool, monkeypatch):
     """The commands of predict.md on real images. Those that train or start processes are left to
     other tests."""
     for package in ("roifile", "shapely"):
@@ -147,6 +147,12 @@ def test_from_images_to_results(real_wells, run_tool):
     assert results == json.loads((real_wells / "shared.json").read_text())
     assert len(results) > 10
     assert {p.name for p in real_wells.glob("*.parts")} == {"shared.json.parts"}
+    [code] = re.findall(r"```python\n(.*?)```", PREDICT, re.DOTALL)
+    monkeypatch.chdir(real_wells)
+    made: dict = {}
+    exec(code, made)
+    assert len(made["rows"]) == len(made["detections"]) > 5
+    assert (real_wells / "C04_rois.zip").read_bytes()
 
 
 def test_the_commands_on_a_project_see_its_datasets_and_runs(clone, run_tool, quick):

@@ -54,7 +54,9 @@ _OTHER_WORK = ("input", "resume", "shard", "processes", "device", "run_code")
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv, __doc__)
-    return finish(lambda: predict(arguments), interrupted="stopped")
+    written = any(getattr(arguments, name) for name in _PLACES)
+    hint = "; what is done is kept, and --resume goes on" if written else ""
+    return finish(lambda: predict(arguments), interrupted=f"stopped{hint}")
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -94,7 +94,9 @@ def test_what_is_done_stays_done(predict, whole, worms, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         looked = stop_at(patch, 4)  # one is broken
         status, _, err = predict(tmp_path)
-        assert (status, err.strip().splitlines()[-1]) == (1, "error: stopped")
+        assert (status, err.strip().splitlines()[-1]) == (
+            *(1, "error: stopped; what is done is kept, and --resume goes on"),
+        )
     status, _, err = predict(tmp_path)
     assert status == 1
     assert "r.json.parts has 3 inputs of an earlier command: add --resume" in err

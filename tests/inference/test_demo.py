@@ -244,6 +244,26 @@ def test_without_results_instances_are_counted_alone(predictor, worms):
     assert demo.found == outcome.instances == len(predictor(worms[0])) > 0
 
 
+@pytest.mark.parametrize("camera", [True, False])
+def test_what_a_camera_has_seen_is_kept_when_the_user_stops(
+    predictor, worms, tmp_path, monkeypatch, camera
+):
+    def open_video(source):
+        def frames():
+            yield from [pixels(worms[0])] * 2
+            raise KeyboardInterrupt
+
+        return frames(), None if camera else 9, 10
+
+    monkeypatch.setattr("semiconv_d2.inference.demo.open_video", open_video)
+    film = tmp_path / "film.mp4"
+    film.touch()
+    demo, noted = Demo(predictor, Drawing(()), tmp_path, joined=COCO), []
+    with pytest.raises(KeyboardInterrupt):
+        demo.run([Source("0" if camera else str(film), True)], lambda _, parts: noted.append(parts))
+    assert [len(parts) for parts in noted] == ([2] if camera else [])  # a film can be resumed
+
+
 def test_a_video_that_breaks_off_is_named_and_what_was_read_is_kept(predictor, worms, tmp_path):
     film = tmp_path / "film.avi"
     frame = pixels(worms[0])

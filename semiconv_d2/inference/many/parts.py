@@ -65,6 +65,7 @@ class Parts:
     @classmethod
     def beside(cls, path: Path, settings: Mapping[str, object]) -> Parts:
         """The parts of results at this path, a file or a folder."""
+        path = path if path.name else path.resolve()  # such as "."
         return cls(path.with_name(path.name + _SUFFIX), settings)
 
     def begin(self, names: Collection[str], shard: Shard, resume: bool) -> None:

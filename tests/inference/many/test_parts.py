@@ -93,6 +93,13 @@ def test_another_command_cannot_go_on(tmp_path):
         other.begin(NAMES, Shard(2, 2), resume=False)
 
 
+def test_the_parts_of_the_working_folder_lie_beside_it(tmp_path, monkeypatch):
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert Parts.beside(type(folder)("."), {}).folder == tmp_path / "labels.parts"
+
+
 def test_shards_begin_beside_each_other(tmp_path):
     parts = parts_of(tmp_path)
     write(parts, outcome("a.png"), shard=Shard(1, 2))
