@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..data.files import check_file, check_folder
 from ..errors import DatasetError
-from ..inference.options import SCORE_THRESHOLD, SHOWS
+from ..inference.options import AUTO, SCORE_THRESHOLD, SHOWS
 from .commands import finish, parser_of, say
 
 
@@ -89,6 +89,27 @@ def parse_arguments(argv):
         help="leave out instances with a lower score (default: %(default)s)",
     )
     parser.add_argument(
+        "--tile",
+        nargs="?",
+        const=AUTO,
+        type=_size_of_tile,
+        metavar="SIZE",
+        help="cut larger images into tiles of SIZE × SIZE pixels, and join what is found in them "
+        "(default of SIZE: the longer side of the training images)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        metavar="PIXELS",
+        help="what tiles share (default: as much as most training instances are long)",
+    )
+    parser.add_argument(
+        "--scale-factor",
+        type=float,
+        metavar="FACTOR",
+        help="resize tiles by it for the model (default: as training images are resized)",
+    )
+    parser.add_argument(
         "--classes", nargs="+", help="names of the classes, instead of the model's own"
     )
     parser.add_argument(
@@ -106,6 +127,10 @@ def parse_arguments(argv):
     if arguments.annotations and not arguments.json:
         parser.error("--annotations needs --json")
     return arguments
+
+
+def _size_of_tile(text: str) -> int | str:
+    return text if text == AUTO else int(text)
 
 
 def predict(arguments):
@@ -143,6 +168,9 @@ def predict(arguments):
         classes=arguments.classes,
         overrides=arguments.opts,
         run_code=arguments.run_code,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        scale_factor=arguments.scale_factor,
     )
     every = SHOWS if can_explain(predictor.model) else ("masks",)
     wanted = {*arguments.show, *(every if "all" in arguments.show else ())}

@@ -12,9 +12,7 @@ from detectron2.data import transforms
 from ...data.coco.describing import InputScale
 from ...data.images import Size
 from ...errors import ConfigError
-
-AUTO = "auto"
-"""As the size of a tile: the longer side of the training images."""
+from ..options import AUTO
 
 MOST_SHRUNK = 1.5
 """An image may be so many times smaller than at the scale of the training images."""

@@ -1,0 +1,353 @@
+"""Measures what is found in large images: mosaics of the test wells of BBBC010.
+
+    DETECTRON2_DATASETS=DATASETS python -m experiments.benchmarks.mosaics --wells 4 16 64 \\
+        --output experiments/results/mosaics.json
+
+Every way to predict a mosaic has a process of its own, so that its memory can be measured alone.
+SAHI and supervision are measured if they are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from semiconv_d2 import Predictor, get_config_file
+from semiconv_d2.data.datasets.prepared import datasets_root
+from semiconv_d2.data.mask_windows import MaskWindow, encode_windows
+from semiconv_d2.inference.detections import Detections
+from semiconv_d2.inference.options import AUTO
+from semiconv_d2.writing import write_json
+
+CONFIG = "bbbc010_small_semiconv"
+WEIGHTS = "checkpoints/bbbc010_small_one_stage.pth"
+MARGIN = 61
+"""Pixels of background around the wells, so that no seam lies on the border of a well."""
+
+LARGE = (13, 11), (8192, 8192)
+"""Rows and columns of wells, and height and width of the mosaic that is measured last."""
+
+LEAST, SHOWN = 0.05, 0.5
+"""Scores from which on detections count in AP, and as found."""
+
+_MATCH = 0.5  # IoU from which on a worm is found
+
+
+class Mosaic(NamedTuple):
+    """Wells beside each other."""
+
+    pixels: np.ndarray
+    """(H, W) uint8."""
+    worms: list[MaskWindow]
+    wells: list[tuple[Path, int, int]]
+    """The image of each well, and its first row and column."""
+
+
+def draw_mosaic(rows: int, columns: int, size: tuple[int, int] | None = None) -> Mosaic:
+    """Wells of the test set, row by row; after the last one the first one comes again.
+
+    Args:
+        size: height and width of the mosaic; by default so large that the wells and a margin fit.
+    """
+    from pycocotools import mask as coco_masks
+
+    folder = datasets_root() / "bbbc010"
+    content = json.loads((folder / "test.json").read_text(encoding="utf-8"))
+    images = content["images"]
+    height, width = images[0]["height"], images[0]["width"]
+    total = size or (rows * height + 2 * MARGIN, columns * width + 2 * MARGIN)
+    pixels = np.zeros(total, dtype=np.uint8)
+    worms, wells = [], []
+    for number in range(rows * columns):
+        image = images[number % len(images)]
+        top = MARGIN + number // columns * height
+        left = MARGIN + number % columns * width
+        path = folder / "images" / image["file_name"]
+        pixels[top : top + height, left : left + width] = _read_grey(path)
+        wells.append((path, top, left))
+        worms += [
+            MaskWindow.of(coco_masks.decode(a["segmentation"]).astype(bool)).moved(top, left)
+            for a in content["annotations"]
+            if a["image_id"] == image["id"]
+        ]
+    return Mosaic(pixels, worms, wells)
+
+
+def _read_grey(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
+
+
+def _load(score: float, **tiles: object) -> Predictor:
+    return Predictor.load(
+        get_config_file(CONFIG), weights=WEIGHTS, score_threshold=score, device="cpu", **tiles
+    )
+
+
+def one_by_one(_: Path, wells: Sequence[tuple[Path, int, int]], score: float) -> Detections:
+    predictor = _load(score)
+    found = {path: predictor.detect(path) for path in dict.fromkeys(path for path, _, _ in wells)}
+    masks, scores = [], []
+    for path, top, left in wells:
+        masks += [mask.moved(top, left) for mask in found[path].masks]
+        scores += found[path].scores.tolist()
+    return _detections(masks, scores)
+
+
+def at_once(image: Path, _: object, score: float) -> Detections:
+    return _load(score).detect(image)
+
+
+def own_tiles(image: Path, _: object, score: float) -> Detections:
+    return _load(score, tile=AUTO).detect(image)
+
+
+def with_sahi(image: Path, _: object, score: float) -> Detections:
+    from sahi import AutoDetectionModel
+    from sahi.predict import get_sliced_prediction
+
+    model = AutoDetectionModel.from_pretrained(
+        model_type="detectron2",
+        model_path=WEIGHTS,
+        config_path=get_config_file(CONFIG),
+        confidence_threshold=score,
+        device="cpu",
+    )
+    result = get_sliced_prediction(
+        np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2),
+        model,
+        slice_height=520,
+        slice_width=696,
+        overlap_height_ratio=0.2,
+        overlap_width_ratio=0.2,
+        perform_standard_pred=False,
+        verbose=0,
+    )
+    found = result.object_prediction_list
+    return _detections(
+        [MaskWindow.of(one.mask.bool_mask) for one in found], [one.score.value for one in found]
+    )
+
+
+def with_supervision(image: Path, _: object, score: float) -> Detections:
+    import supervision
+
+    predictor = _load(score)
+
+    def look(tile: np.ndarray) -> supervision.Detections:
+        found = predictor(tile)
+        return supervision.Detections(
+            xyxy=found.pred_boxes.tensor.numpy(),
+            mask=found.pred_masks.numpy(),
+            confidence=found.scores.numpy(),
+            class_id=found.pred_classes.numpy(),
+        )
+
+    slicer = supervision.InferenceSlicer(look, slice_wh=(696, 520), overlap_wh=(139, 104))
+    found = slicer(np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2))
+    masks = [] if found.mask is None else [MaskWindow.of(np.asarray(mask)) for mask in found.mask]
+    return _detections(masks, found.confidence.tolist())
+
+
+def _read_grey_tiff(image: Path) -> np.ndarray:
+    from tifffile import imread
+
+    return imread(image)
+
+
+def _detections(masks: Sequence[MaskWindow], scores: Sequence[float]) -> Detections:
+    """Only masks and scores matter here."""
+    return Detections(
+        size=(0, 0),
+        boxes=np.zeros((len(masks), 4), dtype=np.float32),
+        scores=np.array(scores, dtype=np.float32),
+        classes=np.zeros(len(masks), dtype=np.int64),
+        masks=tuple(masks),
+    )
+
+
+WAYS = {
+    "the wells one by one": one_by_one,
+    "the mosaic at once": at_once,
+    "tiles": own_tiles,
+    "SAHI": with_sahi,
+    "supervision": with_supervision,
+}
+_NEEDS = {"SAHI": "sahi", "supervision": "supervision"}
+
+
+def average_precision(mosaic: Mosaic, found: Detections) -> float:
+    """Mask AP in percent; all detections of the mosaic count."""
+    import contextlib
+    import io
+
+    from pycocotools.coco import COCO
+
+    from semiconv_d2.evaluation.measures.coco import coco_values
+
+    size = mosaic.pixels.shape
+    worms = encode_windows(mosaic.worms, size)
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": 1, "height": size[0], "width": size[1]}],
+        "categories": [{"id": 1, "name": "worm"}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": 1,
+                "segmentation": code,
+                "area": mask.area,
+                "bbox": _box(mask),
+                "iscrowd": 0,
+            }
+            for number, (code, mask) in enumerate(zip(worms, mosaic.worms, strict=True), start=1)
+        ],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    results = [
+        {
+            "image_id": 1,
+            "category_id": 1,
+            "segmentation": code,
+            "score": float(score),
+            "bbox": _box(mask),
+        }
+        for code, score, mask in zip(
+            encode_windows(found.masks, size), found.scores, found.masks, strict=True
+        )
+    ]
+    return coco_values(truth, results, "mask", max_detections=len(results))[0]["AP"]
+
+
+def _box(mask: MaskWindow) -> list[int]:
+    return [mask.left, mask.top, *mask.pixels.shape[::-1]]
+
+
+def count(mosaic: Mosaic, found: Detections) -> tuple[np.ndarray, int, int]:
+    """Which worms are found; the number of detections of a worm that is found already; the number
+    of all other detections."""
+    masks = [found.masks[i] for i in np.argsort(-found.scores, kind="stable")]
+    taken = np.zeros(len(mosaic.worms), dtype=bool)
+    repeated = others = 0
+    tops, lefts, bottoms, rights = np.array(
+        [
+            (rows.start, columns.start, rows.stop, columns.stop)
+            for rows, columns in (mask.slices for mask in mosaic.worms)
+        ]
+    ).T
+    areas = [mask.area for mask in mosaic.worms]
+    for mask in masks:
+        rows, columns = mask.slices
+        near = (tops < rows.stop) & (rows.start < bottoms)
+        near &= (lefts < columns.stop) & (columns.start < rights)
+        hits = []
+        for index in np.flatnonzero(near):
+            common = mask.overlap(mosaic.worms[index])
+            hits.append((common / (mask.area + areas[index] - common), index))
+        hits = sorted((hit for hit in hits if hit[0] >= _MATCH), reverse=True)
+        free = [index for _, index in hits if not taken[index]]
+        if free:
+            taken[free[0]] = True
+        elif hits:
+            repeated += 1
+        else:
+            others += 1
+    return taken, repeated, others
+
+
+def measure(way: str, mosaic: Mosaic, image: Path, score: float) -> dict:
+    """What a way finds, its seconds and its peak of memory, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        job, result = Path(folder, "job"), Path(folder, "result")
+        job.write_bytes(pickle.dumps((way, image, mosaic.wells, score)))
+        command = [sys.executable, "-m", "experiments.benchmarks.mosaics", "--job", job, result]
+        subprocess.run(list(map(str, command)), check=True)
+        return pickle.loads(result.read_bytes())
+
+
+def work(job: Path, result: Path) -> None:
+    """In the process of a way: runs it and writes what it found."""
+    import resource
+
+    way, image, wells, score = pickle.loads(job.read_bytes())
+    start = time.perf_counter()
+    found = WAYS[way](image, wells, score)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    result.write_bytes(pickle.dumps({"found": found, "seconds": seconds, "gibibytes": peak}))
+
+
+def benchmark(grids: Sequence[tuple[int, int]], ways: Sequence[str], large: bool) -> dict:
+    """The content of a JSON file."""
+    from tifffile import imwrite
+
+    rows = []
+    cases = [(grid, None, ways) for grid in grids]
+    cases += [(*LARGE, [way for way in ways if way in ("the wells one by one", "tiles")])] * large
+    for grid, size, chosen in cases:
+        mosaic = draw_mosaic(*grid, size)
+        with tempfile.TemporaryDirectory() as folder:
+            image = Path(folder, "mosaic.tif")
+            imwrite(image, mosaic.pixels, tile=(256, 256), compression="zlib")
+            alone = None
+            for way in chosen:
+                every = measure(way, mosaic, image, LEAST)
+                shown = measure(way, mosaic, image, SHOWN)
+                taken, repeated, others = count(mosaic, shown["found"])
+                alone = taken if way == "the wells one by one" else alone
+                row = {
+                    "wells": grid[0] * grid[1],
+                    "height": mosaic.pixels.shape[0],
+                    "width": mosaic.pixels.shape[1],
+                    "worms": len(mosaic.worms),
+                    "way": way,
+                    "AP": round(average_precision(mosaic, every["found"]), 2),
+                    "found": int(taken.sum()),
+                    "repeated": repeated,
+                    "others": others,
+                    "seconds": round(shown["seconds"], 1),
+                    "gibibytes": round(shown["gibibytes"], 2),
+                }
+                if alone is not None:
+                    row["alone only"] = int((alone & ~taken).sum())
+                print(row, flush=True)
+                rows.append(row)
+    return {"kind": "mosaics", "rows": rows}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wells", type=int, nargs="*", default=[4, 16, 64], help="squares")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--large", action="store_true", help="also 8192 × 8192 pixels, 143 wells")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--job", type=Path, nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.job:
+        work(*arguments.job)
+        return 0
+    ways = [way for way in arguments.ways if way not in _NEEDS or find_spec(_NEEDS[way])]
+    grids = [(round(n**0.5), round(n**0.5)) for n in arguments.wells]
+    content = benchmark(grids, ways, arguments.large)
+    if arguments.output:
+        write_json(content, arguments.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
