@@ -28,12 +28,18 @@ class MaskWindow(NamedTuple):
     """The mask, (height, width) of the window, bool."""
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> MaskWindow:
-        """The window of a mask (H, W) of a whole image, bool; without pixels if it is empty."""
+    def of(cls, mask: np.ndarray, top: int = 0, left: int = 0) -> MaskWindow:
+        """The window of a mask (H, W), bool; without pixels if it is empty.
+
+        Args:
+            mask: of a whole image, or of a part of it.
+            top, left: first row and first column of this part in the image.
+        """
         if not mask.any():
             return cls(0, 0, np.zeros((0, 0), dtype=bool))
         rows, columns = bounding_window(mask)
-        return cls(int(rows.start), int(columns.start), mask[rows, columns].copy())
+        place = top + int(rows.start), left + int(columns.start)
+        return cls(*place, mask[rows, columns].copy())
 
     @property
     def area(self) -> int:

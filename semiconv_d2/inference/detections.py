@@ -34,18 +34,21 @@ class Detections:
     """N masks; None if the model finds boxes only."""
 
     @classmethod
-    def of(cls, instances: Instances) -> Detections:
-        """Detections of Detectron2's `Instances`, as `Predictor` returns them."""
+    def of(cls, instances: Instances, masks: Sequence[MaskWindow] | None = None) -> Detections:
+        """Detections of Detectron2's `Instances`, as `Predictor` returns them.
+
+        Args:
+            masks: by default those of the instances.
+        """
         instances = instances.to("cpu")
-        masks = None
-        if instances.has("pred_masks"):
-            masks = tuple(MaskWindow.of(mask.numpy()) for mask in instances.pred_masks.bool())
+        if masks is None and instances.has("pred_masks"):
+            masks = [MaskWindow.of(mask.numpy()) for mask in instances.pred_masks.bool()]
         return cls(
             size=tuple(instances.image_size),
             boxes=instances.pred_boxes.tensor.float().numpy(),
             scores=instances.scores.float().numpy(),
             classes=instances.pred_classes.long().numpy(),
-            masks=masks,
+            masks=None if masks is None else tuple(masks),
         )
 
     def instances(self) -> Instances:

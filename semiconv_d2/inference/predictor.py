@@ -16,6 +16,7 @@ from torch import nn
 
 from ..data.pixels import Reading
 from ..errors import ConfigError
+from ..modeling.masks.postprocessing import has_regions, postprocess
 from .detections import Detections
 from .explanation import Explanation, can_explain, explain
 from .images import open_image, read_rgb
@@ -169,7 +170,8 @@ class Predictor:
 
     def __call__(self, image: ImageLike) -> Instances:
         """Finds the instances of an image: `pred_boxes`, `scores`, `pred_classes`, `pred_masks`
-        (N, H, W). They are on the CPU, the highest score first.
+        (N, H, W). They are on the CPU, the highest score first. The masks need N times the
+        memory of the image: for large images use `detect`.
 
         Args:
             image: file, Pillow image, or uint8 array: (H, W, 3) RGB, or (H, W) grey.
@@ -185,20 +187,25 @@ class Predictor:
         return self._run(self._input(image))
 
     def detect(self, image: ImageLike) -> Detections:
-        """Finds the same instances as `__call__`. Masks are windows: memory grows with the
-        instances. With tiles a TIFF is read in parts, and memory does not grow with the image.
+        """Finds the same instances as `__call__`. Their masks are windows, so that time and memory
+        do not grow with the number of instances times the size of the image. With tiles, memory
+        does not grow with the image at all: a TIFF is read tile by tile.
 
-        Args and errors: as those of `__call__`.
+        With a model that is not Detectron2's GeneralizedRCNN, whole masks are made first. On a GPU
+        a pixel of a mask's outline can differ from that of `__call__`: see `paste_windows`.
+
+        Raises:
+            ValueError, DatasetError: as in `__call__`.
         """
         if self.tiling is None:
-            return Detections.of(self(image))
+            return self._find(self._input(image))
         with open_image(image, self.reading) as regions:
             tiles = self.tiling.tiles(regions.size)
             inputs = (
                 self._tile_input(regions.read(*t.slices), _name_of(image), len(tiles) == 1)
                 for t in tiles
             )
-            found = [Detections.of(self._run(i)) for i in inputs]
+            found = list(map(self._find, inputs))
         if len(tiles) == 1:
             return found[0]
         return join(list(zip(tiles, found, strict=True)), regions.size)
@@ -250,6 +257,15 @@ class Predictor:
             [output] = self.model([inputs])
         instances = output["instances"].to("cpu")
         return instances[instances.scores >= self.score_threshold]
+
+    def _find(self, inputs: dict) -> Detections:
+        if not has_regions(self.model):
+            return Detections.of(self._run(inputs))
+        with torch.no_grad():
+            [raw] = self.model.inference([inputs], do_postprocess=False)
+        return Detections.of(
+            *postprocess(raw, (inputs["height"], inputs["width"]), self.score_threshold)
+        )
 
 
 def _resized(pixels: np.ndarray, name: str, resize: transforms.Augmentation, channels: str) -> dict:

@@ -35,9 +35,9 @@ from .competition import (
     number_instances,
 )
 from .embedding_head import EmbeddingHead
-from .exclusive import ExclusiveMasks
 from .ground_truth import CroppedMasks, crop_masks
 from .mask_branch import RescoredMasks, Scene, SeedKernel, SemiConvMaskBranch
+from .masks.exclusive import ExclusiveMasks
 from .region_embedding import RegionEmbedding
 from .regions import index_boxes
 

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances, ROIMasks
 
-from semiconv_d2.modeling.exclusive import ExclusiveMasks
+from semiconv_d2.modeling.masks.exclusive import ExclusiveMasks
 
 BOXES = torch.tensor([[2.0, 3.0, 30.0, 25.0], [14.0, 8.0, 44.0, 36.0], [10.0, 1.0, 25.0, 39.0]])
 

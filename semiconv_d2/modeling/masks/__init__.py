@@ -1,0 +1,1 @@
+"""From masks of regions to masks in the image."""
