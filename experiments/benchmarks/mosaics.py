@@ -10,18 +10,20 @@ SAHI and supervision are measured if they are installed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pickle
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
 from semiconv_d2 import Predictor, get_config_file
 from semiconv_d2.data.datasets.prepared import datasets_root
@@ -35,12 +37,24 @@ WEIGHTS = "checkpoints/bbbc010_small_one_stage.pth"
 MARGIN = 61
 """Pixels of background around the wells, so that no seam lies on the border of a well."""
 
-LARGE = (13, 11), (8192, 8192)
+LARGE = 13, 11, (8192, 8192)
 """Rows and columns of wells, and height and width of the mosaic that is measured last."""
 
 LEAST, SHOWN = 0.05, 0.5
 """Scores from which on detections count in AP, and as found."""
 
+COLUMNS = {
+    "AP": ".1f",
+    "found": "d",
+    "missed": "d",
+    "again": "d",
+    "other": "d",
+    "seconds": ".0f",
+    "gibibytes": ".1f",
+}
+"""Numbers of each way, and their formats."""
+
+_MOST_MEMORY = 8 * 2**30
 _MATCH = 0.5  # IoU from which on a worm is found
 
 
@@ -156,7 +170,9 @@ def with_supervision(image: Path, _: object, score: float) -> Detections:
             class_id=found.pred_classes.numpy(),
         )
 
-    slicer = supervision.InferenceSlicer(look, slice_wh=(696, 520), overlap_wh=(139, 104))
+    slicer = supervision.InferenceSlicer(
+        look, slice_wh=(696, 520), overlap_wh=(139, 104), compact_masks=True
+    )
     found = slicer(np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2))
     masks = [] if found.mask is None else [MaskWindow.of(np.asarray(mask)) for mask in found.mask]
     return _detections(masks, found.confidence.tolist())
@@ -179,10 +195,11 @@ def _detections(masks: Sequence[MaskWindow], scores: Sequence[float]) -> Detecti
     )
 
 
+ALONE, TILES = "the wells one by one", "tiles"
 WAYS = {
-    "the wells one by one": one_by_one,
+    ALONE: one_by_one,
     "the mosaic at once": at_once,
-    "tiles": own_tiles,
+    TILES: own_tiles,
     "SAHI": with_sahi,
     "supervision": with_supervision,
 }
@@ -270,20 +287,22 @@ def count(mosaic: Mosaic, found: Detections) -> tuple[np.ndarray, int, int]:
     return taken, repeated, others
 
 
-def measure(way: str, mosaic: Mosaic, image: Path, score: float) -> dict:
-    """What a way finds, its seconds and its peak of memory, in a process of its own."""
+def measure(way: str, mosaic: Mosaic, image: Path, score: float) -> dict | None:
+    """What a way finds, its seconds and its peak of memory, in a process of its own; None if it
+    needs more memory than `_MOST_MEMORY`."""
     with tempfile.TemporaryDirectory() as folder:
         job, result = Path(folder, "job"), Path(folder, "result")
         job.write_bytes(pickle.dumps((way, image, mosaic.wells, score)))
         command = [sys.executable, "-m", "experiments.benchmarks.mosaics", "--job", job, result]
-        subprocess.run(list(map(str, command)), check=True)
-        return pickle.loads(result.read_bytes())
+        done = subprocess.run(list(map(str, command)), check=False)
+        return pickle.loads(result.read_bytes()) if done.returncode == 0 else None
 
 
 def work(job: Path, result: Path) -> None:
     """In the process of a way: runs it and writes what it found."""
     import resource
 
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
     way, image, wells, score = pickle.loads(job.read_bytes())
     start = time.perf_counter()
     found = WAYS[way](image, wells, score)
@@ -292,42 +311,54 @@ def work(job: Path, result: Path) -> None:
     result.write_bytes(pickle.dumps({"found": found, "seconds": seconds, "gibibytes": peak}))
 
 
-def benchmark(grids: Sequence[tuple[int, int]], ways: Sequence[str], large: bool) -> dict:
-    """The content of a JSON file."""
+def measure_mosaic(
+    mosaic: Mosaic, ways: Sequence[str], alone: dict[int, np.ndarray], with_ap: bool
+) -> Iterator[dict]:
+    """A row for each way.
+
+    Args:
+        alone: by the number of wells, which worms are found in the wells one by one; filled here.
+        with_ap: whether AP is measured too, which takes another run of each way.
+    """
     from tifffile import imwrite
 
-    rows = []
-    cases = [(grid, None, ways) for grid in grids]
-    cases += [(*LARGE, [way for way in ways if way in ("the wells one by one", "tiles")])] * large
-    for grid, size, chosen in cases:
-        mosaic = draw_mosaic(*grid, size)
-        with tempfile.TemporaryDirectory() as folder:
-            image = Path(folder, "mosaic.tif")
-            imwrite(image, mosaic.pixels, tile=(256, 256), compression="zlib")
-            alone = None
-            for way in chosen:
-                every = measure(way, mosaic, image, LEAST)
-                shown = measure(way, mosaic, image, SHOWN)
-                taken, repeated, others = count(mosaic, shown["found"])
-                alone = taken if way == "the wells one by one" else alone
-                row = {
-                    "wells": grid[0] * grid[1],
-                    "height": mosaic.pixels.shape[0],
-                    "width": mosaic.pixels.shape[1],
-                    "worms": len(mosaic.worms),
-                    "way": way,
-                    "AP": round(average_precision(mosaic, every["found"]), 2),
+    number = len(mosaic.wells)
+    height, width = mosaic.pixels.shape
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder, "mosaic.tif")
+        imwrite(image, mosaic.pixels, tile=(256, 256), compression="zlib")
+        for way in ways:
+            row = {"wells": number, "height": height, "width": width, "way": way}
+            row["worms"] = len(mosaic.worms)
+            shown = measure(way, mosaic, image, SHOWN)
+            if shown is not None:
+                taken, row["again"], row["other"] = count(mosaic, shown["found"])
+                if way == ALONE:
+                    alone[number] = taken
+                row |= {
                     "found": int(taken.sum()),
-                    "repeated": repeated,
-                    "others": others,
+                    "missed": int((alone[number] & ~taken).sum()) if number in alone else None,
                     "seconds": round(shown["seconds"], 1),
                     "gibibytes": round(shown["gibibytes"], 2),
                 }
-                if alone is not None:
-                    row["alone only"] = int((alone & ~taken).sum())
-                print(row, flush=True)
-                rows.append(row)
-    return {"kind": "mosaics", "rows": rows}
+                every = measure(way, mosaic, image, LEAST) if with_ap else None
+                if every is not None:
+                    row["AP"] = round(average_precision(mosaic, every["found"]), 2)
+            yield row
+
+
+def format_mosaics(content: Mapping) -> str:
+    """A table for each mosaic."""
+    tables = []
+    for _, group in itertools.groupby(content["rows"], key=lambda row: row["wells"]):
+        rows = list(group)
+        title = "{wells} wells, {worms:,} worms, {height} × {width} pixels".format(**rows[0])
+        values = [[row["way"], *(row.get(key) for key in COLUMNS)] for row in rows]
+        floats = ["", *(form for form in COLUMNS.values())]
+        headers = [title, *COLUMNS]
+        align = ["left", *["right"] * len(COLUMNS)]
+        tables.append(tabulate(values, headers, floatfmt=floats, colalign=align, missingval="–"))
+    return "\n\n".join(tables)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -342,10 +373,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         work(*arguments.job)
         return 0
     ways = [way for way in arguments.ways if way not in _NEEDS or find_spec(_NEEDS[way])]
-    grids = [(round(n**0.5), round(n**0.5)) for n in arguments.wells]
-    content = benchmark(grids, ways, arguments.large)
-    if arguments.output:
-        write_json(content, arguments.output)
+    own = [way for way in ways if way in (ALONE, TILES)]
+    plan = [(draw_mosaic(round(n**0.5), round(n**0.5)), ways, True) for n in arguments.wells]
+    if arguments.large:
+        plan.append((draw_mosaic(*LARGE), own, False))
+    rows: list[dict] = []
+    alone: dict[int, np.ndarray] = {}
+    # The other programs come last: they take longest.
+    for chosen in (own, [way for way in ways if way not in own]):
+        for mosaic, possible, with_ap in plan:
+            some = [way for way in chosen if way in possible]
+            for row in measure_mosaic(mosaic, some, alone, with_ap):
+                print(row, flush=True)
+                rows.append(row)
+                if arguments.output:
+                    rows.sort(key=lambda r: (r["height"] * r["width"], list(WAYS).index(r["way"])))
+                    write_json({"kind": "mosaics", "rows": rows}, arguments.output)
+    print(format_mosaics({"rows": rows}))
     return 0
 
 

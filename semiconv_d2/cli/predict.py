@@ -101,7 +101,8 @@ def parse_arguments(argv):
         "--overlap",
         type=int,
         metavar="PIXELS",
-        help="what tiles share (default: as much as most training instances are long)",
+        help="what tiles share (default: one and a half times the length of most training "
+        "instances)",
     )
     parser.add_argument(
         "--scale-factor",

@@ -80,7 +80,7 @@ class Predictor:
                 cut into tiles of this size. "auto": the longer side of the training images. None:
                 images are looked at in one piece.
             overlap: pixels that two tiles beside each other share, up to half of a tile. By
-                default as many as most training instances are long.
+                default one and a half times the length of most training instances.
             scale_factor: each tile is resized by it for the model, in place of `augmentations`.
                 By default it is the factor by which a training image is resized.
             trained_scale: the scale of the training images.

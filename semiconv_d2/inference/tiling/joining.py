@@ -7,8 +7,8 @@ longer instances have to be put together:
 1. A detection that a seam cuts is left out if another tile has all of its place, and no seam of
    that tile cuts it: the other tile decides.
 2. Detections of two tiles are one instance if their masks agree in the strip. The detection that no
-   seam cuts stays; of several, the one nearest to the middle of its tile. If seams cut all of them,
-   the instance gets the union of their masks.
+   seam cuts stays; of several, the one with the largest mask, since masks near a seam lack pixels.
+   If seams cut all of them, the instance gets the union of their masks.
 3. A detection that lies almost whole in one of another tile, or the other way round, is left out
    if its score is lower, or if a seam cuts it.
 
@@ -48,8 +48,6 @@ class _Piece(NamedTuple):
     """Whether a seam cuts it."""
     tiles: frozenset[int]
     """The tiles that have seen it."""
-    middle: float
-    """Distance in pixels from the middle of its box to the middle of its tile."""
 
 
 def join(found: Sequence[tuple[Tile, Detections]], size: Size) -> Detections:
@@ -107,7 +105,6 @@ def _strip(one: Tile, other: Tile) -> Tile | None:
 
 def _pieces(found: Sequence[tuple[Tile, Detections]], size: Size) -> Iterator[_Piece]:
     for index, (tile, detections) in enumerate(found):
-        middle = np.array([tile.left + tile.right, tile.top + tile.bottom]) / 2
         boxes = detections.boxes + np.tile([tile.left, tile.top], 2)
         for number, box in enumerate(boxes):
             yield _Piece(
@@ -121,7 +118,6 @@ def _pieces(found: Sequence[tuple[Tile, Detections]], size: Size) -> Iterator[_P
                 label=int(detections.classes[number]),
                 cut=not _holds(tile, box, size),
                 tiles=frozenset([index]),
-                middle=float(np.hypot(*((box[:2] + box[2:]) / 2 - middle))),
             )
 
 
@@ -223,7 +219,7 @@ def _area_in(mask: MaskWindow, tile: Tile) -> int:
 
 def _united(pieces: Sequence[_Piece]) -> _Piece:
     """The instance that several pieces are parts or repetitions of."""
-    base = min(pieces, key=lambda p: (p.cut, -p.mask.area if p.cut else p.middle))
+    base = min(pieces, key=lambda piece: (piece.cut, -piece.mask.area))
     used = [base]
     for piece in pieces:
         repeats = not base.cut and piece.mask.overlap(base.mask) >= INSIDE * piece.mask.area

@@ -20,7 +20,8 @@ MOST_SHRUNK = 1.5
 NEAR = 4
 """A seam cuts a detection whose box ends at most so many pixels away from it."""
 
-_USUAL_OVERLAP = 0.25  # share of a tile, if the size of the instances is not known
+_SURROUNDED = 1.5  # overlap, in lengths of an instance: it is whole in a tile, with surroundings
+_USUAL_OVERLAP = 0.25  # share of a tile, if the length of the instances is not known
 
 
 class Tile(NamedTuple):
@@ -89,8 +90,8 @@ class Tiling(NamedTuple):
         """
         Args:
             tile: pixels, or `AUTO`.
-            overlap: pixels. None: so many that most training instances lie whole in one of two
-                tiles, but at most half of a tile. A quarter, if their length is not known.
+            overlap: pixels. None: one and a half times the length of most training instances, but
+                at most half of a tile; a quarter of it if that length is not known.
             factor: None: the one of training.
 
         Raises:
@@ -117,8 +118,8 @@ class Tiling(NamedTuple):
                 f"{AUTO!r}."
             )
         if overlap is None:
-            length = trained.length and trained.length + 2 * (NEAR + 1)
-            overlap = min(length or round(size * _USUAL_OVERLAP), size // 2)
+            wanted = _SURROUNDED * trained.length or _USUAL_OVERLAP * size
+            overlap = min(round(wanted), size // 2)
         if not _is_whole(overlap) or not 0 <= overlap <= size // 2:
             raise ConfigError(
                 f"The overlap of tiles is {overlap!r}; it must be from 0 to {size // 2} pixels, "

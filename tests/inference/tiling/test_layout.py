@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from semiconv_d2.inference.tiling.layout import NEAR, Tiling, TrainedScale
+from semiconv_d2.inference.tiling.layout import Tiling, TrainedScale
 
 KEYS = {"MIN_SIZE_TEST": 800, "MAX_SIZE_TEST": 1333, "TRAINED_SIZE": (520, 696)}
 
@@ -37,8 +37,8 @@ def test_the_scale_is_that_of_a_training_image():
     assert TrainedScale.of(KEYS | {"TRAINED_SIZE": (0, 0)}) == (None, 0, 0)
 
 
-def test_the_overlap_is_as_large_as_an_instance():
+def test_the_overlap_holds_an_instance_and_its_surroundings():
     scale = TrainedScale.of(KEYS | {"TRAINED_LENGTH": 131})
-    assert Tiling.choose("auto", trained=scale) == (696, 131 + 2 * (NEAR + 1), 800 / 520)
+    assert Tiling.choose("auto", trained=scale) == (696, 196, 800 / 520)
     assert Tiling.choose(200, trained=scale).overlap == 100
     assert Tiling.choose(200, factor=1, trained=TrainedScale()).overlap == 50
