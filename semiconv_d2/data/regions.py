@@ -169,15 +169,15 @@ def _open_page(path: Path, header: Header, number: int, opened: ExitStack) -> _S
     inverted = page.photometric == _WHITE_IS_ZERO
     planes_first = page.axes.startswith("S") and page.ndim == 3
     one_header = page.size * len(series.pages) < series.size  # as ImageJ writes stacks
-    frame = None if one_header else series.pages[place]
-    if one_header or (frame is not None and frame.is_memmappable):
-        offset = page.dataoffsets[0] + place * page.nbytes if one_header else frame.dataoffsets[0]
-        kind = np.dtype(tiff.byteorder + page.dtype.char)
-        source = _mapped(np.memmap(path, kind, "r", offset, page.shape), planes_first)
-    elif frame is None:
+    frame = page if one_header else series.pages[place]
+    if frame is None:
         raise DatasetError(f"cannot read the image {path}: page {number} is missing")
+    if one_header or frame.is_memmappable:
+        kind = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+        offset = frame.dataoffsets[0] + (place * page.nbytes if one_header else 0)
+        source = _mapped(np.memmap(path, kind, "r", offset, page.shape), planes_first)
     else:
-        source = _segments(path, tiff, frame, header)
+        source = _segments(path, tiff, frame, page)
     return lambda rows, columns: _as_shown(source(rows, columns)[..., : header.channels], inverted)
 
 
@@ -196,14 +196,17 @@ def _mapped(values: np.ndarray, planes_first: bool) -> _Source:
     return lambda rows, columns: np.array(values[rows, columns])
 
 
-def _segments(path: Path, tiff: TiffFile, frame: TiffPage | TiffFrame, header: Header) -> _Source:
+def _segments(path: Path, tiff: TiffFile, frame: TiffPage | TiffFrame, page: TiffPage) -> _Source:
     """Reads a page whose tiles or strips are decoded one by one.
+
+    Args:
+        frame: says where they are in the file.
+        page: says how they are stored.
 
     Raises:
         _NotInPartsError: its compression needs another package.
         DatasetError: a tile or strip is too large.
     """
-    page = frame.keyframe
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     samples = page.samplesperpixel // planes
     tall, wide = (

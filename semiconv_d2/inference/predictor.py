@@ -197,18 +197,18 @@ class Predictor:
         Raises:
             ValueError, DatasetError: as in `__call__`.
         """
-        if self.tiling is None:
+        tiling = self.tiling
+        if tiling is None:
             return self._find(self._input(image))
         with open_image(image, self.reading) as regions:
-            tiles = self.tiling.tiles(regions.size)
-            inputs = (
-                self._tile_input(regions.read(*t.slices), _name_of(image), len(tiles) == 1)
-                for t in tiles
-            )
-            found = list(map(self._find, inputs))
-        if len(tiles) == 1:
-            return found[0]
-        return join(list(zip(tiles, found, strict=True)), regions.size)
+            tiles = tiling.tiles(regions.size)
+            if len(tiles) == 1:
+                return self._find(self._small_input(regions.read(*tiles[0].slices), tiling))
+            found = [
+                (tile, self._find(self._tile_input(regions.read(*tile.slices), tiling)))
+                for tile in tiles
+            ]
+        return join(found, regions.size)
 
     def explain(self, image: ImageLike) -> Explanation:
         """Finds the same instances as `__call__`, and explains them.
@@ -239,18 +239,16 @@ class Predictor:
             _warn_shrunk(inputs, trained / _factor(inputs))
         return inputs
 
-    def _tile_input(self, pixels: np.ndarray, name: str, alone: bool) -> dict:
-        """What the model takes for a tile (h, w, 3).
+    def _tile_input(self, pixels: np.ndarray, tiling: Tiling) -> dict:
+        resize = transforms.AugmentationList([ResizeByFactor(tiling.factor)])
+        return _resized(pixels, "", resize, self._format)
 
-        Args:
-            alone: the tile is the whole image. It is then looked at as without tiles, unless it
-                would be shrunk.
-        """
-        plain = _resized(pixels, name, self._resize, self._format) if alone else None
-        if plain is not None and self.tiling.factor <= MOST_SHRUNK * _factor(plain):
-            return plain
-        resize = transforms.AugmentationList([ResizeByFactor(self.tiling.factor)])
-        return _resized(pixels, name, resize, self._format)
+    def _small_input(self, pixels: np.ndarray, tiling: Tiling) -> dict:
+        """What the model takes for an image that fits into a tile: the same as without tiles, or
+        the tile, if the image would be shrunk."""
+        inputs = _resized(pixels, "", self._resize, self._format)
+        shrunk = _factor(inputs) * MOST_SHRUNK < tiling.factor
+        return self._tile_input(pixels, tiling) if shrunk else inputs
 
     def _run(self, inputs: dict) -> Instances:
         with torch.no_grad():

@@ -69,9 +69,18 @@ STORED = {
     "BigTIFF": tiff(COLOURS, photometric="rgb", bigtiff=True, **TILES),
     "pages": with_pages,
     "a stack of ImageJ": with_imagej,
+    "three pages in one": with_pages,
+    "pages in one piece": lambda path: [
+        tifffile.imwrite(path, DEEP // n, photometric="minisblack", append=n > 1) for n in (1, 2, 3)
+    ],
     "a pyramid": with_pyramid,
 }  # fmt: skip
-READINGS = {"pages": Reading(pages=(1,)), "a stack of ImageJ": Reading(pages=(2, 0, 1))}
+READINGS = {
+    "pages": Reading(pages=(1,)),
+    "three pages in one": Reading(pages=(2, 0, 1)),
+    "pages in one piece": Reading(pages=(2,)),
+    "a stack of ImageJ": Reading(pages=(2, 0, 1)),
+}
 
 
 @pytest.mark.parametrize("name", STORED)
