@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
 
+from experiments.benchmarks.mosaics import format_mosaics
 from semiconv_d2 import Predictor, get_config_file
 from semiconv_d2.cli.predict import main
 from semiconv_d2.data.limits import VARIABLE
 from semiconv_d2.errors import ConfigError, DatasetError
 
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "tutorials" / "large_images.md").read_text(encoding="utf-8")
 CONFIG = get_config_file("demo_semiconv")
 WEIGHTS = "checkpoints/demo_mask_rcnn.pth"
 SIDE = 192  # of a training image
@@ -132,3 +139,35 @@ def test_the_command(worms, tmp_path, capsys):
     assert (tmp_path / "pictures" / "slide_masks.png").exists()
     found = len(load(tile="auto", overlap=64).detect(worms))
     assert f"1 of 1 inputs, {found} instances." in capsys.readouterr().out
+
+
+# --- The page on large images
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_finds_the_worms_of_a_mosaic(tmp_path, monkeypatch):
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    sample = np.asarray(Image.open(ROOT / "docs" / "images" / "sample.png").convert("L"))
+    tifffile.imwrite(tmp_path / "slide.tif", np.pad(np.tile(sample, (2, 2)), 61), tile=(256, 256))
+    for name in ("checkpoints", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(code, scope)
+    found = scope["found"]
+    assert found.size == (2 * sample.shape[0] + 122, 2 * sample.shape[1] + 122)
+    assert 50 <= len(found) <= 62  # 15 worms in each of the four
+    assert all(area > 100 for area in scope["areas"])
+
+
+def test_tiles_find_what_the_page_says():
+    content = json.loads((ROOT / "experiments" / "results" / "large_images.json").read_text())
+    assert format_mosaics(content) in PAGE
+    rows = {(row["wells"], row["way"]): row for row in content["rows"]}
+    for wells in (16, 64):
+        alone, tiles = (rows[wells, way] for way in ("the wells one by one", "tiles"))
+        assert abs(tiles["AP"] - alone["AP"]) < 2
+        assert tiles["found"] >= 0.98 * alone["found"]
+        assert tiles["AP"] > max(rows[wells, way]["AP"] for way in ("SAHI", "supervision"))
+    assert rows[143, "tiles"]["gibibytes"] < 4
+    assert rows[143, "tiles"]["height"] == rows[143, "tiles"]["width"] == 8192
