@@ -77,3 +77,12 @@ class Detections:
             classes=self.classes[chosen],
             masks=None if self.masks is None else tuple(self.masks[i] for i in chosen),
         )
+
+    def class_name(self, index: int, classes: Sequence[str]) -> str:
+        """The class of a detection: one of these names, in the order of the model's classes."""
+        number = int(self.classes[index])
+        return classes[number] if number < len(classes) else f"class {number}"
+
+    def label(self, index: int, classes: Sequence[str]) -> str:
+        """Class and score of a detection, for people."""
+        return f"{self.class_name(index, classes)} {self.scores[index]:.0%}"
