@@ -82,9 +82,9 @@ def open_regions(path: Path, reading: Reading = Reading()) -> Iterator[Regions]:
         try:
             sources = [_open_page(path, header, page, opened) for page in pages]
         except _NotInPartsError as reason:
-            if too_large := tell_too_large(*header.size):
+            if too_large := tell_too_large(*header.size, remedy=reason.remedy):
                 raise DatasetError(
-                    f"{path} {too_large}. It cannot be read in parts: {reason}"
+                    f"{path} cannot be read in parts, since {reason}, and it {too_large}"
                 ) from reason
             sources = []
         yield (
@@ -95,7 +95,11 @@ def open_regions(path: Path, reading: Reading = Reading()) -> Iterator[Regions]:
 
 
 class _NotInPartsError(Exception):
-    """Why a file has to be read whole."""
+    """Why a file has to be read whole, and what to do if it is too large for that."""
+
+    def __init__(self, reason: str, remedy: str = "save it as a grey or RGB TIFF with tiles"):
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 _Source = Callable[[slice, slice], np.ndarray]
@@ -155,7 +159,7 @@ def _open_page(path: Path, header: Header, number: int, opened: ExitStack) -> _S
     if header.orientation != 1:
         raise _NotInPartsError("its EXIF orientation turns it")
     if not header.is_tiff:
-        raise _NotInPartsError("only TIFF can, so save it as a TIFF with tiles")
+        raise _NotInPartsError("it is no TIFF")
     from tifffile import TiffFile
 
     tiff = opened.enter_context(TiffFile(path, is_ome=False))
@@ -214,7 +218,7 @@ def _segments(path: Path, tiff: TiffFile, frame: TiffPage | TiffFrame, page: Tif
         if page.is_tiled
         else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
     )
-    if too_large := tell_too_large(tall, wide):
+    if too_large := tell_too_large(tall, wide, remedy="save it with smaller tiles"):
         raise DatasetError(f"{path}: a tile or strip of it {too_large}")
     down, across = -(-page.imagelength // tall), -(-page.imagewidth // wide)
 
@@ -230,7 +234,7 @@ def _segments(path: Path, tiff: TiffFile, frame: TiffPage | TiffFrame, page: Tif
         decode(0)
     except (ValueError, NotImplementedError, ImportError) as error:
         raise _NotInPartsError(
-            "its compression needs a package: pip install imagecodecs"
+            "its compression needs another package", "pip install imagecodecs"
         ) from error
 
     def read(rows: slice, columns: slice) -> np.ndarray:
