@@ -29,7 +29,9 @@ from semiconv_d2 import Predictor, get_config_file
 from semiconv_d2.data.datasets.prepared import datasets_root
 from semiconv_d2.data.mask_windows import MaskWindow, encode_windows
 from semiconv_d2.inference.detections import Detections
+from semiconv_d2.inference.images import open_image
 from semiconv_d2.inference.options import AUTO
+from semiconv_d2.inference.tiling.joining import join
 from semiconv_d2.writing import write_json
 
 CONFIG = "bbbc010_small_semiconv"
@@ -49,8 +51,8 @@ COLUMNS = {
     "missed": "d",
     "again": "d",
     "other": "d",
-    "seconds": ".0f",
-    "gibibytes": ".1f",
+    "CPU seconds": ".0f",
+    "GiB": ".1f",
 }
 """Numbers of each way, and their formats."""
 
@@ -111,71 +113,87 @@ def _load(score: float, **tiles: object) -> Predictor:
     )
 
 
-def one_by_one(_: Path, wells: Sequence[tuple[Path, int, int]], score: float) -> Detections:
-    predictor = _load(score)
-    found = {path: predictor.detect(path) for path in dict.fromkeys(path for path, _, _ in wells)}
-    masks, scores = [], []
-    for path, top, left in wells:
-        masks += [mask.moved(top, left) for mask in found[path].masks]
-        scores += found[path].scores.tolist()
-    return _detections(masks, scores)
+def one_by_one(_: Path, wells: Sequence[Path], scores: Sequence[float]) -> list[Detections]:
+    """One of them for each well, in pixels of the well."""
+    predictor = _load(min(scores))
+    return [predictor.detect(path) for path in wells]
 
 
-def at_once(image: Path, _: object, score: float) -> Detections:
-    return _load(score).detect(image)
+def at_once(image: Path, _: object, scores: Sequence[float]) -> list[Detections]:
+    return _from_score(_load(min(scores)).detect(image), scores)
 
 
-def own_tiles(image: Path, _: object, score: float) -> Detections:
-    return _load(score, tile=AUTO).detect(image)
+def own_tiles(image: Path, _: object, scores: Sequence[float]) -> list[Detections]:
+    """As `Predictor.detect` does it. Tiles are looked at once, for all scores."""
+    predictor = _load(min(scores), tile=AUTO)
+    with open_image(image) as regions:
+        tiles = predictor.tiling.tiles(regions.size)
+        found = [
+            predictor.detect_tile(regions.read(*tile.slices), predictor.tiling.factor)
+            for tile in tiles
+        ]
+    parts = [_from_score(detections, scores) for detections in found]
+    return [
+        join(list(zip(tiles, part, strict=True)), regions.size) for part in zip(*parts, strict=True)
+    ]
 
 
-def with_sahi(image: Path, _: object, score: float) -> Detections:
+def with_sahi(image: Path, _: object, scores: Sequence[float]) -> list[Detections]:
     from sahi import AutoDetectionModel
     from sahi.predict import get_sliced_prediction
 
-    model = AutoDetectionModel.from_pretrained(
-        model_type="detectron2",
-        model_path=WEIGHTS,
-        config_path=get_config_file(CONFIG),
-        confidence_threshold=score,
-        device="cpu",
-    )
-    result = get_sliced_prediction(
-        np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2),
-        model,
-        slice_height=520,
-        slice_width=696,
-        overlap_height_ratio=0.2,
-        overlap_width_ratio=0.2,
-        perform_standard_pred=False,
-        verbose=0,
-    )
-    found = result.object_prediction_list
-    return _detections(
-        [MaskWindow.of(one.mask.bool_mask) for one in found], [one.score.value for one in found]
-    )
+    def look(score: float) -> Detections:
+        model = AutoDetectionModel.from_pretrained(
+            model_type="detectron2",
+            model_path=WEIGHTS,
+            config_path=get_config_file(CONFIG),
+            confidence_threshold=score,
+            device="cpu",
+        )
+        result = get_sliced_prediction(
+            np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2),
+            model,
+            slice_height=520,
+            slice_width=696,
+            overlap_height_ratio=0.2,
+            overlap_width_ratio=0.2,
+            perform_standard_pred=False,
+            verbose=0,
+        )
+        found = result.object_prediction_list
+        masks = [MaskWindow.of(one.mask.bool_mask) for one in found]
+        return _detections(masks, [one.score.value for one in found])
+
+    return list(map(look, scores))
 
 
-def with_supervision(image: Path, _: object, score: float) -> Detections:
+def with_supervision(image: Path, _: object, scores: Sequence[float]) -> list[Detections]:
     import supervision
 
-    predictor = _load(score)
+    def look(score: float) -> Detections:
+        predictor = _load(score)
 
-    def look(tile: np.ndarray) -> supervision.Detections:
-        found = predictor(tile)
-        return supervision.Detections(
-            xyxy=found.pred_boxes.tensor.numpy(),
-            mask=found.pred_masks.numpy(),
-            confidence=found.scores.numpy(),
-            class_id=found.pred_classes.numpy(),
+        def look_at_slice(pixels: np.ndarray) -> supervision.Detections:
+            found = predictor(pixels)
+            return supervision.Detections(
+                xyxy=found.pred_boxes.tensor.numpy(),
+                mask=found.pred_masks.numpy(),
+                confidence=found.scores.numpy(),
+                class_id=found.pred_classes.numpy(),
+            )
+
+        slicer = supervision.InferenceSlicer(
+            look_at_slice, slice_wh=(696, 520), overlap_wh=(139, 104), compact_masks=True
         )
+        found = slicer(np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2))
+        masks = [] if found.mask is None else [MaskWindow.of(np.asarray(m)) for m in found.mask]
+        return _detections(masks, found.confidence.tolist())
 
-    slicer = supervision.InferenceSlicer(
-        look, slice_wh=(696, 520), overlap_wh=(139, 104), compact_masks=True
-    )
-    found = slicer(np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2))
-    masks = [] if found.mask is None else [MaskWindow.of(np.asarray(mask)) for mask in found.mask]
-    return _detections(masks, found.confidence.tolist())
+    return list(map(look, scores))
+
+
+def _from_score(found: Detections, scores: Sequence[float]) -> list[Detections]:
+    return [found[found.scores >= score] for score in scores]
 
 
 def _read_grey_tiff(image: Path) -> np.ndarray:
@@ -287,12 +305,12 @@ def count(mosaic: Mosaic, found: Detections) -> tuple[np.ndarray, int, int]:
     return taken, repeated, others
 
 
-def measure(way: str, mosaic: Mosaic, image: Path, score: float) -> dict | None:
-    """What a way finds, its seconds and its peak of memory, in a process of its own; None if it
-    needs more memory than `_MOST_MEMORY`."""
+def measure(way: str, image: Path, wells: Sequence[Path], scores: Sequence[float]) -> dict | None:
+    """What a way finds, its CPU seconds for a score, and its peak of memory, in a process of its
+    own. None if it needs more memory than `_MOST_MEMORY`."""
     with tempfile.TemporaryDirectory() as folder:
         job, result = Path(folder, "job"), Path(folder, "result")
-        job.write_bytes(pickle.dumps((way, image, mosaic.wells, score)))
+        job.write_bytes(pickle.dumps((way, image, wells, scores)))
         command = [sys.executable, "-m", "experiments.benchmarks.mosaics", "--job", job, result]
         done = subprocess.run(list(map(str, command)), check=False)
         return pickle.loads(result.read_bytes()) if done.returncode == 0 else None
@@ -303,47 +321,64 @@ def work(job: Path, result: Path) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
-    way, image, wells, score = pickle.loads(job.read_bytes())
-    start = time.perf_counter()
-    found = WAYS[way](image, wells, score)
-    seconds = time.perf_counter() - start
+    way, image, wells, scores = pickle.loads(job.read_bytes())
+    start = time.process_time()
+    found = WAYS[way](image, wells, scores)
+    runs = len(scores) if way in _NEEDS else 1
+    seconds = (time.process_time() - start) / runs
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    result.write_bytes(pickle.dumps({"found": found, "seconds": seconds, "gibibytes": peak}))
+    result.write_bytes(pickle.dumps({"found": found, "CPU seconds": seconds, "GiB": peak}))
+
+
+class Alone:
+    """What is found in the wells one by one. Every well is looked at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, Detections] = {}
+
+    def place(self, mosaic: Mosaic) -> Detections:
+        new = sorted({path for path, _, _ in mosaic.wells} - set(self._found))
+        if new:
+            outcome = measure(ALONE, Path(), new, [LEAST])
+            self._found |= dict(zip(new, outcome["found"], strict=True))
+        masks, scores = [], []
+        for path, top, left in mosaic.wells:
+            masks += [mask.moved(top, left) for mask in self._found[path].masks]
+            scores += self._found[path].scores.tolist()
+        return _detections(masks, scores)
 
 
 def measure_mosaic(
-    mosaic: Mosaic, ways: Sequence[str], alone: dict[int, np.ndarray], with_ap: bool
+    mosaic: Mosaic, ways: Sequence[str], alone: Alone, scores: Sequence[float]
 ) -> Iterator[dict]:
     """A row for each way.
 
     Args:
-        alone: by the number of wells, which worms are found in the wells one by one; filled here.
-        with_ap: whether AP is measured too, which takes another run of each way.
+        scores: `SHOWN`, and `LEAST` if AP is wanted.
     """
     from tifffile import imwrite
 
-    number = len(mosaic.wells)
     height, width = mosaic.pixels.shape
+    single = alone.place(mosaic)
+    found_alone, _, _ = count(mosaic, *_from_score(single, [SHOWN]))
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder, "mosaic.tif")
         imwrite(image, mosaic.pixels, tile=(256, 256), compression="zlib")
         for way in ways:
-            row = {"wells": number, "height": height, "width": width, "way": way}
-            row["worms"] = len(mosaic.worms)
-            shown = measure(way, mosaic, image, SHOWN)
-            if shown is not None:
-                taken, row["again"], row["other"] = count(mosaic, shown["found"])
-                if way == ALONE:
-                    alone[number] = taken
-                row |= {
-                    "found": int(taken.sum()),
-                    "missed": int((alone[number] & ~taken).sum()) if number in alone else None,
-                    "seconds": round(shown["seconds"], 1),
-                    "gibibytes": round(shown["gibibytes"], 2),
-                }
-                every = measure(way, mosaic, image, LEAST) if with_ap else None
-                if every is not None:
-                    row["AP"] = round(average_precision(mosaic, every["found"]), 2)
+            row = {"wells": len(mosaic.wells), "height": height, "width": width}
+            row |= {"worms": len(mosaic.worms), "way": way}
+            if way == ALONE:
+                found = _from_score(single, scores)
+            else:
+                outcome = measure(way, image, [], scores)
+                found = outcome["found"] if outcome else []
+                row |= {key: round(outcome[key], 2) for key in ("CPU seconds", "GiB") if outcome}
+            for score, detections in zip(scores, found, strict=False):
+                if score == SHOWN:
+                    taken, row["again"], row["other"] = count(mosaic, detections)
+                    row |= {"found": int(taken.sum()), "missed": int((found_alone & ~taken).sum())}
+                else:
+                    row["AP"] = round(average_precision(mosaic, detections), 2)
             yield row
 
 
@@ -374,21 +409,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     ways = [way for way in arguments.ways if way not in _NEEDS or find_spec(_NEEDS[way])]
     own = [way for way in ways if way in (ALONE, TILES)]
-    plan = [(draw_mosaic(round(n**0.5), round(n**0.5)), ways, True) for n in arguments.wells]
-    if arguments.large:
-        plan.append((draw_mosaic(*LARGE), own, False))
+    others = [way for way in ways if way not in own]
+    squares = {n: (round(n**0.5), round(n**0.5)) for n in arguments.wells}
+    plan = [(grid, own, [SHOWN, LEAST]) for grid in squares.values()]
+    plan += [(LARGE, own, [SHOWN])] * arguments.large
+    # The other programs come last, and AP of them only for small mosaics: they take long.
+    plan += [(grid, others, [SHOWN, LEAST] if n < 50 else [SHOWN]) for n, grid in squares.items()]
     rows: list[dict] = []
-    alone: dict[int, np.ndarray] = {}
-    # The other programs come last: they take longest.
-    for chosen in (own, [way for way in ways if way not in own]):
-        for mosaic, possible, with_ap in plan:
-            some = [way for way in chosen if way in possible]
-            for row in measure_mosaic(mosaic, some, alone, with_ap):
-                print(row, flush=True)
-                rows.append(row)
-                if arguments.output:
-                    rows.sort(key=lambda r: (r["height"] * r["width"], list(WAYS).index(r["way"])))
-                    write_json({"kind": "mosaics", "rows": rows}, arguments.output)
+    alone = Alone()
+    for grid, chosen, scores in plan:
+        for row in measure_mosaic(draw_mosaic(*grid), chosen, alone, scores):
+            print(row, flush=True)
+            rows.append(row)
+            if arguments.output:
+                rows.sort(key=lambda r: (r["height"] * r["width"], list(WAYS).index(r["way"])))
+                write_json({"kind": "mosaics", "rows": rows}, arguments.output)
     print(format_mosaics({"rows": rows}))
     return 0
 

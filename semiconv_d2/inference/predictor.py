@@ -203,12 +203,17 @@ class Predictor:
         with open_image(image, self.reading) as regions:
             tiles = tiling.tiles(regions.size)
             if len(tiles) == 1:
-                return self._find(self._small_input(regions.read(*tiles[0].slices), tiling))
+                pixels = regions.read(*tiles[0].slices)
+                return self._find(self._small_input(pixels, tiling.factor))
             found = [
-                (tile, self._find(self._tile_input(regions.read(*tile.slices), tiling)))
+                (tile, self.detect_tile(regions.read(*tile.slices), tiling.factor))
                 for tile in tiles
             ]
         return join(found, regions.size)
+
+    def detect_tile(self, pixels: np.ndarray, factor: float) -> Detections:
+        """What the model finds in a tile, (h, w, 3) uint8, RGB, that is resized by a factor."""
+        return self._find(self._tile_input(pixels, factor))
 
     def explain(self, image: ImageLike) -> Explanation:
         """Finds the same instances as `__call__`, and explains them.
@@ -239,16 +244,16 @@ class Predictor:
             _warn_shrunk(inputs, trained / _factor(inputs))
         return inputs
 
-    def _tile_input(self, pixels: np.ndarray, tiling: Tiling) -> dict:
-        resize = transforms.AugmentationList([ResizeByFactor(tiling.factor)])
+    def _tile_input(self, pixels: np.ndarray, factor: float) -> dict:
+        resize = transforms.AugmentationList([ResizeByFactor(factor)])
         return _resized(pixels, "", resize, self._format)
 
-    def _small_input(self, pixels: np.ndarray, tiling: Tiling) -> dict:
+    def _small_input(self, pixels: np.ndarray, factor: float) -> dict:
         """What the model takes for an image that fits into a tile: the same as without tiles, or
         the tile, if the image would be shrunk."""
         inputs = _resized(pixels, "", self._resize, self._format)
-        shrunk = _factor(inputs) * MOST_SHRUNK < tiling.factor
-        return self._tile_input(pixels, tiling) if shrunk else inputs
+        shrunk = _factor(inputs) * MOST_SHRUNK < factor
+        return self._tile_input(pixels, factor) if shrunk else inputs
 
     def _run(self, inputs: dict) -> Instances:
         with torch.no_grad():
