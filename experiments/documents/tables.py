@@ -35,7 +35,7 @@ def _format_drop_in(content: Mapping) -> str:
     return format_rows(read_rows(content))
 
 
-def _format_table(content: Mapping) -> str:
+def format_table(content: Mapping) -> str:
     """A table that was combined from several results."""
     headers = content["headers"]
     align = ["left", *["right"] * (len(headers) - 1)]
@@ -48,7 +48,7 @@ FORMATS: dict[str, Callable[[Mapping], str]] = {
     "experiments": format_experiments,
     "mosaics": format_mosaics,
     "ownership": _format_ownership,
-    "table": _format_table,
+    "table": format_table,
 }
 """The function for each "kind" of JSON."""
 

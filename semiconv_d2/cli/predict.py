@@ -230,6 +230,7 @@ def _load(arguments: argparse.Namespace, sources: Sequence[Source]) -> Demo:
         classes=arguments.classes,
         overrides=arguments.opts,
         run_code=arguments.run_code,
+        fast=arguments.fast,
         tile=arguments.tile,
         overlap=arguments.overlap,
         scale_factor=arguments.scale_factor,

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..data.pixels import Reading
 from ..errors import ConfigError
+from ..modeling.fast import make_fast
 from ..modeling.masks.postprocessing import has_regions, postprocess
 from .detections import Detections
 from .explanation import Explanation, can_explain, explain
@@ -127,6 +128,7 @@ class Predictor:
         tile: int | str | None = None,
         overlap: int | None = None,
         scale_factor: float | None = None,
+        fast: bool = False,
     ) -> Predictor:
         """Finds and loads a trained model.
 
@@ -142,6 +144,7 @@ class Predictor:
             run_code: also load files that can run any code: LazyConfigs, and pickles (`.pkl`) that
                 are not from Detectron2's model zoo. Only for files that you trust.
             tile, overlap, scale_factor: see `__init__`.
+            fast: make the model faster by `make_fast`. Results change slightly.
 
         Raises:
             ConfigError: the config or the weights are missing or do not fit.
@@ -155,7 +158,7 @@ class Predictor:
             run_code=run_code,
         )
         return cls(
-            loaded.model,
+            make_fast(loaded.model) if fast else loaded.model,
             classes=loaded.classes,
             score_threshold=score_threshold,
             augmentations=loaded.augmentations,

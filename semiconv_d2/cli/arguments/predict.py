@@ -85,6 +85,11 @@ def _add_model_options(parser) -> None:
         action="store_true",
         help="also load LazyConfigs and pickles, which can run any code; only if you trust them",
     )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="take less time for an image; results change slightly",
+    )
     parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
 
 
