@@ -1,8 +1,11 @@
-"""Measures the time of evaluation, decoders or models; all alternatives take turns in one run.
+"""Measures the time of evaluation, decoders, prediction or models; all alternatives take turns in
+one run.
 
 python tools/benchmark.py evaluation                      5,000 synthetic images
 python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
 python tools/benchmark.py decoders                        from embeddings to instances
+python tools/benchmark.py crowd --against CHECKOUT        `semiconv predict --json`, old and new
+python tools/benchmark.py fast --truth bbbc010_test       what `semiconv predict --fast` does
 python tools/benchmark.py models                          as `semiconv benchmark`, with its options
 """
 
@@ -13,7 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detectron2.data import MetadataCatalog
+
 from experiments.benchmarks.evaluation import draw_scene, format_times, time_evaluation
+from experiments.documents.tables import format_table
 from semiconv_d2.cli import benchmark as models
 from semiconv_d2.cli.benchmark import positive_number
 from semiconv_d2.cli.commands import finish, parser_of
@@ -39,7 +45,11 @@ def parse_arguments(argv):
         "--images",
         type=int,
         default=5000,
-        help="number of synthetic images for `evaluation` (default: %(default)s)",
+        help="number of synthetic images for `evaluation`, most images for `fast` (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--against", type=Path, help="folder of another checkout, which `crowd` is compared with"
     )
     parser.add_argument("--truth", help="registered dataset or JSON in COCO's format")
     parser.add_argument("--results", type=Path, help="JSON or folder")
@@ -60,7 +70,12 @@ def parse_arguments(argv):
     parser.add_argument("--repeats", type=positive_number, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="JSON to write")
     arguments = parser.parse_args(argv)
-    if bool(arguments.truth) != bool(arguments.results):
+    if (arguments.what == "crowd") != bool(arguments.against):
+        parser.error("--against is for `crowd`, which needs it")
+    if arguments.what == "fast":
+        if not arguments.truth or arguments.results:
+            parser.error("`fast` needs --truth, and makes results itself")
+    elif bool(arguments.truth) != bool(arguments.results):
         parser.error("--truth and --results are only used together: give both or neither")
     if min(arguments.pixels or PIXELS) < max(arguments.instances):
         parser.error("there are more --instances than --pixels")
@@ -97,4 +112,37 @@ def benchmark_decoders(arguments):
     return content
 
 
-WHAT = {"evaluation": benchmark_evaluation, "decoders": benchmark_decoders}
+def benchmark_crowd(arguments):
+    from experiments.benchmarks import crowd
+
+    programs = {
+        "before": crowd.Program(arguments.against),
+        "now": crowd.Program(Path()),
+        "now, with --fast": crowd.Program(Path(), ["--fast"]),
+    }
+    content = crowd.benchmark_crowd(programs, arguments.repeats)
+    print(format_table(content))
+    return content
+
+
+def benchmark_fast(arguments):
+    from experiments.benchmarks import switches
+
+    truth = find_truth(arguments.truth)
+    folder = MetadataCatalog.get(arguments.truth).get("image_root")
+    content = switches.benchmark_switches(
+        switches.shipped_predictors(),
+        truth,
+        Path(folder) if folder else Path(arguments.truth).parent / "images",
+        arguments.images,
+    )
+    print(format_table(content))
+    return content
+
+
+WHAT = {
+    "evaluation": benchmark_evaluation,
+    "decoders": benchmark_decoders,
+    "crowd": benchmark_crowd,
+    "fast": benchmark_fast,
+}

@@ -16,6 +16,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.attaching import format_rows, read_rows
+from experiments.benchmarks.mosaics import format_mosaics
 from experiments.collecting import format_experiments
 from experiments.ownership import Ownership, format_ownership
 from semiconv_d2.inference.cost import format_costs
@@ -34,7 +35,7 @@ def _format_drop_in(content: Mapping) -> str:
     return format_rows(read_rows(content))
 
 
-def _format_table(content: Mapping) -> str:
+def format_table(content: Mapping) -> str:
     """A table that was combined from several results."""
     headers = content["headers"]
     align = ["left", *["right"] * (len(headers) - 1)]
@@ -45,8 +46,9 @@ FORMATS: dict[str, Callable[[Mapping], str]] = {
     "cost": format_costs,
     "drop_in": _format_drop_in,
     "experiments": format_experiments,
+    "mosaics": format_mosaics,
     "ownership": _format_ownership,
-    "table": _format_table,
+    "table": format_table,
 }
 """The function for each "kind" of JSON."""
 

@@ -8,6 +8,7 @@
 
     semiconv predict --model output/own_semiconv --input "wells/**/*.tif" --labels labels \\
         --table worms.csv --resume
+    semiconv predict --model output/own_semiconv --input slide.tif --tile --coco slide.json
 
 Without a place for pictures or results, windows show the pictures. "--input 0" opens the first
 camera.
@@ -202,7 +203,7 @@ def _start_processes(
     from ..inference.many.processes import run_processes
 
     own, done = shard.of(sources), parts.done()
-    shards = shard.split(min(arguments.processes, len(own)))
+    shards = shard.split(max(1, min(arguments.processes, len(own))))
     tasks = [(arguments, sources, each, parts) for each in shards]
     run_processes(_process, tasks, len(own), sum(source.name in done for source in own))
 
@@ -231,6 +232,10 @@ def _load(arguments: argparse.Namespace, sources: Sequence[Source]) -> Demo:
         classes=arguments.classes,
         overrides=arguments.opts,
         run_code=arguments.run_code,
+        fast=arguments.fast,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        scale_factor=arguments.scale_factor,
     )
     if arguments.channel:
         predictor.reading = predictor.reading._replace(channels=tuple(arguments.channel))

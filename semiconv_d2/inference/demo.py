@@ -69,6 +69,11 @@ def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence
             f"--show {wanted[0]}: the weights have no embedding, so the model's embedding is "
             "untrained. Name the run, or a checkpoint of a semi-convolutional model with --weights."
         )
+    if wanted and predictor.tiling is not None:
+        raise ConfigError(
+            f"--show {wanted[0]} looks at an image in one piece: show masks only, or leave out "
+            "--tile."
+        )
     if set(shows) == {"kernels"} and any(s.moving for s in sources):
         raise ConfigError(
             "--show kernels draws a row for each instance, which does not fit into a video: add "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from detectron2.structures import Instances
+import torch
+from detectron2.structures import Boxes, Instances
 
 from ..data.mask_windows import MaskWindow
 
@@ -49,6 +50,18 @@ class Detections:
             classes=instances.pred_classes.long().numpy(),
             masks=None if masks is None else tuple(masks),
         )
+
+    def instances(self) -> Instances:
+        """Detectron2's `Instances`, with whole masks (N, H, W): N times the image in memory."""
+        instances = Instances(self.size)
+        instances.pred_boxes = Boxes(torch.from_numpy(self.boxes))
+        instances.scores = torch.from_numpy(self.scores)
+        instances.pred_classes = torch.from_numpy(self.classes)
+        if self.masks is not None:
+            instances.pred_masks = torch.zeros((len(self), *self.size), dtype=torch.bool)
+            for whole, mask in zip(instances.pred_masks, self.masks, strict=True):
+                whole[mask.slices] = torch.from_numpy(mask.pixels)
+        return instances
 
     def __len__(self) -> int:
         return len(self.scores)

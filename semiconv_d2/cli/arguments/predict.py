@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...inference.options import SCORE_THRESHOLD, SHOWS
+from ...inference.options import AUTO, SCORE_THRESHOLD, SHOWS
 from ..commands import parser_of
 
 
@@ -30,6 +30,7 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None) -> argp
     _add_model_options(parser)
     _add_pictures(parser.add_argument_group("pictures"))
     _add_results(parser.add_argument_group("results"))
+    _add_tiles(parser.add_argument_group("large images"))
     _add_many(parser.add_argument_group("many images"))
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE … (LazyConfig: key=value)"
@@ -83,6 +84,11 @@ def _add_model_options(parser) -> None:
         "--run-code",
         action="store_true",
         help="also load LazyConfigs and pickles, which can run any code; only if you trust them",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="take less time for an image; results change slightly",
     )
     parser.add_argument("--device", help='"cpu", "cuda", "cuda:1", … (default: the config\'s)')
 
@@ -151,6 +157,31 @@ def _add_results(group) -> None:
     )
     group.add_argument("--rois", type=Path, help="folder for regions of ImageJ, a zip for an image")
     group.add_argument("--geojson", type=Path, help="folder for GeoJSON, as QuPath reads it")
+
+
+def _add_tiles(group) -> None:
+    group.add_argument(
+        "--tile",
+        nargs="?",
+        const=AUTO,
+        type=lambda text: text if text == AUTO else int(text),
+        metavar="SIZE",
+        help="cut larger images into tiles of SIZE × SIZE pixels, and join what is found in them "
+        "(default of SIZE: the longer side of the training images)",
+    )
+    group.add_argument(
+        "--overlap",
+        type=int,
+        metavar="PIXELS",
+        help="what tiles share (default: one and a half times the length of most training "
+        "instances)",
+    )
+    group.add_argument(
+        "--scale-factor",
+        type=float,
+        metavar="FACTOR",
+        help="resize tiles by it for the model (default: as training images are resized)",
+    )
 
 
 def _add_many(group) -> None:
