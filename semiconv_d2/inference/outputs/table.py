@@ -16,8 +16,9 @@ from ...data.mask_windows import MaskWindow, contact_of_windows
 from ...errors import ConfigError
 from ...writing import write_whole
 from ..detections import Detections
+from .formats import check_packages
 
-ENDINGS = (".csv", ".parquet")
+_NEEDS = {".csv": ("scipy",), ".parquet": ("scipy", "pyarrow")}
 
 _AREA = "area"
 _LENGTHS = (
@@ -125,9 +126,11 @@ def _rounded(row: dict) -> dict:
 
 
 def check_table(path: Path) -> None:
-    """Raises `ConfigError` if the name of a table has another ending than its two formats."""
-    if path.suffix.lower() not in ENDINGS:
+    """Raises `ConfigError` if the name of a table has another ending than its two formats, or if
+    the package of its format is missing."""
+    if path.suffix.lower() not in _NEEDS:
         raise ConfigError(f"--table {path}: the name must end in .csv or .parquet.")
+    check_packages(_NEEDS[path.suffix.lower()], f"--table {path}")
 
 
 def write_table(rows: Iterable[dict], columns: Sequence[str], path: Path) -> None:

@@ -94,7 +94,10 @@ def test_boxes_have_fewer_columns_and_frames_one_more(tmp_path):
     assert {"box_x", "box_width_um"} <= set(names)
 
 
-def test_the_ending_of_a_table_is_checked():
+def test_the_ending_and_the_package_of_a_table_are_checked(monkeypatch):
     check_table(Path("worms.CSV"))
+    monkeypatch.setattr("semiconv_d2.inference.outputs.formats.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install scipy pyarrow"):
+        check_table(Path("worms.parquet"))
     with pytest.raises(ConfigError, match=r"worms\.xlsx.*\.csv or \.parquet"):
         check_table(Path("worms.xlsx"))
