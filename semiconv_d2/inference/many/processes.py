@@ -43,10 +43,12 @@ def run_processes(
         for process in processes:
             process.start()
         with tqdm(total=total, initial=before, desc="inputs", unit="input", file=sys.stderr) as bar:
-            while any(process.is_alive() for process in processes):
+            alive = True
+            while alive:
                 time.sleep(_WAIT)
-                bar.update(before + done.value - bar.n)
-            bar.update(before + done.value - bar.n)
+                alive = any(process.is_alive() for process in processes)
+                if new := before + done.value - bar.n:
+                    bar.update(new)
     finally:
         for process in processes:
             if process.is_alive():
