@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 def make_fast(model: nn.Module) -> nn.Module:
     """Changes a model in place so that it takes less time for an image, and can no longer be
-    trained. Its parameters have other names and values then: do not save them.
+    trained. Its parameters have other names and values then: do not save or copy it.
 
     Batch normalisation is folded into convolutions, and weights are stored with channels last:
     results are the same but for rounding. If the device computes bfloat16 in hardware, the backbone
@@ -22,7 +22,7 @@ def make_fast(model: nn.Module) -> nn.Module:
     """
     model.eval()
     fold_norms(model)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = next(model.parameters(), torch.empty(0)).device
     if has_bfloat16(device):
         use_bfloat16(model, device.type)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
 from detectron2.structures import ROIMasks
 from torch import nn
 
 from semiconv_d2 import Predictor
+from semiconv_d2.cli import main
 from semiconv_d2.data.datasets.bbbc010 import read_foreground
 from semiconv_d2.inference.detections import Detections
+from semiconv_d2.inference.outputs.coco import coco_results
 from semiconv_d2.training import load_config
 
 KINDS = {
@@ -119,6 +123,29 @@ def test_whole_masks_are_not_made(worms, no_whole_masks):
     assert len(predictor.detect(worms)) > 2
     with pytest.raises(AssertionError, match="whole image"):
         predictor(worms)
+
+
+@pytest.mark.parametrize("kind", ["as it is", "boxes"])
+def test_results_are_those_that_detectron2_writes(kind, worms):
+    predictor = Predictor.load(
+        "demo_semiconv",
+        weights="checkpoints/demo_mask_rcnn.pth",
+        overrides=[*SMALL, *KINDS[kind]],
+    )
+    expected = instances_to_coco_json(predictor(worms), 7)
+    assert len(expected) > 2
+    assert coco_results(predictor.detect(worms), 7) == expected
+    assert coco_results(predictor.detect(worms)[[]], 7) == []
+
+
+def test_the_command_makes_whole_masks_for_pictures_only(worms, tmp_path, no_whole_masks, capsys):
+    command = ["predict", "--model", "demo_semiconv", "--input", str(worms)]
+    path = tmp_path / "results.json"
+    options = ["--json", str(path), "--opts", *SMALL]
+    assert main([*command, *options]) == 0
+    assert len(json.loads(path.read_text())) > 2
+    with pytest.raises(AssertionError, match="whole image"):
+        main([*command, "--output", str(tmp_path / "pictures"), *options])
 
 
 def test_coloring_has_whole_masks(worms):
