@@ -218,6 +218,12 @@ def _add_input(node: CfgNode) -> None:
     # The channel to read, or three of them, in the same way. With (), all channels of grey and RGB
     # images are read, alpha is left out, and images with other channels are refused.
     node.CHANNELS = ()
+    # Median height and width of the training images, in pixels. Training sets it. Tiles of large
+    # images take their scale and size from it. (0, 0): not known.
+    node.TRAINED_SIZE = (0, 0)
+    # Length in pixels that 19 of 20 training instances do not exceed: the longer side of their
+    # boxes. Training sets it. Tiles of large images overlap by it. 0: not known.
+    node.TRAINED_LENGTH = 0
 
 
 def _add_own_data(node: CfgNode) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from detectron2.config import get_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "tutorials" / "own_data.md").read_text(encoding="utf-8")
-PICTURES = (ROOT / "docs" / "how_to" / "pictures.md").read_text(encoding="utf-8")
+PREDICT = (ROOT / "docs" / "how_to" / "predict.md").read_text(encoding="utf-8")
 ATTACHING = (ROOT / "docs" / "tutorials" / "attaching.md").read_text(encoding="utf-8")
 LARGE, SMALL, STOCK = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 SHORT = ("SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
@@ -80,7 +82,7 @@ def test_data_of_ones_own_from_label_images_to_comparison(clone, run_tool, quick
     assert isinstance(json.loads((clone / "results.json").read_text()), list)
 
     trained = (clone / "output" / "mine" / "inference" / "evaluation.txt").read_text()
-    for words in commands_of(section(PICTURES, "Write what a model finds")):
+    for words in commands_of(section(PREDICT, "Measure the results")):
         said = run(words)
     [row] = [line for line in trained.splitlines() if line.startswith("mask AP  ")]
     assert row.split()[2:5] == next(
@@ -92,6 +94,65 @@ def test_data_of_ones_own_from_label_images_to_comparison(clone, run_tool, quick
         said = run(words)
     assert "mask AP" in said
     assert (clone / "report.html").is_file()
+
+
+@pytest.fixture
+def real_wells(real_bbbc010, tmp_path) -> Path:
+    """What predict.md supposes: a run, here of the shipped model, two real wells, and stacks."""
+    from PIL import Image
+
+    from semiconv_d2 import add_semiconv_config, get_config_file
+
+    cfg = get_cfg()
+    add_semiconv_config(cfg)
+    cfg.merge_from_file(get_config_file("bbbc010_small_semiconv"))
+    cfg.MODEL.DEVICE = "cpu"
+    run = tmp_path / "output" / "mine"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(cfg.dump())
+    checkpoint = ROOT / "checkpoints" / "bbbc010_small_one_stage.pth"
+    shutil.copy(checkpoint, run / "model_final.pth")
+    for folder in ("wells", "stacks"):
+        (tmp_path / folder).mkdir()
+    for well in ("C04", "D18"):
+        [path] = (real_bbbc010 / "BBBC010_v1_foreground").glob(f"{well}_*")
+        image = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(image).save(tmp_path / "wells" / f"{well}.png")
+        stack = np.stack([np.zeros_like(image), image]).astype(np.uint16) * 16
+        tifffile.imwrite(tmp_path / "stacks" / f"{well}.tif", stack, imagej=True)
+    return tmp_path
+
+
+def test_from_images_to_results(real_wells, run_tool, monkeypatch):
+    """The commands of predict.md on real images. Those that train or start processes are left to
+    other tests."""
+    for package in ("roifile", "shapely"):
+        pytest.importorskip(package, reason=f"pip install {package}")
+    commands = commands_of(PREDICT.replace(section(PREDICT, "Measure the results"), ""))
+    commands = [c for c in commands if c[0] == "predict" and "--processes" not in c]
+    assert len(commands) == 7
+    said = []
+    for words in commands:
+        status, out, err = run_tool("semiconv_d2/__main__.py", *words, cwd=real_wells)
+        assert status == 0, (words, err)
+        said.append(out)
+    counts = {line for out in said for line in out.splitlines() if line.startswith("2 of 2 inputs")}
+    assert len(counts) == 1  # each command finds the same, in stacks too
+    files = {p.relative_to(real_wells).as_posix() for p in real_wells.rglob("*") if p.is_file()}
+    assert {
+        *("results.json", "worms.csv", "shared.json", "planes.json", "labels/C04_labels.png"),
+        *("layers/C04_labels.tif", "rois/C04_rois.zip", "geojson/C04.geojson"),
+    } <= files
+    results = json.loads((real_wells / "results.json").read_text())
+    assert results == json.loads((real_wells / "shared.json").read_text())
+    assert len(results) > 10
+    assert {p.name for p in real_wells.glob("*.parts")} == {"shared.json.parts"}
+    [code] = re.findall(r"```python\n(.*?)```", PREDICT, re.DOTALL)
+    monkeypatch.chdir(real_wells)
+    made: dict = {}
+    exec(code, made)
+    assert len(made["rows"]) == len(made["detections"]) > 5
+    assert (real_wells / "C04_rois.zip").read_bytes()
 
 
 def test_the_commands_on_a_project_see_its_datasets_and_runs(clone, run_tool, quick):

@@ -16,6 +16,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.attaching import format_rows, read_rows
+from experiments.benchmarks.mosaics import format_mosaics
 from experiments.collecting import format_experiments
 from experiments.ownership import Ownership, format_ownership
 from semiconv_d2.inference.cost import format_costs
@@ -45,6 +46,7 @@ FORMATS: dict[str, Callable[[Mapping], str]] = {
     "cost": format_costs,
     "drop_in": _format_drop_in,
     "experiments": format_experiments,
+    "mosaics": format_mosaics,
     "ownership": _format_ownership,
     "table": format_table,
 }

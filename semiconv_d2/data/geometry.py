@@ -50,8 +50,6 @@ def contact(masks: Sequence[np.ndarray], reach: int = REACH) -> np.ndarray:
 
     Returns: (N,) float64 in [0, 1]; 0 for an empty mask.
     """
-    from scipy.ndimage import binary_erosion, maximum_filter
-
     shares = np.zeros(len(masks))
     windows = {i: bounding_window(m, margin=reach) for i, m in enumerate(masks) if m.any()}
     if len(windows) < 2:
@@ -61,12 +59,25 @@ def contact(masks: Sequence[np.ndarray], reach: int = REACH) -> np.ndarray:
         cover[window] += masks[index][window]
     for index, window in windows.items():
         own = masks[index][window]
-        others = cover[window] - own > 0
-        if others.any():
-            outline = own & ~binary_erosion(own)
-            near = maximum_filter(others, size=2 * reach + 1, mode="constant", cval=False)
-            shares[index] = near[outline].mean()
+        shares[index] = touching_share(own, cover[window] - own > 0, reach)
     return shares
+
+
+def touching_share(own: np.ndarray, others: np.ndarray, reach: int = REACH) -> float:
+    """Share of the outline of one instance that is in contact, see `contact`.
+
+    Args:
+        own: its mask, (h, w) bool, not empty: a part of the image, with `reach` pixels around the
+            mask as far as the image goes.
+        others: the pixels of all other instances there, (h, w) bool.
+    """
+    from scipy.ndimage import binary_erosion, maximum_filter
+
+    if not others.any():
+        return 0.0
+    outline = own & ~binary_erosion(own)
+    near = maximum_filter(others, size=2 * reach + 1, mode="constant", cval=False)
+    return float(near[outline].mean())
 
 
 def elongation(mask: np.ndarray, radius: float | None = None) -> float:

@@ -49,6 +49,7 @@ class Header(NamedTuple):
     """Number of bits in a channel."""
     read_page: Callable[[int], np.ndarray]
     """Reads a page, turned by its orientation: (H, W, C) of the stored type, with alpha if any."""
+    is_tiff: bool = False
 
 
 def read_header(path: Path) -> Header:
@@ -151,7 +152,7 @@ def _describe_tiff(path: Path) -> Header:
     from tifffile import TiffFile
 
     with TiffFile(path, is_ome=False) as tiff:
-        frames = _frames(tiff)
+        frames = frames_of(tiff)
         page = frames[0][0].keyframe
         size, samples = (page.imagelength, page.imagewidth), page.samplesperpixel
         kind = page.photometric
@@ -168,10 +169,11 @@ def _describe_tiff(path: Path) -> Header:
         channels,
         bits,
         lambda number: _read_tiff(path, number, usual, orientation),
+        is_tiff=True,
     )
 
 
-def _frames(tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:
+def frames_of(tiff: TiffFile) -> list[tuple[TiffPageSeries, int]]:
     """The images of full size in a TIFF: for each its series, and its number in the series."""
     full = [series for series in tiff.series if not series.keyframe.is_reduced]
     return [(s, k) for s in full or tiff.series[:1] for k in range(s.size // s.keyframe.size)]
@@ -186,7 +188,7 @@ def _read_tiff(path: Path, number: int, usual: bool, orientation: int) -> np.nda
     import tifffile
 
     with tifffile.TiffFile(path, is_ome=False) as tiff:
-        series, place = _frames(tiff)[number]
+        series, place = frames_of(tiff)[number]
         page = series.keyframe
         if page.size * len(series.pages) < series.size:  # one header for all, as ImageJ writes them
             stack = tifffile.memmap(path, series=tiff.series.index(series), mode="r")

@@ -32,14 +32,16 @@ def most_pixels() -> float:
     return 1e6 * limit
 
 
-def tell_too_large(height: int, width: int) -> str:
-    """Why an image of this size is too large; "" if it is not."""
+def tell_too_large(
+    height: int, width: int, remedy: str = "cut it into tiles (semiconv predict: --tile)"
+) -> str:
+    """Why an image of this size is too large, and what helps; "" if it is not."""
     pixels, limit = height * width, most_pixels()
     if pixels <= limit:
         return ""
     return (
         f"has {height} × {width} pixels (height × width), {pixels / 1e6:,.0f} million, but the "
-        f"limit is {limit / 1e6:,.0f} million: cut it into tiles or, if there is enough memory, "
+        f"limit is {limit / 1e6:,.0f} million: {remedy} or, if there is enough memory, "
         f"set the environment variable {VARIABLE}={-(-pixels // 10**6)}"
     )
 

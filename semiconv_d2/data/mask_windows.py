@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .geometry import bounding_window
+from .geometry import REACH, bounding_window, touching_share
 
 
 class MaskWindow(NamedTuple):
@@ -74,6 +74,39 @@ class MaskWindow(NamedTuple):
         mask = np.zeros(size, dtype=bool)
         mask[self.slices] = self.pixels
         return mask
+
+
+def contact_of_windows(windows: Sequence[MaskWindow], reach: int = REACH) -> np.ndarray:
+    """Share of each instance's outline that lies on or beside another one, as `geometry.contact`
+    defines it: (N,) float64 in [0, 1]; 0 for an empty mask.
+
+    Args:
+        windows: N masks of one image.
+        reach: in pixels.
+    """
+    shares = np.zeros(len(windows))
+    starts = np.array([(w.top, w.left) for w in windows], dtype=int).reshape(-1, 2)
+    ends = starts + np.array([w.pixels.shape for w in windows], dtype=int).reshape(-1, 2)
+    filled = (ends > starts).all(axis=1)
+    for index in np.flatnonzero(filled).tolist():
+        low, high = starts[index] - reach, ends[index] + reach
+        near = filled & (starts < high).all(axis=1) & (ends > low).all(axis=1)
+        near[index] = False
+        if near.any():
+            own = np.pad(windows[index].pixels, reach)
+            others = np.zeros(own.shape, dtype=bool)
+            for other in np.flatnonzero(near).tolist():
+                _paint(windows[other].moved(*(-low).tolist()), others)
+            shares[index] = touching_share(own, others, reach)
+    return shares
+
+
+def _paint(window: MaskWindow, canvas: np.ndarray) -> None:
+    """Sets the pixels of a mask in an array (h, w) bool; the mask may lie partly outside of it."""
+    rows, columns = window.slices
+    top, left = max(0, -rows.start), max(0, -columns.start)
+    part = canvas[max(0, rows.start) : max(0, rows.stop), max(0, columns.start) : columns.stop]
+    part |= window.pixels[top : top + part.shape[0], left : left + part.shape[1]]
 
 
 def encode_windows(windows: Sequence[MaskWindow], size: tuple[int, int]) -> list[dict]:

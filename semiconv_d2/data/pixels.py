@@ -107,9 +107,13 @@ def _numbers(key: str, keys: Mapping) -> tuple[int, ...]:
     return tuple(value)
 
 
-def find_unreadable(header: Header, reading: Reading) -> str:
-    """Why a file cannot be read in this way, for the end of a sentence; "" if it can."""
-    if too_large := tell_too_large(*header.size):
+def find_unreadable(header: Header, reading: Reading, in_parts: bool = False) -> str:
+    """Why a file cannot be read in this way, for the end of a sentence; "" if it can.
+
+    Args:
+        in_parts: it is not read at once, so it may have any size.
+    """
+    if not in_parts and (too_large := tell_too_large(*header.size)):
         return too_large
     if header.pages > 1 and not reading.pages:
         return (
@@ -169,14 +173,23 @@ def scale_to_8bit(
     Raises:
         DatasetError: the range is "full" and the values are fractions, which have no full range.
     """
-    low, high = _limits(values, intensity_range, name)
+    return scale_between(values, *intensity_limits(values, intensity_range, name))
+
+
+def scale_between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values of more than 8 bits as uint8, in the same shape: `low` and below become 0, `high` and
+    above 255. NaN becomes 0."""
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # a table is faster
         every = np.arange(np.iinfo(values.dtype).max + 1)
         return _scale(every, low, high)[values]
     return _scale(values, low, high)
 
 
-def _limits(values: np.ndarray, intensity_range: IntensityRange, name: str) -> tuple[float, float]:
+def intensity_limits(
+    values: np.ndarray, intensity_range: IntensityRange, name: str = "the image"
+) -> tuple[float, float]:
+    """The values of an image that become 0 and 255; for the arguments and errors see
+    `scale_to_8bit`."""
     kind, low, high = intensity_range
     if kind == "full":
         if values.dtype.kind == "f":

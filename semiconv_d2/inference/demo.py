@@ -1,11 +1,10 @@
 """Runs a model on images, videos and cameras, and shows or writes the results: pictures, windows,
-label images and COCO results."""
+and files in the formats of other programs."""
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -13,26 +12,24 @@ import numpy as np
 from detectron2.structures import Instances
 from tqdm import tqdm
 
-from ..data.coco.coco_json import read_coco
 from ..errors import ConfigError, DatasetError
 from ..visualization.detections import draw_detections, draw_seeds, following_colours
 from ..visualization.embedding import PrincipalAxes, draw_embedding, principal_axes, thin_arrows
 from ..visualization.figures import pixels, save
 from ..visualization.regions import draw_instance_views, region_scales
-from ..writing import write_json
 from .detections import Detections
 from .explanation import Explanation, can_explain
-from .loading import unnamed
-from .outputs.coco import coco_results
-from .outputs.labels import write_labels
+from .many.parts import Outcome
+from .outputs.formats import ImageWriter
+from .outputs.joined import Ids, Joined, Part
 from .predictor import Predictor
-from .sources import Source, UnreadableError, VideoWriters, open_video, read_source
+from .sources import Source, UnreadableError, VideoWriters, open_video, read_source, stems_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_Found = TypeVar("_Found")
+_Image, _Found = TypeVar("_Image"), TypeVar("_Found")
 
 _BESIDE = 60  # arrows side by side along the longer side of an image, at most
 _ARROWS = 400  # approximate number in an image; an instance has at least 6 and at most 25
@@ -43,6 +40,7 @@ _COMPLETE = 0.95  # share of a video's frames; in some files their number is an 
 # Errors of a model for an image that it cannot process. Other images may work.
 _OF_AN_IMAGE = (ValueError, RuntimeError, MemoryError)
 _ESCAPE, _Q = 27, ord("q")
+_NO_FILES = Joined()
 
 
 class Drawing(NamedTuple):
@@ -71,6 +69,11 @@ def check_shows(predictor: Predictor, sources: Sequence[Source], shows: Sequence
             f"--show {wanted[0]}: the weights have no embedding, so the model's embedding is "
             "untrained. Name the run, or a checkpoint of a semi-convolutional model with --weights."
         )
+    if wanted and predictor.tiling is not None:
+        raise ConfigError(
+            f"--show {wanted[0]} looks at an image in one piece: show masks only, or leave out "
+            "--tile."
+        )
     if set(shows) == {"kernels"} and any(s.moving for s in sources):
         raise ConfigError(
             "--show kernels draws a row for each instance, which does not fit into a video: add "
@@ -96,10 +99,8 @@ class Demo:
     """Runs a model on one source after the other, and shows or writes the results.
 
     Attributes:
-        results: COCO results of all images so far, with `file_name`, and `frame` in videos.
         found: number of instances so far.
         failed: names of the sources that could not be read, and why.
-        left_out: names of the sources that are not in the annotations.
     """
 
     def __init__(
@@ -108,16 +109,16 @@ class Demo:
         drawing: Drawing,
         output: Path | None = None,
         annotations: Path | None = None,
-        labels: Path | None = None,
-        collect: bool = True,
+        writers: Sequence[ImageWriter] = (),
+        joined: Joined = _NO_FILES,
     ):
         """
         Args:
             output: folder for the pictures; None: show them in windows.
             annotations: COCO file with the ids of images and categories for the results. None:
                 images are numbered from 1, and categories are numbered as in the model.
-            labels: folder for label images, see `label_instances`; None: no label images.
-            collect: whether to keep the results. False: a camera can run for days.
+            writers: write a file for each image.
+            joined: what `run` gives to `note`.
 
         Raises:
             DatasetError: the annotations are damaged, or have no category for a class of the model.
@@ -125,75 +126,77 @@ class Demo:
         self.predictor = predictor
         self.drawing = drawing
         self.output = output
-        self.labels = labels
-        self.results: list[dict] = []
         self.found = 0
-        self._collect = collect
         self.failed: list[tuple[str, str]] = []
-        self.left_out: list[str] = []
-        self._annotations = annotations
-        self._ids, self._categories = _read_ids(annotations, predictor.classes)
-        self._stems: set[str] = set()
-        self._names: set[str] = set()
-        self._images = 0
+        self._writers = writers
+        self._joined = joined
+        self._ids = Ids.read(annotations, predictor.classes)
 
-    def run(self, sources: Sequence[Source]) -> None:
-        """Processes all sources, or stops when the user closes a window with Escape or q."""
-        with tqdm(sources, desc="inputs", unit="input", file=sys.stderr) as bar:
-            for source in bar:
+    def run(
+        self,
+        sources: Sequence[Source],
+        note: Callable[[Outcome, list[Part]], None] = lambda outcome, parts: None,
+        stems: Mapping[str, str] | None = None,
+        before: int = 0,
+    ) -> None:
+        """Processes all sources, or stops when the user closes a window with Escape or q.
+
+        Args:
+            note: is told what became of a source when all its files are written, and its parts of
+                the joined files.
+            stems: what the names of the files of each source begin with; see `stems_of`.
+            before: number of sources that were done before, for the progress bar.
+        """
+        stems = stems_of(sources) if stems is None else stems
+        total = before + len(sources)
+        with tqdm(total=total, initial=before, desc="inputs", unit="input", file=sys.stderr) as bar:
+            for source in sources:
                 bar.set_postfix_str(Path(source.name).name)
+                parts: list[Part] = []
+                found, failed, go_on = self.found, "", True
+                look = self._video if source.moving else self._image
                 try:
-                    self._check_new(source)
-                    go_on = self._video(source) if source.moving else self._image(source)
+                    go_on = look(source, stems[source.name], parts)
                 except UnreadableError as error:
-                    self.failed.append((source.name, str(error)))
+                    failed = str(error)
+                    self.failed.append((source.name, failed))
                     bar.write(f"skipped: {source.name}: {error}", file=sys.stderr)
-                    continue
+                except KeyboardInterrupt:
+                    if source.endless:
+                        note(Outcome(source.name, stems[source.name], self.found - found), parts)
+                    raise
+                note(Outcome(source.name, stems[source.name], self.found - found, failed), parts)
+                bar.update()
                 if not go_on:
                     break
 
-    def known(self, sources: Sequence[Source]) -> list[Source]:
-        """The sources that are in the annotations, all without annotations; the names of the others
-        are added to `left_out`.
+    def _image(self, source: Source, stem: str, parts: list[Part]) -> bool:
+        go_on = True
+        if self.drawing.shows:
+            image = read_source(source, self.predictor.reading)
+            found, explanation = self._look(image, self.drawing.shows)
+            detections = Detections.of(found)
+            go_on = self._draw_all(stem, image, found, explanation)
+        else:
+            detections = _tried(self.predictor.detect, source.name)
+        for writer in self._writers:
+            writer.write(detections, stem, self.predictor.classes)
+        self._record(detections, parts, source.name)
+        return go_on
 
-        Raises:
-            DatasetError: no source is in the annotations.
-        """
-        if self._annotations is None:
-            return list(sources)
-        known = []
-        for source in sources:
-            if Path(source.name).name in self._ids:
-                known.append(source)
-            else:
-                self.left_out.append(source.name)
-        if not known:
-            raise DatasetError(
-                f"{self._annotations} has no image with the name of an input, such as "
-                f"{Path(self.left_out[0]).name}."
-            )
-        return known
+    def _record(
+        self, found: Detections, parts: list[Part], name: str, frame: int | None = None
+    ) -> None:
+        self.found += len(found)
+        if self._joined.wanted:  # a camera can run for days
+            parts.append(self._joined.part(found, name, self.predictor.classes, self._ids, frame))
 
-    def _check_new(self, source: Source) -> None:
-        """Checks that no earlier input had the same id."""
-        name = Path(source.name).name
-        if self._annotations is not None and name in self._names:
-            raise UnreadableError("an earlier input has the same name, and so the same id")
-        self._names.add(name)
-
-    def _image(self, source: Source) -> bool:
-        image = read_source(source, self.predictor.reading)
-        shows = self.drawing.shows
-        if not (shows or self.labels):
-            self._record(_tried(self.predictor.detect, image), source.name)
-            return True
-        found, explanation = self._look(image, shows)
-        self._record(Detections.of(found), source.name)
+    def _draw_all(
+        self, stem: str, image: np.ndarray, found: Instances, explanation: Explanation | None
+    ) -> bool:
+        """Shows or writes all pictures of an image; False if the user wants to stop."""
         colours = following_colours(_masks(found, image))
-        stem = self._stem(source)
-        if self.labels is not None:
-            write_labels(found, self.labels / f"{stem}_labels.png")
-        for show in shows:
+        for show in self.drawing.shows:
             figures = self._draw(show, image, found, explanation, colours, self.drawing.axes)
             for page, figure in enumerate(figures, start=1):
                 name = show if page == 1 else f"{show}_{page}"
@@ -205,9 +208,9 @@ class Demo:
                     save(figure, path, self.drawing.scale)
         return True
 
-    def _video(self, source: Source) -> bool:
+    def _video(self, source: Source, stem: str, parts: list[Part]) -> bool:
         shows = [s for s in self.drawing.shows if s != "kernels"]
-        stem, axes, colours, masks = self._stem(source), self.drawing.axes, None, None
+        axes, colours, masks = self.drawing.axes, None, None
         frames, total, rate = open_video(source)
         go_on, count = True, 0
         with VideoWriters(self.output, stem, rate) as writers:
@@ -215,7 +218,7 @@ class Demo:
             for number, image in enumerate(bar):
                 count += 1
                 found, explanation = self._look(image, shows)
-                self._record(Detections.of(found), source.name, number)
+                self._record(Detections.of(found), parts, source.name, number)
                 before, masks = masks, _masks(found, image)
                 colours = following_colours(masks, before, colours)
                 if axes is None and explanation is not None:
@@ -267,30 +270,13 @@ class Demo:
         else:
             yield _draw_embedding(image, explanation, colours, axes)
 
-    def _record(self, found: Detections, name: str, frame: int | None = None) -> None:
-        self._images += 1
-        self.found += len(found)
-        if not self._collect:
-            return
-        image_id = self._ids.get(Path(name).name, self._images)
-        place = {"file_name": name} | ({} if frame is None else {"frame": frame})
-        for result in coco_results(found, image_id):
-            category = self._categories[result["category_id"]]
-            self.results.append(result | {"category_id": category} | place)
 
-    def _stem(self, source: Source) -> str:
-        """The stem of the file names to write, different for each source."""
-        name = f"camera_{source.name}" if source.name.isdecimal() else Path(source.name).stem
-        numbered = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
-        stem = next(s for s in numbered if s not in self._stems)
-        self._stems.add(stem)
-        return stem
-
-
-def _tried(look: Callable[[np.ndarray], _Found], image: np.ndarray) -> _Found:
+def _tried(look: Callable[[_Image], _Found], image: _Image) -> _Found:
     """What a model finds in an image. If it cannot process this one, others may work."""
     try:
         return look(image)
+    except (DatasetError, OSError) as error:
+        raise UnreadableError(str(error)) from error
     except _OF_AN_IMAGE as error:
         raise UnreadableError(f"{type(error).__name__}: {error}") from error
 
@@ -349,29 +335,3 @@ def _show(title: str, picture: np.ndarray, wait: bool) -> bool:
     if wait:
         cv2.destroyWindow(title)
     return key not in (_ESCAPE, _Q)
-
-
-def _read_ids(annotations: Path | None, classes: Sequence[str]) -> tuple[dict[str, int], list[int]]:
-    """Reads the ids of images, by their file names, and the category ids of the model's classes."""
-    if annotations is None:
-        return {}, list(range(1, len(classes) + 1))
-    content = read_coco(annotations)
-    categories = {c["name"]: c["id"] for c in content["categories"]}
-    if unnamed(classes) and len(classes) == len(categories):
-        classes = sorted(categories, key=categories.__getitem__)
-    missing = [name for name in classes if name not in categories]
-    if missing:
-        raise DatasetError(
-            f"{annotations} has no category {missing[0]!r}, a class of the model. Name the classes "
-            "in the order of the model: --classes NAME NAME …"
-        )
-    ids = {Path(image["file_name"]).name: image["id"] for image in content["images"]}
-    if len(ids) < len(content["images"]):
-        raise DatasetError(f"{annotations}: two images in different folders have the same name.")
-    return ids, [categories[name] for name in classes]
-
-
-def write_results(results: Sequence[dict], path: Path) -> None:
-    """Writes COCO results as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(list(results), path)

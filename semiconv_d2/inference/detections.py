@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from detectron2.structures import Instances
+import torch
+from detectron2.structures import Boxes, Instances
 
 from ..data.mask_windows import MaskWindow
 
@@ -50,6 +51,18 @@ class Detections:
             masks=None if masks is None else tuple(masks),
         )
 
+    def instances(self) -> Instances:
+        """Detectron2's `Instances`, with whole masks (N, H, W): N times the image in memory."""
+        instances = Instances(self.size)
+        instances.pred_boxes = Boxes(torch.from_numpy(self.boxes))
+        instances.scores = torch.from_numpy(self.scores)
+        instances.pred_classes = torch.from_numpy(self.classes)
+        if self.masks is not None:
+            instances.pred_masks = torch.zeros((len(self), *self.size), dtype=torch.bool)
+            for whole, mask in zip(instances.pred_masks, self.masks, strict=True):
+                whole[mask.slices] = torch.from_numpy(mask.pixels)
+        return instances
+
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -64,3 +77,12 @@ class Detections:
             classes=self.classes[chosen],
             masks=None if self.masks is None else tuple(self.masks[i] for i in chosen),
         )
+
+    def class_name(self, index: int, classes: Sequence[str]) -> str:
+        """The class of a detection: one of these names, in the order of the model's classes."""
+        number = int(self.classes[index])
+        return classes[number] if number < len(classes) else f"class {number}"
+
+    def label(self, index: int, classes: Sequence[str]) -> str:
+        """Class and score of a detection, for people."""
+        return f"{self.class_name(index, classes)} {self.scores[index]:.0%}"

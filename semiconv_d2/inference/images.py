@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from detectron2.utils.file_io import PathManager
 from ..data import pixels
 from ..data.image_headers import DEEP_MODES
 from ..data.pixels import Reading
+from ..data.regions import Regions, WholeImage, open_regions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,3 +57,17 @@ def read_rgb(image: ImageLike, reading: Reading = Reading()) -> np.ndarray:
             "bits, use semiconv_d2.data.pixels.scale_to_8bit."
         )
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+@contextmanager
+def open_image(image: ImageLike, reading: Reading = Reading()) -> Iterator[Regions]:
+    """The same image as `read_rgb` gives, to be read in parts; files that are too large for the
+    memory can be read so, see `semiconv_d2.data.regions`.
+
+    Args and errors: as those of `read_rgb`.
+    """
+    if isinstance(image, (str, Path)):
+        with open_regions(Path(PathManager.get_local_path(str(image))), reading) as regions:
+            yield regions
+    else:
+        yield WholeImage(read_rgb(image, reading))

@@ -21,6 +21,7 @@ from ..training.data_fit import COUNTED_BY_ROI_HEADS
 from ..training.loading import build_checked, load_trained
 from ..training.run_json import recorded_classes
 from .finding import dataset_classes, find_config
+from .tiling.layout import UNKNOWN, TrainedScale
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class LoadedModel(NamedTuple):
     """How image files are read."""
     complete: bool
     """Whether the weights had all the parameters that the plugin adds to a stock model."""
+    trained_scale: TrainedScale = UNKNOWN
+    """The scale of the training images."""
 
 
 def load_model(
@@ -105,7 +108,9 @@ def _load_yaml(
     resize = [transforms.ResizeShortestEdge([low, low], high)] if low else []
     reading = Reading.of(cfg.INPUT)
     return (
-        LoadedModel(model, [], resize, cfg.INPUT.FORMAT, reading, complete),
+        LoadedModel(
+            model, [], resize, cfg.INPUT.FORMAT, reading, complete, TrainedScale.of(cfg.INPUT)
+        ),
         _Classes(
             [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN],
             cfg.MODEL.ROI_HEADS.NUM_CLASSES if counted else 0,

@@ -5,3 +5,6 @@ SHOWS = ("masks", "embedding", "seeds", "kernels")
 
 SCORE_THRESHOLD = 0.5
 """Instances with a lower score are left out."""
+
+AUTO = "auto"
+"""As the size of a tile: the longer side of the training images."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,11 @@ class Source(NamedTuple):
     """Path, address, or number of a camera."""
     moving: bool
     """Whether it has frames, which OpenCV reads."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether it is a camera or a stream, which ends when the user stops it."""
+        return self.moving and not Path(self.name).exists()
 
 
 class UnreadableError(Exception):
@@ -69,6 +75,24 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     for source in sources:
         once.setdefault(_identity(source), source)
     return list(once.values())
+
+
+def stems_of(sources: Sequence[Source], given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the names of the files of each source begin with, by its name: its own name without the
+    ending, and a number where an earlier source has the same.
+
+    Args:
+        given: those that sources already have.
+    """
+    stems = dict(given or {})
+    taken = set(stems.values())
+    for source in sources:
+        if source.name not in stems:
+            name = f"camera_{source.name}" if source.name.isdecimal() else Path(source.name).stem
+            numbered = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
+            stems[source.name] = next(s for s in numbered if s not in taken)
+            taken.add(stems[source.name])
+    return stems
 
 
 def read_source(source: Source, reading: Reading) -> np.ndarray:

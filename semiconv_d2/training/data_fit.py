@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
@@ -43,7 +44,8 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
     """Fits a config to the annotations of its datasets, in place, and logs what it sets.
 
     If MODEL.ROI_HEADS.NUM_CLASSES is 0, it becomes the number of categories. If training masks are
-    run-length encoded, INPUT.MASK_FORMAT becomes "bitmask".
+    run-length encoded, INPUT.MASK_FORMAT becomes "bitmask". INPUT.TRAINED_SIZE and TRAINED_LENGTH
+    become those of the training data.
 
     Args:
         train: whether the training datasets are read too.
@@ -54,6 +56,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
         DatasetError: a dataset has defects with which training or evaluation would fail.
     """
     classes: dict[str, list[str]] = {"the trained model": list(trained)} if trained else {}
+    training = []
     for name in all_datasets(cfg, train):
         metadata = MetadataCatalog.get(name)
         json_file, images = metadata.get("json_file"), metadata.get("image_root")
@@ -67,6 +70,8 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
             else read_coco(Path(json_file))
         )
         classes[name] = [c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])]
+        if name in cfg.DATASETS.TRAIN:
+            training.append(content)
         if name in cfg.DATASETS.TRAIN and cfg.MODEL.MASK_ON and _has_run_lengths(content):
             if cfg.INPUT.MASK_FORMAT != "bitmask":
                 logger.warning(
@@ -75,6 +80,7 @@ def adapt_to_data(cfg: CfgNode, train: bool = True, trained: Sequence[str] = ())
                 )
             cfg.INPUT.MASK_FORMAT = "bitmask"
     _fit_classes(cfg, classes)
+    _fit_sizes(cfg, training)
 
 
 def _input_scale(cfg: CfgNode, name: str) -> InputScale:
@@ -123,6 +129,26 @@ def _fit_classes(cfg: CfgNode, classes: dict[str, list[str]]) -> None:
             "dataset with annotations is named: set OWN_DATA.TRAIN_JSON and "
             "OWN_DATA.TRAIN_IMAGES, or set the number of classes."
         )
+
+
+def _fit_sizes(cfg: CfgNode, contents: Sequence[dict]) -> None:
+    """
+    Args:
+        contents: the training data, in COCO's format.
+    """
+    sizes = [(i["height"], i["width"]) for content in contents for i in content["images"]]
+    boxes = [
+        annotation["bbox"]
+        for content in contents
+        for annotation in content["annotations"]
+        if "bbox" in annotation and not annotation.get("iscrowd", 0)
+    ]
+    if sizes:
+        height, width = np.median(sizes, axis=0).tolist()
+        cfg.INPUT.TRAINED_SIZE = (round(height), round(width))
+    if boxes:
+        lengths = np.array(boxes, dtype=np.float64)[:, 2:].max(axis=1)
+        cfg.INPUT.TRAINED_LENGTH = round(float(np.percentile(lengths, 95)))
 
 
 def _has_run_lengths(content: dict) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_masks
 
-from semiconv_d2.data.mask_windows import MaskWindow, encode_windows
+from semiconv_d2.data.geometry import contact
+from semiconv_d2.data.mask_windows import MaskWindow, contact_of_windows, encode_windows
 
 
 def random_masks(random_seed, size=(9, 7), number=40):
@@ -54,3 +58,10 @@ def test_a_window_moves_from_its_tile_into_the_image():
     assert moved.slices == (slice(11, 13), slice(22, 25))
     assert moved.whole((30, 30))[11:13, 22:25].all()
     assert moved.whole((30, 30)).sum() == 6
+
+
+@settings(deadline=None)
+@given(arrays(bool, st.tuples(st.integers(2, 4), st.integers(1, 9), st.integers(1, 14))))
+def test_contact_of_windows_is_that_of_whole_masks(masks):
+    windows = [MaskWindow.of(mask) for mask in masks]
+    np.testing.assert_array_equal(contact_of_windows(windows), contact(list(masks)))

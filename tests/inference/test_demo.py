@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import Instances
 from PIL import Image
 
 from semiconv_d2 import Predictor
-from semiconv_d2.data.formats.mask_files import read_labels
 from semiconv_d2.errors import ConfigError, DatasetError
 from semiconv_d2.inference.demo import Demo, Drawing, check_shows, shared_axes
-from semiconv_d2.inference.outputs.labels import check_labels, label_instances
+from semiconv_d2.inference.outputs.joined import Joined, find_known
 from semiconv_d2.inference.sources import Source, VideoWriters, find_sources
 from semiconv_d2.visualization.embedding import draw_embedding
 from semiconv_d2.visualization.masks import instance_colours
@@ -65,6 +63,16 @@ def read_video(path: Path) -> list[np.ndarray]:
         if not more:
             return frames
         frames.append(frame[..., ::-1])
+
+
+def results_of(demo: Demo, sources: list[Source]) -> list[dict]:
+    """The COCO results of a demo with `Joined(coco=…)`, without the ids of images without one."""
+    noted: list[dict] = []
+    demo.run(sources, lambda outcome, parts: noted.extend(parts))
+    return [r | {"image_id": part["id"]} for part in noted for r in part["coco"]]
+
+
+COCO = Joined(coco=Path("results.json"))
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -168,30 +176,28 @@ def test_ids_are_those_of_the_annotations(predictor, worms, tmp_path):
     }
     file = tmp_path / "own.json"
     file.write_text(json.dumps(content))
-    demo = Demo(predictor, Drawing(()), tmp_path, file)
-    demo.run([Source(str(worms[2]), False), Source(str(worms[0]), False)])
-    assert list(dict.fromkeys(r["image_id"] for r in demo.results)) == [72, 70]
-    assert {r["category_id"] for r in demo.results} == {5}
+    demo = Demo(predictor, Drawing(()), tmp_path, file, joined=COCO)
+    results = results_of(demo, [Source(str(worms[2]), False), Source(str(worms[0]), False)])
+    assert list(dict.fromkeys(r["image_id"] for r in results)) == [72, 70]
+    assert {r["category_id"] for r in results} == {5}
     content["categories"][0]["name"] = "nematode"
     file.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match="no category 'worm'"):
         Demo(predictor, Drawing(()), tmp_path, file)
 
 
-def test_images_that_the_annotations_lack_are_left_out(predictor, worms, tmp_path):
+def test_images_that_the_annotations_lack_are_left_out(worms, tmp_path):
     content = {
         "images": [{"id": 7, "file_name": worms[1].name}],
         "annotations": [],
         "categories": [{"id": 5, "name": "worm"}],
     }
     (tmp_path / "own.json").write_text(json.dumps(content))
-    demo = Demo(predictor, Drawing(()), tmp_path, tmp_path / "own.json")
-    demo.run(demo.known([Source(str(worms[0]), False), Source(str(worms[1]), False)]))
-    assert {r["image_id"] for r in demo.results} == {7}
-    assert demo.left_out == [str(worms[0])]
-    assert demo.failed == []
+    sources = [Source(str(path), False) for path in worms[:2]]
+    known = find_known(sources, tmp_path / "own.json")
+    assert known == ([sources[1]], [sources[0].name], [])
     with pytest.raises(DatasetError, match=r"own\.json has no image with the name of an input"):
-        demo.known([Source(str(worms[0]), False)])
+        find_known(sources[:1], tmp_path / "own.json")
 
 
 def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tmp_path):
@@ -208,7 +214,7 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(predictor, worms, tm
     }
 
 
-def test_an_id_of_the_annotations_is_for_one_input(predictor, worms, tmp_path):
+def test_an_id_of_the_annotations_is_for_one_input(run_tool, predictor, worms, tmp_path):
     content = {
         "images": [{"id": 7, "file_name": worms[0].name}],
         "annotations": [],
@@ -218,17 +224,44 @@ def test_an_id_of_the_annotations_is_for_one_input(predictor, worms, tmp_path):
     other = tmp_path / "other" / worms[0].name
     other.parent.mkdir()
     shutil.copy(worms[1], other)
-    demo = Demo(predictor, Drawing(()), annotations=tmp_path / "own.json")
-    demo.run([Source(str(worms[0]), False), Source(str(other), False)])
-    assert len(demo.results) == len(predictor(worms[0]))
-    assert demo.failed == [(str(other), "an earlier input has the same name, and so the same id")]
+    status, _, err = run_tool(
+        *("tools/demo.py", "--model", "demo_semiconv", "--weights", SHIPPED),
+        *("--input", worms[0], other, "--coco", tmp_path / "results.json"),
+        *("--annotations", tmp_path / "own.json", "--opts", "INPUT.MIN_SIZE_TEST", "192"),
+    )
+    assert status == 1
+    assert f"{other}: an earlier input has the same name, and so the same id" in err
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results) == len(predictor(worms[0]))
+    assert {r["image_id"] for r in results} == {7}
 
 
 def test_without_results_instances_are_counted_alone(predictor, worms):
-    demo = Demo(predictor, Drawing(()), collect=False)
-    demo.run([Source(str(worms[0]), False)])
-    assert demo.results == []
-    assert demo.found == len(predictor(worms[0])) > 0
+    demo, noted = Demo(predictor, Drawing(())), []
+    demo.run([Source(str(worms[0]), False)], lambda *note: noted.append(note))
+    [(outcome, parts)] = noted
+    assert parts == []
+    assert demo.found == outcome.instances == len(predictor(worms[0])) > 0
+
+
+@pytest.mark.parametrize("camera", [True, False])
+def test_what_a_camera_has_seen_is_kept_when_the_user_stops(
+    predictor, worms, tmp_path, monkeypatch, camera
+):
+    def open_video(source):
+        def frames():
+            yield from [pixels(worms[0])] * 2
+            raise KeyboardInterrupt
+
+        return frames(), None if camera else 9, 10
+
+    monkeypatch.setattr("semiconv_d2.inference.demo.open_video", open_video)
+    film = tmp_path / "film.mp4"
+    film.touch()
+    demo, noted = Demo(predictor, Drawing(()), tmp_path, joined=COCO), []
+    with pytest.raises(KeyboardInterrupt):
+        demo.run([Source("0" if camera else str(film), True)], lambda _, parts: noted.append(parts))
+    assert [len(parts) for parts in noted] == ([2] if camera else [])  # a film can be resumed
 
 
 def test_a_video_that_breaks_off_is_named_and_what_was_read_is_kept(predictor, worms, tmp_path):
@@ -338,64 +371,12 @@ def test_images_that_are_too_large_are_skipped(predictor, worms, tmp_path):
     large = tmp_path / "large.png"
     Image.new("1", (20_000, 20_000)).save(large)
     sources = [Source(str(large), False), Source(str(worms[0]), False)]
-    demo = Demo(predictor, Drawing(()), tmp_path)
-    demo.run(sources)
+    demo = Demo(predictor, Drawing(()), tmp_path, joined=COCO)
+    assert results_of(demo, sources)
     [(name, reason)] = demo.failed
     assert name == str(large)
     assert "has 20000 × 20000 pixels" in reason
-    assert demo.results
     assert shared_axes(predictor, sources) is not None
-
-
-def instances(masks: np.ndarray, scores: list[float]) -> Instances:
-    found = Instances(masks.shape[1:], scores=torch.tensor(scores))
-    found.pred_masks = torch.from_numpy(masks)
-    return found
-
-
-def test_labels_are_numbers_by_falling_score_and_the_better_one_has_the_pixel():
-    masks = np.zeros((3, 4, 6), dtype=bool)
-    masks[0, :, :3] = masks[1, 1:3, 2:5] = masks[2, 3, 4:] = True
-    labels = label_instances(instances(masks, [0.6, 0.9, 0.7]))
-    assert labels.dtype == np.uint16
-    np.testing.assert_array_equal(
-        labels,
-        [[3, 3, 3, 0, 0, 0], [3, 3, 1, 1, 1, 0], [3, 3, 1, 1, 1, 0], [3, 3, 3, 0, 2, 2]],
-    )
-    assert not label_instances(instances(masks[:0], [])).any()
-
-
-def test_labels_hold_16_bits_of_instances():
-    masks = np.ones((2**16, 1, 1), dtype=bool)
-    assert label_instances(instances(masks[1:], [0.5] * (2**16 - 1))).item() == 1
-    with pytest.raises(ConfigError, match="65,536 instances"):
-        label_instances(instances(masks, [0.5] * 2**16))
-
-
-def test_boxes_and_videos_have_no_labels():
-    with pytest.raises(ConfigError, match="boxes only"):
-        label_instances(Instances((4, 4), scores=torch.ones(1)))
-    check_labels([Source("a.png", False)])
-    with pytest.raises(ConfigError, match=r"film\.mp4 is no image"):
-        check_labels([Source("a.png", False), Source("film.mp4", True)])
-
-
-def test_the_tool_writes_labels_alone_of_images_in_subfolders(run_tool, worms, predictor, tmp_path):
-    for folder, path in zip(("a", "b"), worms, strict=False):
-        (tmp_path / folder).mkdir()
-        shutil.copy(path, tmp_path / folder / "well.png")
-    status, _, err = run_tool(
-        "tools/demo.py",
-        *("--model", "demo_semiconv", "--weights", SHIPPED, "--labels", tmp_path / "labels"),
-        *("--input", tmp_path / "**" / "*.png", "--opts", "INPUT.MIN_SIZE_TEST", "192"),
-    )
-    assert status == 0, err
-    written = sorted((tmp_path / "labels").iterdir())
-    assert [p.name for p in written] == ["well_2_labels.png", "well_labels.png"]
-    assert Image.open(written[1]).mode == "I;16"
-    expected = label_instances(predictor(worms[0]))
-    assert expected.max() > 2
-    np.testing.assert_array_equal(read_labels(written[1]), expected)
 
 
 def test_places_that_cannot_be_written_are_found_before_the_work(run_tool, worms, tmp_path):
@@ -403,7 +384,10 @@ def test_places_that_cannot_be_written_are_found_before_the_work(run_tool, worms
     for option, place in (
         ("--output", tmp_path / "file"),
         ("--labels", tmp_path / "file"),
-        ("--json", tmp_path),
+        ("--coco", tmp_path),
+        ("--rois", tmp_path / "file"),
+        ("--geojson", tmp_path / "file"),
+        ("--table", tmp_path),
     ):
         # The model is not looked for: it is not there.
         status, _, err = run_tool(

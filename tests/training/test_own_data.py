@@ -25,6 +25,7 @@ from semiconv_d2.training import (
     load_config,
     register_own_data,
 )
+from semiconv_d2.training.data_fit import adapt_to_data
 
 CONFIG = "configs/own_semiconv.yaml"
 SMALL = (
@@ -225,6 +226,29 @@ def test_classes_and_mask_format_come_from_the_data(worms, caplog):
     assert (str(worms / "val.json"),) == cfg.DATASETS.TEST
     assert 'INPUT.MASK_FORMAT is set to "bitmask"' in caplog.text
     assert "NUM_CLASSES is set to 1" in caplog.text
+
+
+def test_the_config_remembers_how_large_the_training_images_were(worms, tmp_path):
+    content = json.loads((worms / "train.json").read_text())
+    boxes = np.array([a["bbox"] for a in content["annotations"]])
+    other = ["INPUT.TRAINED_SIZE", "(7, 7)", "INPUT.TRAINED_LENGTH", "7"]  # of another training
+    cfg = load([*own(worms), *other])
+    assert cfg.INPUT.TRAINED_SIZE == (192, 192)
+    assert round(np.percentile(boxes[:, 2:].max(axis=1), 95)) == cfg.INPUT.TRAINED_LENGTH
+    evaluated = load_config(
+        semiconv_d2.get_config_file("own_semiconv"),
+        [*own(worms), *other, "MODEL.ROI_HEADS.NUM_CLASSES", "1"],
+    )
+    register_own_data(evaluated)
+    adapt_to_data(evaluated, train=False)
+    assert evaluated.INPUT.TRAINED_SIZE == (7, 7)
+    crowd = dict(content["annotations"][0], id=10**6, iscrowd=1, bbox=[0, 0, 10**4, 10**4])
+    (tmp_path / "train.json").write_text(
+        json.dumps(content | {"annotations": [*content["annotations"], crowd]})
+    )
+    (tmp_path / "images").symlink_to(worms / "images")
+    (tmp_path / "val.json").symlink_to(worms / "val.json")
+    assert load(own(tmp_path)).INPUT.TRAINED_LENGTH == cfg.INPUT.TRAINED_LENGTH
 
 
 def test_images_of_the_test_are_those_of_training_unless_said_otherwise(worms):
