@@ -149,6 +149,11 @@ class Predictor:
             [output] = self.model([self._input(image)])
         return self._confident(output["instances"])
 
+    def prepare(self, image: ImageLike) -> dict:
+        """An image as the model takes it, Detectron2's dict: "image", (3, h, w) resized, and
+        "height" and "width" before that. Raises as `__call__` does."""
+        return self._input(image)
+
     def explain(self, image: ImageLike) -> Explanation:
         """Finds the same instances as `__call__`, and explains them.
 
