@@ -3,6 +3,7 @@
 python tools/benchmark.py evaluation                      5,000 synthetic images
 python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instances_results.json
 python tools/benchmark.py decoders                        from embeddings to instances
+python tools/benchmark.py exported                        exported models beside PyTorch
 python tools/benchmark.py models                          as `semiconv benchmark`, with its options
 """
 
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detectron2.data import MetadataCatalog
+
 from experiments.benchmarks.evaluation import draw_scene, format_times, time_evaluation
 from semiconv_d2.cli import benchmark as models
 from semiconv_d2.cli.benchmark import positive_number
@@ -21,6 +24,7 @@ from semiconv_d2.evaluation import find_truth, read_results
 from semiconv_d2.writing import write_json
 
 PIXELS = (100_000,)
+WELLS = 20
 LARGE = (2048**2, 200)  # pixels and instances
 
 
@@ -97,4 +101,20 @@ def benchmark_decoders(arguments):
     return content
 
 
-WHAT = {"evaluation": benchmark_evaluation, "decoders": benchmark_decoders}
+def benchmark_exported(arguments):
+    from experiments.benchmarks.exported import compare_exported
+    from experiments.documents.tables import FORMATS
+
+    truth = find_truth("bbbc010_test")
+    root = Path(MetadataCatalog.get("bbbc010_test").image_root)
+    names = sorted(image["file_name"] for image in truth.imgs.values())[:WELLS]
+    content = compare_exported([root / name for name in names], arguments.repeats)
+    print(FORMATS["table"](content))
+    return content
+
+
+WHAT = {
+    "evaluation": benchmark_evaluation,
+    "decoders": benchmark_decoders,
+    "exported": benchmark_exported,
+}

@@ -23,6 +23,7 @@ TABLES = [
     ),
     Path("docs", "explanation", "dots.md"),
     Path("docs", "tutorials", "large_images.md"),
+    Path("docs", "how_to", "export.md"),
     Path("docs", "reference", "config.md"),
     Path("docs", "reference", "commands.md"),
 ]
