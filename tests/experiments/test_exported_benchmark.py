@@ -32,8 +32,9 @@ def test_the_table_has_times_and_differences(crop):
     assert pytorch[0] == "SemiConv, PyTorch"
     assert pytorch[1] > 0
     assert traced[1] > 0
-    assert traced[2].endswith(" px")
-    assert traced[4] == "0.000 %"
+    assert traced[2] < 1
+    assert traced[3] < 10
+    assert traced[4] < 1000
     assert "SemiConv, TorchScript" in FORMATS["table"](content)
 
 
@@ -51,5 +52,5 @@ def test_masks_that_differ_are_measured(crop, monkeypatch):
     original = exported.load_network
     monkeypatch.setattr(exported, "load_network", load)
     _, traced = exported.compare_exported([crop], repeats=1)["rows"]
-    assert float(traced[4].removesuffix(" %")) > 10
-    assert float(traced[2].removesuffix(" px")) > 0.2
+    assert traced[2] > 200
+    assert traced[4] > 100_000

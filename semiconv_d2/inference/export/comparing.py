@@ -31,12 +31,8 @@ def compare(
     """Runs both on an image, (3, H, W) as the network takes it."""
     with torch.no_grad():
         expected = [x.numpy() for x in network(image)]
-    got = list(exported(image.numpy()))
-    names = [output.name for output in network.outputs]
-    found = len(expected[0]) if "boxes" in names else None
-    if found and len(got[0]) == found:
-        order = _nearest(names, expected, got)
-        got = [x[order] for x in got]
+    got = in_order(network.outputs, expected, exported(image.numpy()))
+    found = len(expected[0]) if network.outputs[0].name == "boxes" else None
     differences = {
         output.name: output.difference(a, b) if a.shape == b.shape else float("inf")
         for output, a, b in zip(network.outputs, expected, got, strict=True)
@@ -60,10 +56,17 @@ def _show(difference: float) -> str:
     return f"{difference:.1g}" if np.isfinite(difference) else "of another shape,"
 
 
-def _nearest(names: list[str], expected: list[np.ndarray], got: list[np.ndarray]) -> np.ndarray:
-    """For each expected instance, the one with the nearest box of its class: instances with almost
-    the same score may come in another order."""
+def in_order(
+    outputs: Sequence[Output], expected: Sequence[np.ndarray], got: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """What was got, in the order of what was expected: instances with almost the same score may
+    change places. For each expected instance, this takes the one with the nearest box of its
+    class. Without instances, or if their numbers differ, nothing changes."""
+    names = [output.name for output in outputs]
+    if "boxes" not in names or not len(expected[0]) or len(expected[0]) != len(got[0]):
+        return list(got)
     boxes, classes = names.index("boxes"), names.index("classes")
     distance = np.abs(expected[boxes][:, None] - got[boxes]).max(axis=2)
     other = expected[classes][:, None] != got[classes]
-    return np.where(other, np.inf, distance).argmin(axis=1)
+    order = np.where(other, np.inf, distance).argmin(axis=1)
+    return [x[order] for x in got]
