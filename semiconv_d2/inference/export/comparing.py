@@ -38,7 +38,8 @@ def compare(
         for output, a, b in zip(network.outputs, expected, got, strict=True)
     }
     passed = all(differences[x.name] <= x.tolerance for x in network.outputs)
-    return Comparison(tuple(image.shape[1:]), found, differences, passed)
+    height, width = image.shape[1:]
+    return Comparison((height, width), found, differences, passed)
 
 
 def tell(comparison: Comparison, outputs: Sequence[Output]) -> str:

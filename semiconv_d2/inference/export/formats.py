@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -49,20 +51,21 @@ def _load_torchscript(content: bytes) -> Callable[[np.ndarray], Arrays]:
 
 
 def _write_onnx(network: Network, image: Tensor) -> bytes:
-    buffer = io.BytesIO()
     axes = {output.name: output.axes for output in network.outputs}
-    # The exporter on top of torch.export cannot be used: it fails where Detectron2 pads images.
-    torch.onnx.export(
-        network,
-        (image,),
-        buffer,
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=list(axes),
-        dynamic_axes={INPUT: {1: "height", 2: "width"}, **axes},
-    )
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        # The exporter on top of torch.export cannot be used: it fails where Detectron2 pads images.
+        torch.onnx.export(
+            network,
+            (image,),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(axes),
+            dynamic_axes={INPUT: {1: "height", 2: "width"}, **axes},
+        )
+        return path.read_bytes()
 
 
 def _load_onnx(content: bytes) -> Callable[[np.ndarray], Arrays]:
