@@ -24,5 +24,9 @@ class MeasureError(UserError):
     """A measure that is unknown or cannot be computed here; the message is one line."""
 
 
+class ExportError(UserError):
+    """An exported model computes something else than PyTorch; the message is one line."""
+
+
 class ReportError(UserError):
     """A run of which no report can be made; the message is one line."""

@@ -182,6 +182,8 @@ COMMANDS = (
     (("predict", "--model", "run", "--input", "images", "--json", "found.json", "--labels", "out",
       "--score-threshold", 0), "2 of 2 inputs"),
     (("evaluate", "synthetic_worms_val", "run/inference/coco_instances_results.json"), "mask AP"),
+    (("export", "run", "--format", "torchscript", "--output", "new/model.ts", "--images",
+      "images/a.png"), "differences from PyTorch"),
     (("report", "run", "--resamples", 0), "wrote report.html"),
     (("benchmark", "--config-file", "demo_semiconv", "--sizes", 96, "--masks", 2, "--crowded",
       "--resolutions", 28, "--repeats", 1), "training step"),

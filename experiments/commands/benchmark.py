@@ -6,6 +6,7 @@ python tools/benchmark.py evaluation --truth bbbc010_test --results coco_instanc
 python tools/benchmark.py decoders                        from embeddings to instances
 python tools/benchmark.py crowd --against CHECKOUT        `semiconv predict --json`, old and new
 python tools/benchmark.py fast --truth bbbc010_test       what `semiconv predict --fast` does
+python tools/benchmark.py exported                        exported models beside PyTorch
 python tools/benchmark.py models                          as `semiconv benchmark`, with its options
 """
 
@@ -27,6 +28,7 @@ from semiconv_d2.evaluation import find_truth, read_results
 from semiconv_d2.writing import write_json
 
 PIXELS = (100_000,)
+WELLS = 20
 LARGE = (2048**2, 200)  # pixels and instances
 
 
@@ -140,9 +142,21 @@ def benchmark_fast(arguments):
     return content
 
 
+def benchmark_exported(arguments):
+    from experiments.benchmarks.exported import compare_exported
+
+    truth = find_truth("bbbc010_test")
+    root = Path(MetadataCatalog.get("bbbc010_test").image_root)
+    names = sorted(image["file_name"] for image in truth.imgs.values())[:WELLS]
+    content = compare_exported([root / name for name in names], arguments.repeats)
+    print(format_table(content))
+    return content
+
+
 WHAT = {
     "evaluation": benchmark_evaluation,
     "decoders": benchmark_decoders,
     "crowd": benchmark_crowd,
     "fast": benchmark_fast,
+    "exported": benchmark_exported,
 }

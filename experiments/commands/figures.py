@@ -25,6 +25,7 @@ TABLES = [
     Path("docs", "tutorials", "large_images.md"),
     Path("docs", "how_to", "predict.md"),
     Path("docs", "how_to", "speed.md"),
+    Path("docs", "how_to", "export.md"),
     Path("docs", "reference", "config.md"),
     Path("docs", "reference", "commands.md"),
 ]

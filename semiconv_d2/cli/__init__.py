@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "find what is wrong with a dataset, and mend it",
     "convert": "write annotations of other tools in COCO's format",
     "prepare": "prepare, draw or split datasets",
+    "export": "write a model as TorchScript or ONNX, and compare it with PyTorch",
     "report": "make an HTML report of training runs",
     "benchmark": "measure what the plugin costs on this machine",
 }

@@ -218,6 +218,11 @@ class Predictor:
         """What the model finds in a tile, (h, w, 3) uint8, RGB, that is resized by a factor."""
         return self._find(self._tile_input(pixels, factor))
 
+    def prepare(self, image: ImageLike) -> dict:
+        """An image as the model takes it, Detectron2's dict: "image", (3, h, w) resized, and
+        "height" and "width" before that. Raises as `__call__` does."""
+        return self._input(image)
+
     def explain(self, image: ImageLike) -> Explanation:
         """Finds the same instances as `__call__`, and explains them.
 

@@ -139,8 +139,10 @@ def sample_map(feature_map: Tensor, points: Tensor, stride: float = 1.0) -> Tens
     """
     if not points.numel():  # grid_sample refuses an empty grid
         return feature_map.flatten(1)[:, :0].reshape(len(feature_map), *points.shape[:-1])
-    height, width = feature_map.shape[-2:]
-    grid = 2 * points / (points.new_tensor([width, height]) * stride) - 1
+    # Sizes are not put into a tensor: tracing would make constants of them.
+    sides = reversed(feature_map.shape[-2:])
+    axes = zip(points.unbind(dim=-1), sides, strict=True)
+    grid = torch.stack([2 * u / (side * stride) - 1 for u, side in axes], dim=-1)
     sampled = F.grid_sample(
         feature_map[None],
         grid.reshape(1, 1, -1, 2),

@@ -12,7 +12,7 @@ from semiconv_d2.cli.commands import finish
 from semiconv_d2.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-LIGHT = ("check", "predict", "evaluate", "convert", "prepare", "report", "benchmark")
+LIGHT = ("check", "predict", "export", "evaluate", "convert", "prepare", "report", "benchmark")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])

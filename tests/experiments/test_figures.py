@@ -101,6 +101,7 @@ def test_the_tool_names_what_it_does(run_tool, tmp_path):
         ("docs/results/ablation_v0_1_0.md", 3),
         ("docs/results/cost.md", 2),
         ("docs/how_to/speed.md", 3),
+        ("docs/how_to/export.md", 1),
     ],
 )
 def test_tables_are_those_of_the_results(document, tables):
