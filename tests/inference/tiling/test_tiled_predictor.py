@@ -169,8 +169,9 @@ def test_tiles_find_what_the_page_says():
         assert tiles["AP"] >= alone["AP"] - 1
         assert tiles["found"] >= alone["found"]
         assert tiles["again"] <= alone["again"]
+    assert rows[16, "tiles"]["at seams"] == 0
     for way in ("SAHI", "supervision"):
-        assert rows[4, way]["AP"] < rows[4, "tiles"]["AP"]
+        assert all(rows[n, way]["AP"] < rows[n, "tiles"]["AP"] for n in (4, 16))
     large = rows[143, "tiles"]
     assert large["GiB"] < 4
     assert large["height"] == large["width"] == 8192
