@@ -39,6 +39,7 @@ WEIGHTS = "checkpoints/bbbc010_small_one_stage.pth"
 MARGIN = 61
 """Pixels of background around the wells, so that no seam lies on the border of a well."""
 
+MOVED_BY = 30
 LARGE = 13, 11, (8192, 8192)
 """Rows and columns of wells, and height and width of the mosaic that is measured last."""
 
@@ -49,6 +50,7 @@ COLUMNS = {
     "AP": ".1f",
     "found": "d",
     "missed": "d",
+    "at seams": "d",
     "again": "d",
     "other": "d",
     "CPU seconds": ".0f",
@@ -119,6 +121,19 @@ def one_by_one(_: Path, wells: Sequence[Path], scores: Sequence[float]) -> list[
     return [predictor.detect(path) for path in wells]
 
 
+def one_by_one_moved(_: Path, wells: Sequence[Path], scores: Sequence[float]) -> list[Detections]:
+    """The same, but each well is looked at with `MOVED_BY` more pixels of background around: what
+    differs is chance."""
+    predictor = _load(min(scores), tile=AUTO)
+    found = []
+    for path in wells:
+        pixels = np.pad(_read_grey(path), MOVED_BY)
+        seen = predictor.detect_tile(_as_rgb(pixels), predictor.tiling.factor)
+        masks = [mask.moved(-MOVED_BY, -MOVED_BY) for mask in seen.masks]
+        found.append(_detections(masks, seen.scores.tolist()))
+    return found
+
+
 def at_once(image: Path, _: object, scores: Sequence[float]) -> list[Detections]:
     return _from_score(_load(min(scores)).detect(image), scores)
 
@@ -151,7 +166,7 @@ def with_sahi(image: Path, _: object, scores: Sequence[float]) -> list[Detection
             device="cpu",
         )
         result = get_sliced_prediction(
-            np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2),
+            _as_rgb(_read_grey_tiff(image)),
             model,
             slice_height=520,
             slice_width=696,
@@ -185,7 +200,7 @@ def with_supervision(image: Path, _: object, scores: Sequence[float]) -> list[De
         slicer = supervision.InferenceSlicer(
             look_at_slice, slice_wh=(696, 520), overlap_wh=(139, 104), compact_masks=True
         )
-        found = slicer(np.repeat(_read_grey_tiff(image)[..., None], 3, axis=2))
+        found = slicer(_as_rgb(_read_grey_tiff(image)))
         masks = [] if found.mask is None else [MaskWindow.of(np.asarray(m)) for m in found.mask]
         return _detections(masks, found.confidence.tolist())
 
@@ -194,6 +209,10 @@ def with_supervision(image: Path, _: object, scores: Sequence[float]) -> list[De
 
 def _from_score(found: Detections, scores: Sequence[float]) -> list[Detections]:
     return [found[found.scores >= score] for score in scores]
+
+
+def _as_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _read_grey_tiff(image: Path) -> np.ndarray:
@@ -213,9 +232,10 @@ def _detections(masks: Sequence[MaskWindow], scores: Sequence[float]) -> Detecti
     )
 
 
-ALONE, TILES = "the wells one by one", "tiles"
+ALONE, MOVED, TILES = "the wells one by one", "the same, moved by 30 pixels", "tiles"
 WAYS = {
     ALONE: one_by_one,
+    MOVED: one_by_one_moved,
     "the mosaic at once": at_once,
     TILES: own_tiles,
     "SAHI": with_sahi,
@@ -305,6 +325,19 @@ def count(mosaic: Mosaic, found: Detections) -> tuple[np.ndarray, int, int]:
     return taken, repeated, others
 
 
+def crossed_by_seams(mosaic: Mosaic) -> np.ndarray:
+    """Which worms a border of a tile crosses, (N,) bool."""
+    tiles = _load(SHOWN, tile=AUTO).tiling.tiles(mosaic.pixels.shape)
+    down = np.unique([(tile.top, tile.bottom) for tile in tiles])
+    across = np.unique([(tile.left, tile.right) for tile in tiles])
+
+    def crosses(place: slice, seams: np.ndarray) -> bool:
+        return bool(((place.start < seams) & (seams < place.stop)).any())
+
+    places = [mask.slices for mask in mosaic.worms]
+    return np.array([crosses(rows, down) or crosses(cols, across) for rows, cols in places])
+
+
 def measure(way: str, image: Path, wells: Sequence[Path], scores: Sequence[float]) -> dict | None:
     """What a way finds, its CPU seconds for a score, and its peak of memory, in a process of its
     own. None if it needs more memory than `_MOST_MEMORY`."""
@@ -330,16 +363,17 @@ def work(job: Path, result: Path) -> None:
     result.write_bytes(pickle.dumps({"found": found, "CPU seconds": seconds, "GiB": peak}))
 
 
-class Alone:
+class Wells:
     """What is found in the wells one by one. Every well is looked at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: str) -> None:
+        self._way = way
         self._found: dict[Path, Detections] = {}
 
     def place(self, mosaic: Mosaic) -> Detections:
         new = sorted({path for path, _, _ in mosaic.wells} - set(self._found))
         if new:
-            outcome = measure(ALONE, Path(), new, [LEAST])
+            outcome = measure(self._way, Path(), new, [LEAST])
             self._found |= dict(zip(new, outcome["found"], strict=True))
         masks, scores = [], []
         for path, top, left in mosaic.wells:
@@ -349,7 +383,7 @@ class Alone:
 
 
 def measure_mosaic(
-    mosaic: Mosaic, ways: Sequence[str], alone: Alone, scores: Sequence[float]
+    mosaic: Mosaic, ways: Sequence[str], wells: Mapping[str, Wells], scores: Sequence[float]
 ) -> Iterator[dict]:
     """A row for each way.
 
@@ -359,7 +393,7 @@ def measure_mosaic(
     from tifffile import imwrite
 
     height, width = mosaic.pixels.shape
-    single = alone.place(mosaic)
+    single = wells[ALONE].place(mosaic)
     found_alone, _, _ = count(mosaic, *_from_score(single, [SHOWN]))
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder, "mosaic.tif")
@@ -367,8 +401,8 @@ def measure_mosaic(
         for way in ways:
             row = {"wells": len(mosaic.wells), "height": height, "width": width}
             row |= {"worms": len(mosaic.worms), "way": way}
-            if way == ALONE:
-                found = _from_score(single, scores)
+            if way in wells:
+                found = _from_score(wells[way].place(mosaic), scores)
             else:
                 outcome = measure(way, image, [], scores)
                 found = outcome["found"] if outcome else []
@@ -376,7 +410,10 @@ def measure_mosaic(
             for score, detections in zip(scores, found, strict=False):
                 if score == SHOWN:
                     taken, row["again"], row["other"] = count(mosaic, detections)
-                    row |= {"found": int(taken.sum()), "missed": int((found_alone & ~taken).sum())}
+                    missed = found_alone & ~taken
+                    row |= {"found": int(taken.sum()), "missed": int(missed.sum())}
+                    if way == TILES:
+                        row["at seams"] = int(missed[crossed_by_seams(mosaic)].sum())
                 else:
                     row["AP"] = round(average_precision(mosaic, detections), 2)
             yield row
@@ -408,7 +445,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         work(*arguments.job)
         return 0
     ways = [way for way in arguments.ways if way not in _NEEDS or find_spec(_NEEDS[way])]
-    own = [way for way in ways if way in (ALONE, TILES)]
+    own = [way for way in ways if way in (ALONE, MOVED, TILES)]
     others = [way for way in ways if way not in own]
     squares = {n: (round(n**0.5), round(n**0.5)) for n in arguments.wells}
     plan = [(grid, own, [SHOWN, LEAST]) for grid in squares.values()]
@@ -416,9 +453,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The other programs come last, and AP of them only for small mosaics: they take long.
     plan += [(grid, others, [SHOWN, LEAST] if n < 50 else [SHOWN]) for n, grid in squares.items()]
     rows: list[dict] = []
-    alone = Alone()
+    wells = {way: Wells(way) for way in (ALONE, MOVED)}
     for grid, chosen, scores in plan:
-        for row in measure_mosaic(draw_mosaic(*grid), chosen, alone, scores):
+        for row in measure_mosaic(draw_mosaic(*grid), chosen, wells, scores):
             print(row, flush=True)
             rows.append(row)
             if arguments.output:
