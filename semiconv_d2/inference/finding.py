@@ -12,9 +12,7 @@ from .. import get_config_file
 from ..errors import ConfigError
 from ..training.checkpoints import newest_checkpoint
 from ..training.configs import find_weights
-
-SHIPPED = {"binary_worms": ("bbbc010_small_semiconv", "checkpoints/bbbc010_small_one_stage.pth")}
-"""Trained models that the repository has, by name: config and checkpoint."""
+from .options import SHIPPED
 
 _CHECKPOINTS = (".pth", ".pkl")
 _CONFIGS = (".yaml", ".yml", ".py")

@@ -1,5 +1,8 @@
 """Options that the command line needs before anything is loaded."""
 
+SHIPPED = {"binary_worms": ("bbbc010_small_semiconv", "checkpoints/bbbc010_small_one_stage.pth")}
+"""Trained models that the repository has, by name: config and checkpoint."""
+
 SHOWS = ("masks", "embedding", "seeds", "kernels")
 """Kinds of pictures: the instances that a model finds, and how it found them."""
 

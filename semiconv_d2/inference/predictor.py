@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from detectron2.data import transforms
 from detectron2.structures import Instances
 from torch import nn
+from tqdm import tqdm
 
 from ..data.pixels import Reading
 from ..errors import ConfigError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .images import ImageLike
 
 logger = logging.getLogger(__name__)
+
+_PATIENCE = 5  # seconds before a bar shows how many tiles are left
 
 
 class Predictor:
@@ -134,7 +138,8 @@ class Predictor:
 
         Args:
             model: the folder of a run; a checkpoint with its `config.yaml` beside it; a config,
-                YAML or LazyConfig (`.py`); or the name of a config of this package.
+                YAML or LazyConfig (`.py`); the name of a shipped model (`options.SHIPPED`), or that
+                of a config of this package.
             weights: a checkpoint. By default that of the run, or the one that the config names.
             score_threshold: see `__init__`.
             device: "cpu", "cuda", "cuda:1", …; by default the device of the config, or the CPU if
@@ -208,9 +213,9 @@ class Predictor:
             if len(tiles) == 1:
                 pixels = regions.read(*tiles[0].slices)
                 return self._find(self._small_input(pixels, tiling.factor))
+            bar = tqdm(tiles, "tiles", unit="tile", leave=False, delay=_PATIENCE, file=sys.stderr)
             found = [
-                (tile, self.detect_tile(regions.read(*tile.slices), tiling.factor))
-                for tile in tiles
+                (tile, self.detect_tile(regions.read(*tile.slices), tiling.factor)) for tile in bar
             ]
         return join(found, regions.size)
 

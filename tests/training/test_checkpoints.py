@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from detectron2.modeling import build_model
 
 from semiconv_d2 import Predictor
 from semiconv_d2.data.datasets.bbbc010 import find_worms, read_foreground, read_worm
+from semiconv_d2.inference.options import SHIPPED
 from semiconv_d2.training import load_config
 from semiconv_d2.training.loading import load_trained
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
 CONFIGS = {
     "demo_mask_rcnn": "demo_mask_rcnn",
@@ -30,6 +33,19 @@ def test_every_checkpoint_has_its_config():
 def test_a_checkpoint_lacks_nothing(name):
     model = build_model(load_config(f"configs/{CONFIGS[name]}.yaml", ["MODEL.DEVICE", "cpu"]))
     load_trained(model, str(FOLDER / f"{name}.pth"))  # which raises where weights are missing
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_model_with_a_name_has_its_card(name):
+    config, weights = SHIPPED[name]
+    file = FOLDER.parent / weights
+    _, _, card = (DOCS / "reference" / "models.md").read_text().partition(f"\n## {name}\n")
+    card, _, _ = card.partition("\n## ")
+    size = file.stat().st_size
+    assert size < 8e6
+    assert f"`{weights}`, half precision, {size / 1e6:.1f} MB" in card
+    assert f"`configs/{config}.yaml`" in card
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in card
 
 
 def test_the_shipped_model_finds_the_worms_of_a_test_well(real_bbbc010):

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...inference.options import AUTO, SCORE_THRESHOLD, SHOWS
+from ...inference.options import AUTO, SCORE_THRESHOLD, SHIPPED, SHOWS
 from ..commands import parser_of
 
 
@@ -17,8 +17,8 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None) -> argp
         "--model",
         "--config-file",
         required=True,
-        help="folder of a run, checkpoint with its config.yaml beside it, or config (YAML or "
-        "LazyConfig)",
+        help="folder of a run, checkpoint with its config.yaml beside it, config (YAML or "
+        f"LazyConfig), or shipped model ({', '.join(SHIPPED)})",
     )
     parser.add_argument("--weights", help="checkpoint to use instead of the model's own")
     parser.add_argument(
