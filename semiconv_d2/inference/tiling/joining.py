@@ -79,9 +79,8 @@ def join(found: Sequence[tuple[Tile, Detections]], size: Size) -> Detections:
 def _neighbours(tiles: Sequence[Tile]) -> list[list[int]]:
     """For each tile, the others that share pixels with it."""
     side = max((max(t.bottom - t.top, t.right - t.left) for t in tiles), default=1)
-    cells = defaultdict(
-        list
-    )  # a tile shares pixels only with those of its cell and the eight around
+    # A tile shares pixels only with those of its own cell and of the eight around.
+    cells = defaultdict(list)
     for index, tile in enumerate(tiles):
         cells[tile.top // side, tile.left // side].append(index)
 
