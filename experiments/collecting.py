@@ -29,6 +29,7 @@ _IN_DETAIL = {
     **{f"contact {label}": (f"contact_{i}", "AP") for i, label in enumerate(CONTACT.labels)},
     **{f"S {iou}": ("S", iou) for iou in ("0.5", "0.6", "0.7", "0.8", "0.9")},
     "avS": ("S", "mean"),
+    **{name: ("dice", name) for name in ("SBD", "FBD", "|DiC|")},
 }
 _MEASURES = _OVERALL | _IN_DETAIL
 _LEARNED = (("sigma", ".2f"), ("gain", ".3f"))
