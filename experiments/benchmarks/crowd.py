@@ -38,9 +38,9 @@ from semiconv_d2.inference.demo import Demo
 
 times, run = {}, Demo.run
 
-def watched(*arguments):
+def watched(*arguments, **keys):
     times["start"] = time.perf_counter()
-    return run(*arguments)
+    return run(*arguments, **keys)
 
 def before(layer, *_):
     times.setdefault("network", time.perf_counter())
