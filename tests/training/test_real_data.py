@@ -38,7 +38,7 @@ def test_voc_config_trains_evaluates_and_resumes(real_voc, tmp_path):
     keys = (*names, *SMALL, "OUTPUT_DIR", tmp_path / "out")
     first = run(tmp_path, *command, *keys, "SOLVER.MAX_ITER", 2)
     assert "Starting training from iteration 0" in first
-    assert "Evaluation results for voc_2007_instance_val" in first
+    assert "\nvoc_2007_instance_val · " in first
     second = run(tmp_path, *command, "--resume", *keys, "SOLVER.MAX_ITER", 3)
     assert "Starting training from iteration 2" in second
 
@@ -51,7 +51,7 @@ def test_bbbc010_coloring_trains_resumes_and_evaluates(real_bbbc010, tmp_path):
     run(tmp_path, *command, *keys, "DATASETS.TEST", "()", "SOLVER.MAX_ITER", 2)
     out = run(tmp_path, *command, "--resume", *keys, "SOLVER.MAX_ITER", 3)
     assert "Starting training from iteration 2" in out
-    assert "Evaluation results for bbbc010_test" in out
+    assert "\nbbbc010_test · " in out
     assert "mask AP by difficulty" in out
 
 
@@ -101,4 +101,4 @@ def test_bbbc010_config_trains_and_evaluates(real_bbbc010, tmp_path):
         tmp_path, "tools/train_net.py", "--config-file", "configs/bbbc010_semiconv_R_50.yaml",
         *SMALL, "OUTPUT_DIR", tmp_path / "out", "SOLVER.MAX_ITER", 2,
     )  # fmt: skip
-    assert "Evaluation results for bbbc010_test" in out
+    assert "\nbbbc010_test · " in out
