@@ -83,6 +83,14 @@ def test_a_command_that_has_not_ended_is_not_overwritten(tmp_path):
     assert not parts.folder.exists()
 
 
+def test_a_part_of_the_inputs_does_not_end_a_command(tmp_path):
+    parts = parts_of(tmp_path)
+    write(parts, outcome("a.png"), outcome("b.png"))
+    with pytest.raises(ConfigError, match="has 2 inputs of an earlier command: add --resume"):
+        parts.begin(["a.png"], Shard(), resume=False)
+    assert parts.done() == {"a.png", "b.png"}
+
+
 def test_another_command_cannot_go_on(tmp_path):
     write(parts_of(tmp_path), outcome("a.png"))
     other = parts_of(tmp_path, **{"--score-threshold": 0.3})
