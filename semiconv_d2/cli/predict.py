@@ -97,6 +97,8 @@ def _check_places(
     from ..inference.outputs.formats import check_images, check_packages
     from ..inference.outputs.table import check_table
 
+    if places and not arguments.output and arguments.show != ["masks"]:
+        raise ConfigError("--show is about pictures: name a folder for them with --output.")
     for name, path in places.items():
         (check_file if name in _FILES else check_folder)(path, f"--{name}")
     for name, each in _formats(arguments).items():

@@ -161,6 +161,7 @@ def test_mistakes_are_found_before_the_work(run_tool, worms, tmp_path):
         (("--coco", tmp_path / "r.json", "--pixel-size", "2", "--unit", "um"), "needs --table"),
         (("--labels", tmp_path, "--channel", "1", "2"), "--channel takes one number"),
         (("--labels", tmp_path, "--plane", "-1"), "--plane"),
+        (("--labels", tmp_path, "--show", "seeds"), "with --output"),
         (("--labels", tmp_path, "--tile", "big"), "'big' is no number of pixels"),
         (("--table", tmp_path / "t.csv", "--pixel-size", "2", "--unit", " "), "--unit must have"),
     ):

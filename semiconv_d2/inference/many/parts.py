@@ -84,7 +84,8 @@ class Parts:
         outcomes = self.outcomes()
         alone = shard.total == 1
         ended = set(outcomes) == set(names)
-        if not outcomes or (alone and ended and not resume):
+        nothing = not (self.done() if alone else outcomes)
+        if nothing or (alone and ended and not resume):
             if alone:
                 self.remove()
             return

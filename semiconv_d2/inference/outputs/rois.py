@@ -35,9 +35,7 @@ def write_rois(detections: Detections, path: Path, classes: Sequence[str]) -> No
         for index, polygons in enumerate(outlines_of(detections)):
             if polygons:
                 name = f"{index + 1:04d} {detections.label(index, classes)}"
-                entry = ZipInfo(
-                    f"{name.replace('/', '_')}.roi"
-                )  # without a time
+                entry = ZipInfo(f"{name.replace('/', '_')}.roi")  # without a time
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, _roi(polygons, name).tobytes(), ZIP_DEFLATED)
 

@@ -91,6 +91,15 @@ def test_a_part_of_the_inputs_does_not_end_a_command(tmp_path):
     assert parts.done() == {"a.png", "b.png"}
 
 
+def test_where_every_input_failed_another_command_begins(tmp_path):
+    write(parts_of(tmp_path), outcome("a.png", failed="choose a page"))
+    mended = parts_of(tmp_path, **{"--plane": [1]})
+    mended.begin(["a.png"], Shard(), resume=True)
+    write(mended, outcome("a.png"))
+    mended.begin(["a.png"], Shard(), resume=True)
+    assert mended.done() == {"a.png"}
+
+
 def test_another_command_cannot_go_on(tmp_path):
     write(parts_of(tmp_path), outcome("a.png"))
     other = parts_of(tmp_path, **{"--score-threshold": 0.3})
