@@ -21,6 +21,7 @@ docs/how_to/predict.md describes the files, and how several machines share the w
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,11 @@ def _check_places(
         raise ConfigError("--show is about pictures: name a folder for them with --output.")
     for name, path in places.items():
         (check_file if name in _FILES else check_folder)(path, f"--{name}")
+    for name, other in itertools.combinations(places, 2):
+        if {name, other} & set(_FILES) and places[name].resolve() == places[other].resolve():
+            raise ConfigError(
+                f"--{name} and --{other} are both {places[name]}: name another place for one."
+            )
     for name, each in _formats(arguments).items():
         check_images(sources, f"--{name}")
         check_packages(each.needs, f"--{name}")

@@ -162,6 +162,8 @@ def test_mistakes_are_found_before_the_work(run_tool, worms, tmp_path):
         (("--labels", tmp_path, "--channel", "1", "2"), "--channel takes one number"),
         (("--labels", tmp_path, "--plane", "-1"), "--plane"),
         (("--labels", tmp_path, "--show", "seeds"), "with --output"),
+        (("--coco", tmp_path / "r.csv", "--table", tmp_path / "r.csv"), "--coco and --table are"),
+        (("--coco", tmp_path / "r", "--labels", tmp_path / "x" / ".." / "r"), "are both"),
         (("--labels", tmp_path, "--tile", "big"), "'big' is no number of pixels"),
         (("--table", tmp_path / "t.csv", "--pixel-size", "2", "--unit", " "), "--unit must have"),
     ):
