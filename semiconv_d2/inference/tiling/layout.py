@@ -133,8 +133,8 @@ class Tiling(NamedTuple):
         if overlap < length:
             logger.warning(
                 "Tiles of %d pixels share %d, but objects are up to %.0f long: parts of one may "
-                "be lost, and touching ones may be joined. Take --tile %.0f (tile=) or more, and the "
-                "default overlap.",
+                "be lost, and touching ones may be joined. Take --tile %.0f (tile=) or more, and "
+                "the default overlap.",
                 size,
                 overlap,
                 length,

@@ -135,6 +135,10 @@ def test_shards_have_everything_once():
     assert sorted(n for piece in pieces for n in piece.of(items)) == Shard(2, 3).of(items)
     assert Shard.of_environment({}) == Shard(1, 1)
     assert Shard.of_environment({"RANK": "2", "WORLD_SIZE": "4"}) == Shard(3, 4)
+    for rank, count in (("a", "4"), ("4", "4"), ("-1", "4"), ("0", None), (None, "4")):
+        values = {"RANK": rank, "WORLD_SIZE": count}
+        with pytest.raises(ConfigError, match="RANK and WORLD_SIZE are .* give --shard"):
+            Shard.of_environment({k: v for k, v in values.items() if v is not None})
 
 
 @pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b", "-1/2", "1/"])
