@@ -137,7 +137,7 @@ def test_shards_have_everything_once():
     assert Shard.of_environment({"RANK": "2", "WORLD_SIZE": "4"}) == Shard(3, 4)
     for rank, count in (("a", "4"), ("4", "4"), ("-1", "4"), ("0", None), (None, "4")):
         values = {"RANK": rank, "WORLD_SIZE": count}
-        with pytest.raises(ConfigError, match="RANK and WORLD_SIZE are .* give --shard"):
+        with pytest.raises(ConfigError, match=r"RANK and WORLD_SIZE are .* give --shard"):
             Shard.of_environment({k: v for k, v in values.items() if v is not None})
 
 
