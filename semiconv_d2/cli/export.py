@@ -16,10 +16,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.files import check_file
+from ..data.files import check_file, check_kept
+from ..errors import ConfigError
+from ..inference.options import SHIPPED
 from .commands import finish, parser_of, say
 
 FORMATS = ("torchscript", "onnx")
+_ENDINGS = {".onnx": "onnx", ".ts": "torchscript", ".pt": "torchscript", ".pth": "checkpoint"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +34,8 @@ def parse_arguments(argv):
     parser = parser_of("export", __doc__)
     parser.add_argument(
         "model",
-        help="folder of a run, checkpoint with its config.yaml beside it, or config (YAML or "
-        "LazyConfig)",
+        help="folder of a run, checkpoint with its config.yaml beside it, config (YAML or "
+        f"LazyConfig), or shipped model ({', '.join(SHIPPED)})",
     )
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--output", type=Path, required=True, help="file to write")
@@ -67,6 +70,14 @@ def export(arguments):
     description = description_path(path)
     for file in (path, description):
         check_file(file, "--output")
+    kind = _ENDINGS.get(path.suffix.lower(), arguments.format)
+    if kind != arguments.format:
+        raise ConfigError(
+            f"--output {path} has the ending of another format, {kind}: use one such as "
+            f"{next(e for e, form in _ENDINGS.items() if form == arguments.format)}."
+        )
+    read = (arguments.model, arguments.weights, *(arguments.images or ()))
+    check_kept([("--output", path)], [Path(name) for name in read if name])
     check_packages(arguments.format)
     loaded = load_model(
         arguments.model,

@@ -21,12 +21,13 @@ docs/how_to/predict.md describes the files, and how several machines share the w
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.files import check_file, check_folder
+from ..data.files import check_file, check_folder, check_kept
 from ..errors import ConfigError, DatasetError
 from ..inference.many.shards import Shard
 from ..inference.options import SHOWS
@@ -48,6 +49,8 @@ _FOLDERS = {
 }
 _FILES = {"coco": "COCO results", "table": "Table"}
 _PLACES = _FILES | _FOLDERS  # options that name a place for results, and what is there
+
+_IMAGE_FOLDERS = ("output", "labels")  # what they have can be an input again
 
 _OTHER_WORK = ("input", "resume", "shard", "processes", "device", "run_code")
 """Options that can be others when a command goes on: they do not change the results of an input."""
@@ -95,13 +98,50 @@ def _check_places(
     from ..inference.outputs.formats import check_images, check_packages
     from ..inference.outputs.table import check_table
 
+    if places and not arguments.output and arguments.show != ["masks"]:
+        raise ConfigError("--show is about pictures: name a folder for them with --output.")
     for name, path in places.items():
         (check_file if name in _FILES else check_folder)(path, f"--{name}")
+    for name, other in itertools.combinations(places, 2):
+        if {name, other} & set(_FILES) and places[name].resolve() == places[other].resolve():
+            raise ConfigError(
+                f"--{name} and --{other} are both {places[name]}: name another place for one."
+            )
     for name, each in _formats(arguments).items():
         check_images(sources, f"--{name}")
         check_packages(each.needs, f"--{name}")
     if arguments.table:
         check_table(arguments.table)
+    searched = {Path(name).resolve() for name in arguments.input if Path(name).is_dir()}
+    for name in _IMAGE_FOLDERS:
+        if name in places and places[name].resolve() in searched:
+            raise ConfigError(
+                f"--{name} {places[name]} is a folder of --input, so the next command would take "
+                "the results for inputs: name another folder."
+            )
+    files = [Path(source.name) for source in sources]
+    named = (arguments.annotations, arguments.weights, arguments.model)
+    check_kept(_written(arguments, sources), [*files, *(Path(name) for name in named if name)])
+
+
+def _written(
+    arguments: argparse.Namespace, sources: Sequence[Source]
+) -> Iterator[tuple[str, Path]]:
+    """The files that the command writes, each after its option."""
+    from ..inference.sources import stems_of
+
+    yield from ((f"--{name}", path) for name in _FILES if (path := getattr(arguments, name)))
+    folders = [
+        (name, getattr(arguments, name), each.ending) for name, each in _formats(arguments).items()
+    ]
+    stems = stems_of(sources)
+    for source in sources:
+        stem = stems[source.name]
+        yield from ((f"--{name}", folder / (stem + end)) for name, folder, end in folders)
+        if arguments.output:
+            ending = "mp4" if source.moving else arguments.format
+            pictures = (arguments.output / f"{stem}_{show}.{ending}" for show in SHOWS)
+            yield from (("--output", path) for path in pictures)
 
 
 def _formats(arguments: argparse.Namespace) -> dict[str, ImageFormat]:

@@ -159,6 +159,22 @@ def check_folder(path: Path, option: str) -> None:
         raise ConfigError(f"{option} {path}: cannot write into {there}; name another folder.")
 
 
+def check_kept(written: Iterable[tuple[str, Path]], read: Iterable[Path]) -> None:
+    """Raises `ConfigError` if a command would replace a file that it reads.
+
+    Args:
+        written: the option that named it, and its path, for each file.
+        read: paths of the files that are read.
+    """
+    there = [(option, path) for option, path in written if path.exists()]
+    kept = {path.resolve() for path in read} if there else set()
+    for option, path in there:
+        if path.resolve() in kept:
+            raise ConfigError(
+                f"{option} would replace {path}, which this command reads: name another place."
+            )
+
+
 def check_file(path: Path, option: str) -> None:
     """Raises `ConfigError` if a file cannot be written; see `check_folder`."""
     if path.is_dir():

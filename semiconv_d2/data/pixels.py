@@ -117,20 +117,23 @@ def find_unreadable(header: Header, reading: Reading, in_parts: bool = False) ->
         return too_large
     if header.pages > 1 and not reading.pages:
         return (
-            f"has {header.pages} pages: choose one of them by INPUT.PAGES (N,), counted from 0, or "
-            "save the right page as a file of its own"
+            f"has {header.pages} pages: choose one of them by INPUT.PAGES (N,), counted from 0 "
+            "(semiconv predict: --plane N), or save the right page as a file of its own"
         )
     if header.pages > 1 and max(reading.pages) >= header.pages:
-        return f"has {header.pages} pages, counted from 0, but INPUT.PAGES is {reading.pages}"
+        return (
+            f"has {header.pages} pages, counted from 0, but INPUT.PAGES (--plane) is "
+            f"{reading.pages}"
+        )
     if reading.channels and max(reading.channels) >= header.channels:
         return (
-            f"has {header.channels} channels, counted from 0, but INPUT.CHANNELS is "
-            f"{reading.channels}"
+            f"has {header.channels} channel{'s' * (header.channels != 1)}, counted from 0, but "
+            f"INPUT.CHANNELS (--channel) is {reading.channels}"
         )
     if not reading.channels and header.channels not in (1, 3):
         return (
-            f"has {header.channels} channels: choose one by INPUT.CHANNELS (N,), counted from 0, "
-            "or three, which become red, green and blue"
+            f"has {header.channels} channels: choose one by INPUT.CHANNELS (N,), counted from 0 "
+            "(semiconv predict: --channel N), or three, which become red, green and blue"
         )
     if len(reading.pages) == 3 and header.pages > 1 and (header.channels > 1 or reading.channels):
         return "has several pages: INPUT.PAGES can name three only if each page has one channel"

@@ -16,8 +16,9 @@ from detectron2.structures import Instances
 from torch import nn
 from tqdm import tqdm
 
+from ..data.limits import tell_too_large
 from ..data.pixels import Reading
-from ..errors import ConfigError
+from ..errors import ConfigError, DatasetError
 from ..modeling.fast import make_fast
 from ..modeling.masks.postprocessing import has_regions, postprocess
 from .detections import Detections
@@ -258,6 +259,10 @@ class Predictor:
         return inputs
 
     def _tile_input(self, pixels: np.ndarray, factor: float) -> dict:
+        height, width = (round(factor * side) for side in pixels.shape[:2])
+        remedy = "take a smaller --tile or --scale-factor (tile=, scale_factor=)"
+        if problem := tell_too_large(height, width, remedy):
+            raise DatasetError(f"A tile, resized for the model, {problem}.")
         resize = transforms.AugmentationList([ResizeByFactor(factor)])
         return _resized(pixels, "", resize, self._format)
 
@@ -292,7 +297,7 @@ def _resized(pixels: np.ndarray, name: str, resize: transforms.Augmentation, cha
     try:
         resize(seen)
     except ValueError as error:  # from Pillow, if a side would have no pixel
-        raise ValueError(
+        raise DatasetError(
             f"The image has {width} × {height} pixels. Resized for the model, its shorter side "
             "would have no pixel left: crop the image."
         ) from error

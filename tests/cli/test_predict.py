@@ -161,12 +161,40 @@ def test_mistakes_are_found_before_the_work(run_tool, worms, tmp_path):
         (("--coco", tmp_path / "r.json", "--pixel-size", "2", "--unit", "um"), "needs --table"),
         (("--labels", tmp_path, "--channel", "1", "2"), "--channel takes one number"),
         (("--labels", tmp_path, "--plane", "-1"), "--plane"),
+        (("--labels", tmp_path, "--show", "seeds"), "with --output"),
+        (("--coco", tmp_path / "r.csv", "--table", tmp_path / "r.csv"), "--coco and --table are"),
+        (("--coco", tmp_path / "r", "--labels", tmp_path / "x" / ".." / "r"), "are both"),
+        (("--labels", tmp_path, "--tile", "big"), "'big' is no number of pixels"),
+        (("--table", tmp_path / "t.csv", "--pixel-size", "2", "--unit", " "), "--unit must have"),
     ):
         status, _, err = run_tool(
             "semiconv_d2/__main__.py", "predict", "--model", "nowhere", "--input", worms, *words
         )
         assert status, words
         assert message in err
+
+
+def test_what_a_command_reads_is_never_replaced(run_tool, tmp_path):
+    """An image and the ground truth stay, whichever option would write over them."""
+    folder = tmp_path / "wells"
+    folder.mkdir()
+    for name in ("well.png", "well_labels.png", "well_masks.png", "well.json"):
+        (folder / name).write_text(name)
+    well, truth = folder / "well.png", folder / "well.json"
+    for words, message in (
+        ((well, "--coco", well), f"--coco would replace {well}, which this command reads"),
+        ((well, "--coco", truth, "--annotations", truth), "--coco would replace"),
+        ((folder / "*.png", "--labels", folder), "well_labels.png, which this command reads"),
+        ((folder / "*.png", "--output", folder), "well_masks.png, which this command reads"),
+        ((folder, "--labels", folder), "is a folder of --input"),
+        ((folder, "--output", tmp_path / "x" / ".." / "wells"), "is a folder of --input"),
+    ):
+        status, _, err = run_tool(
+            "semiconv_d2/__main__.py", "predict", "--model", "nowhere", "--input", *words
+        )
+        assert status, words
+        assert message in err
+        assert all(path.read_text() == path.name for path in folder.iterdir())
 
 
 def test_all_results_at_once_of_images_in_subfolders(run_tool, worms, tmp_path):
@@ -208,6 +236,7 @@ def test_a_plane_of_a_stack(run_tool, worms, tmp_path, kind, depth):
     status, _, err = run_tool("semiconv_d2/__main__.py", *words, *SMALL)
     assert status == 1
     assert "has 2 pages: choose one of them by INPUT.PAGES" in err
+    assert "--plane N" in err
     fixed = ("INPUT.INTENSITY_RANGE", "bounds 0 255")
     status, _, err = run_tool("semiconv_d2/__main__.py", *words, "--plane", "1", *SMALL, *fixed)
     assert status == 0, err

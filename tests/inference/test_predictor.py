@@ -155,7 +155,7 @@ def test_arrays_are_refused_in_their_own_shape(predictor):
 
 
 def test_an_image_whose_shorter_side_vanishes_is_refused(predictor):
-    with pytest.raises(ValueError, match="9000 × 1 pixels"):
+    with pytest.raises(DatasetError, match="9000 × 1 pixels"):
         predictor(np.zeros((1, 9000, 3), dtype=np.uint8))
 
 

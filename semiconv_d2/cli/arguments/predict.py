@@ -47,6 +47,8 @@ def parse_arguments(argv: Sequence[str] | None, description: str | None) -> argp
         parser.error("--pixel-size must be above 0")
     if (arguments.pixel_size is None) != (arguments.unit is None):
         parser.error("--pixel-size and --unit need each other: --pixel-size 0.65 --unit um")
+    if arguments.unit is not None and not arguments.unit.strip():
+        parser.error('--unit must have a name, such as "um"')
     if arguments.pixel_size and not arguments.table:
         parser.error("--pixel-size needs --table")
     if arguments.processes < 1:
@@ -164,7 +166,7 @@ def _add_tiles(group) -> None:
         "--tile",
         nargs="?",
         const=AUTO,
-        type=lambda text: text if text == AUTO else int(text),
+        type=_tile_size,
         metavar="SIZE",
         help="cut larger images into tiles of SIZE × SIZE pixels, and join what is found in them "
         "(default of SIZE: the longer side of the training images)",
@@ -182,6 +184,15 @@ def _add_tiles(group) -> None:
         metavar="FACTOR",
         help="resize tiles by it for the model (default: as training images are resized)",
     )
+
+
+def _tile_size(text: str) -> int | str:
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels") from None
 
 
 def _add_many(group) -> None:

@@ -71,7 +71,8 @@ class Parts:
     def begin(self, names: Collection[str], shard: Shard, resume: bool) -> None:
         """Checks that a command may begin or go on.
 
-        Without `resume`, what an earlier command has done is forgotten if it has ended.
+        Without `resume`, what an earlier command has done is forgotten if it has ended, which
+        means that it has done these inputs and no others.
 
         Args:
             names: of all inputs.
@@ -82,8 +83,9 @@ class Parts:
         """
         outcomes = self.outcomes()
         alone = shard.total == 1
-        ended = all(name in outcomes for name in names)
-        if not outcomes or (alone and ended and not resume):
+        ended = set(outcomes) == set(names)
+        nothing = not (self.done() if alone else outcomes)
+        if nothing or (alone and ended and not resume):
             if alone:
                 self.remove()
             return
@@ -186,4 +188,6 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _told(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "not given"
+    if value is True:
+        return "given"
     return "not given" if value in (None, False) else str(value)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from tqdm import tqdm
@@ -73,6 +73,9 @@ def _run(work: Callable, task: Any, number: int, threads: int, done: Any) -> Non
     def advance() -> None:
         with done.get_lock():
             done.value += 1
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            sys.exit(1)  # it was killed: a command with --resume may do the rest already
 
     sys.exit(work(task, advance))
 

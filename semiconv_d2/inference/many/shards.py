@@ -37,8 +37,22 @@ class Shard(NamedTuple):
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Shard:
-        """The part of a process that torchrun has started; everything without torchrun."""
-        return cls(int(environment.get("RANK", 0)) + 1, int(environment.get("WORLD_SIZE", 1)))
+        """The part of a process that torchrun has started; everything without torchrun.
+
+        Raises:
+            ConfigError: torchrun's variables are not a number and a count.
+        """
+        rank, count = environment.get("RANK"), environment.get("WORLD_SIZE")
+        if rank is None and count is None:
+            return cls()
+        if not (
+            rank and count and rank.isdecimal() and count.isdecimal() and int(rank) < int(count)
+        ):
+            raise ConfigError(
+                f"The environment variables RANK and WORLD_SIZE are {rank!r} and {count!r}, but "
+                "torchrun sets a number from 0 on and a larger count: unset both, or give --shard."
+            )
+        return cls(int(rank) + 1, int(count))
 
     def of(self, items: Sequence[Item]) -> list[Item]:
         """The items of this part."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
@@ -35,7 +35,9 @@ def write_rois(detections: Detections, path: Path, classes: Sequence[str]) -> No
         for index, polygons in enumerate(outlines_of(detections)):
             if polygons:
                 name = f"{index + 1:04d} {detections.label(index, classes)}"
-                archive.writestr(f"{name.replace('/', '_')}.roi", _roi(polygons, name).tobytes())
+                entry = ZipInfo(f"{name.replace('/', '_')}.roi")  # without a time
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, _roi(polygons, name).tobytes(), ZIP_DEFLATED)
 
 
 def _roi(polygons: Sequence[Polygon], name: str) -> ImagejRoi:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from numbers import Real
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from ...data.coco.describing import InputScale
 from ...data.images import Size
 from ...errors import ConfigError
 from ..options import AUTO
+
+logger = logging.getLogger(__name__)
 
 MOST_SHRUNK = 1.5
 """An image may be so many times smaller than at the scale of the training images."""
@@ -90,8 +93,9 @@ class Tiling(NamedTuple):
         """
         Args:
             tile: pixels, or `AUTO`.
-            overlap: pixels. None: one and a half times the length of most training instances, but
-                at most half of a tile; a quarter of it if that length is not known.
+            overlap: pixels. None: one and a half times the length of most training instances at
+                this factor, but at most half of a tile; a quarter of it if that length is not
+                known. A warning is logged if such instances are longer than the overlap.
             factor: None: the one of training.
 
         Raises:
@@ -117,13 +121,24 @@ class Tiling(NamedTuple):
                 f"The size of a tile is {size!r}; it must be a number of pixels from 2 on, or "
                 f"{AUTO!r}."
             )
+        length = trained.length * ((trained.factor or factor) / factor)
         if overlap is None:
-            wanted = _SURROUNDED * trained.length or _USUAL_OVERLAP * size
+            wanted = _SURROUNDED * length or _USUAL_OVERLAP * size
             overlap = min(round(wanted), size // 2)
         if not _is_whole(overlap) or not 0 <= overlap <= size // 2:
             raise ConfigError(
                 f"The overlap of tiles is {overlap!r}; it must be from 0 to {size // 2} pixels, "
                 f"half of a tile of {size}."
+            )
+        if overlap < length:
+            logger.warning(
+                "Tiles of %d pixels share %d, but objects are up to %.0f long: parts of one may "
+                "be lost, and touching ones may be joined. Take --tile %.0f (tile=) or more, and "
+                "the default overlap.",
+                size,
+                overlap,
+                length,
+                2 * _SURROUNDED * length,
             )
         return cls(int(size), int(overlap), float(factor))
 

@@ -241,15 +241,28 @@ def test_what_cannot_be_exported_is_told_before(tmp_path, monkeypatch, capsys):
     assert export_shipped("onnx", path) == 1
     assert "pip install onnx onnxruntime" in capsys.readouterr().err
 
-    assert export_shipped("torchscript", path, "--opts", *EXCLUSIVE) == 1
+    assert export_shipped("torchscript", tmp_path / "m.ts", "--opts", *EXCLUSIVE) == 1
     assert "EXCLUSIVE_MASKS False" in capsys.readouterr().err
 
     assert export_shipped("torchscript", tmp_path) == 1
     assert "that is a folder" in capsys.readouterr().err
 
+    assert export_shipped("torchscript", path) == 1
+    assert "the ending of another format, onnx: use one such as .ts" in capsys.readouterr().err
+
     with pytest.raises(ConfigError, match="A Linear cannot be exported"):
         network_of(nn.Linear(1, 1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_or_a_checkpoint_is_never_replaced(tmp_path, capsys):
+    image, weights = tmp_path / "image.png", tmp_path / "model.pth"
+    for path, message in ((image, "which this command reads"), (weights, "another format")):
+        path.write_text("mine")
+        words = [str(CONFIG), "--weights", str(weights), "--format", "torchscript"]
+        assert command.main([*words, "--output", str(path), "--images", str(image)]) == 1
+        assert message in capsys.readouterr().err
+        assert path.read_text() == "mine"
 
 
 def test_images_without_instances_compare_little(tmp_path, shipped):

@@ -83,6 +83,23 @@ def test_a_command_that_has_not_ended_is_not_overwritten(tmp_path):
     assert not parts.folder.exists()
 
 
+def test_a_part_of_the_inputs_does_not_end_a_command(tmp_path):
+    parts = parts_of(tmp_path)
+    write(parts, outcome("a.png"), outcome("b.png"))
+    with pytest.raises(ConfigError, match="has 2 inputs of an earlier command: add --resume"):
+        parts.begin(["a.png"], Shard(), resume=False)
+    assert parts.done() == {"a.png", "b.png"}
+
+
+def test_where_every_input_failed_another_command_begins(tmp_path):
+    write(parts_of(tmp_path), outcome("a.png", failed="choose a page"))
+    mended = parts_of(tmp_path, **{"--plane": [1]})
+    mended.begin(["a.png"], Shard(), resume=True)
+    write(mended, outcome("a.png"))
+    mended.begin(["a.png"], Shard(), resume=True)
+    assert mended.done() == {"a.png"}
+
+
 def test_another_command_cannot_go_on(tmp_path):
     write(parts_of(tmp_path), outcome("a.png"))
     other = parts_of(tmp_path, **{"--score-threshold": 0.3})
@@ -118,6 +135,10 @@ def test_shards_have_everything_once():
     assert sorted(n for piece in pieces for n in piece.of(items)) == Shard(2, 3).of(items)
     assert Shard.of_environment({}) == Shard(1, 1)
     assert Shard.of_environment({"RANK": "2", "WORLD_SIZE": "4"}) == Shard(3, 4)
+    for rank, count in (("a", "4"), ("4", "4"), ("-1", "4"), ("0", None), (None, "4")):
+        values = {"RANK": rank, "WORLD_SIZE": count}
+        with pytest.raises(ConfigError, match=r"RANK and WORLD_SIZE are .* give --shard"):
+            Shard.of_environment({k: v for k, v in values.items() if v is not None})
 
 
 @pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b", "-1/2", "1/"])

@@ -94,6 +94,17 @@ def test_imagej_reads_the_same_pixels(tmp_path):
         assert "0002 egg_cyst 85%.roi" in archive.namelist()  # no folder
 
 
+def test_equal_regions_are_equal_files_at_any_time(tmp_path, monkeypatch):
+    pytest.importorskip("roifile", reason="pip install roifile")
+    detections = detections_of(hard_masks())
+    one = write("rois", detections, tmp_path / "one").read_bytes()
+    monkeypatch.setattr("zipfile.time.time", lambda: 2e9)
+    other = write("rois", detections, tmp_path / "other")
+    assert other.read_bytes() == one
+    modes = {entry.external_attr >> 16 for entry in ZipFile(other).infolist()}
+    assert modes == {0o644}  # readable when it is unpacked
+
+
 def test_qupath_reads_valid_polygons_with_the_same_pixels(tmp_path):
     shapely = pytest.importorskip("shapely", reason="pip install shapely")
     masks = hard_masks()

@@ -42,3 +42,19 @@ def test_the_overlap_holds_an_instance_and_its_surroundings():
     assert Tiling.choose("auto", trained=scale) == (696, 196, 800 / 520)
     assert Tiling.choose(200, trained=scale).overlap == 100
     assert Tiling.choose(200, factor=1, trained=TrainedScale()).overlap == 50
+
+
+def test_objects_of_another_magnification_have_another_length():
+    scale = TrainedScale(2.0, 696, 100)
+    assert Tiling.choose("auto", factor=1.0, trained=scale).overlap == 300
+    assert Tiling.choose("auto", factor=4.0, trained=scale).overlap == 75
+
+
+def test_an_overlap_shorter_than_objects_is_told(caplog):
+    scale = TrainedScale(2.0, 696, 100)
+    Tiling.choose(300, 100, trained=scale)
+    Tiling.choose(64, trained=TrainedScale(2.0, 696, 0))  # the length is not known
+    assert not caplog.records
+    Tiling.choose(64, trained=scale)
+    assert "Tiles of 64 pixels share 32, but objects are up to 100 long" in caplog.text
+    assert "--tile 300" in caplog.text

@@ -129,6 +129,12 @@ def test_what_cannot_be_is_told(plain, tiles, message):
         Predictor(plain.model, trained_scale=plain._trained_scale, **tiles)
 
 
+def test_a_tile_that_would_fill_the_memory_is_refused(worms, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1")
+    with pytest.raises(DatasetError, match=r"A tile, resized .* limit is 1 million: .*--tile"):
+        load(tile=SIDE, overlap=64, scale_factor=50).detect(worms)
+
+
 def test_the_command(worms, tmp_path, capsys):
     tifffile.imwrite(tmp_path / "slide.tif", worms, photometric="rgb", tile=(64, 64))
     command = [
