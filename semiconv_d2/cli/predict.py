@@ -196,7 +196,8 @@ def _write(
     finally:
         outcomes = parts.outcomes()
         complete = all(name in outcomes for name in names)
-        if joined.wanted and (complete or (shard.total == 1 and outcomes)):
+        read = any(not each.failed for each in outcomes.values())  # else earlier results stay
+        if joined.wanted and read and (complete or shard.total == 1):
             joined.write(lambda: parts.results(names))
     if shard.total == 1 and complete and not any(o.failed for o in outcomes.values()):
         parts.remove()

@@ -287,3 +287,12 @@ def test_a_killed_process_goes_on(worms, whole, tmp_path):
     process.wait()
     assert start(worms, tmp_path, "--resume").wait(timeout=300) == 1
     assert same(whole, tmp_path)
+
+
+def test_earlier_results_stay_if_no_image_can_be_read(run_tool, worms, tmp_path):
+    (tmp_path / "r.json").write_text("[1]")
+    words = ("predict", *MODEL, "--input", worms / "broken.png", "--coco", tmp_path / "r.json")
+    status, _, err = run_tool("semiconv_d2/__main__.py", *words, *SMALL)
+    assert status == 1
+    assert "broken.png" in err
+    assert (tmp_path / "r.json").read_text() == "[1]"
