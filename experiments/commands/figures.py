@@ -19,7 +19,7 @@ TABLES = [
     Path("README.md"),
     *(
         Path("docs", "results", f"{name}.md")
-        for name in ("index", "photographs", "ablation", "ablation_v0_1_0", "cost")
+        for name in ("index", "leaves", "photographs", "ablation", "ablation_v0_1_0", "cost")
     ),
     Path("docs", "explanation", "dots.md"),
     Path("docs", "tutorials", "large_images.md"),

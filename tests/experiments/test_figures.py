@@ -96,6 +96,7 @@ def test_the_tool_names_what_it_does(run_tool, tmp_path):
     [
         ("README.md", 1),
         ("docs/results/index.md", 6),
+        ("docs/results/leaves.md", 2),
         ("docs/results/photographs.md", 1),
         ("docs/results/ablation.md", 1),
         ("docs/results/ablation_v0_1_0.md", 3),
