@@ -263,3 +263,9 @@ def test_the_tables_of_bbbc010_are_those_of_the_results():
     assert [text for text in told if text not in COLORING] == []
     decoder = content["decoder"]
     assert tabulate(decoder["rows"], ["", *decoder["columns"]], floatfmt=".1f") in COLORING
+
+
+def test_the_demo_s_gain_is_what_was_measured():
+    gain = json.loads((RESULTS / "demo.json").read_text())["gain"]
+    told = f"SemiConv gains {gain['difference']:.1f} AP there, with a 95 % interval over the images"
+    assert f"{told} of {gain['low']:.1f} to {gain['high']:.1f}." in " ".join(README.split())
