@@ -17,6 +17,6 @@ def test_sahi_cuts_an_image_into_slices(tmp_path, monkeypatch):
     sample = np.asarray(Image.open(ROOT / "docs" / "images" / "sample.png").convert("L"))
     Image.fromarray(np.vstack([np.hstack([sample] * 2)] * 2)).save(tmp_path / "slide.tif")
     monkeypatch.chdir(ROOT)
-    found = with_sahi(tmp_path / "slide.tif", None, LEAST)
+    [found] = with_sahi(tmp_path / "slide.tif", None, [LEAST])
     assert len(found) > 30  # 15 worms in each of the four
     assert all(mask.area > 0 for mask in found.masks)
