@@ -265,6 +265,18 @@ def test_the_tables_of_bbbc010_are_those_of_the_results():
     assert tabulate(decoder["rows"], ["", *decoder["columns"]], floatfmt=".1f") in COLORING
 
 
+def test_the_gain_on_leaves_is_what_was_measured():
+    *_, best = json.loads((RESULTS / "leaves_differences.json").read_text())["rows"]
+    page = (DOCS / "results" / "leaves.md").read_text()
+    runs = json.loads((RESULTS / "leaves_search.json").read_text())["runs"]
+    values = {run["variant"]: run["values"]["AP"] for run in runs}
+    stock = max(value for name, value in values.items() if name.startswith("stock"))
+    ours = max(value for name, value in values.items() if name.startswith("ours"))
+    assert best[1:4] == [stock, ours, f"+{ours - stock:.1f}"]
+    assert f"a first run on held-out training images gains {ours - stock:.1f} AP." in README
+    assert f"**The gain is {ours - stock:.1f} mask AP**" in page
+
+
 def test_the_demo_s_gain_is_what_was_measured():
     gain = json.loads((RESULTS / "demo.json").read_text())["gain"]
     told = f"SemiConv gains {gain['difference']:.1f} AP there, with a 95 % interval over the images"

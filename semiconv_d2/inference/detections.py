@@ -80,9 +80,18 @@ class Detections:
 
     def class_name(self, index: int, classes: Sequence[str]) -> str:
         """The class of a detection: one of these names, in the order of the model's classes."""
-        number = int(self.classes[index])
-        return classes[number] if number < len(classes) else f"class {number}"
+        return class_name(int(self.classes[index]), classes)
 
     def label(self, index: int, classes: Sequence[str]) -> str:
         """Class and score of a detection, for people."""
-        return f"{self.class_name(index, classes)} {self.scores[index]:.0%}"
+        return label(int(self.classes[index]), float(self.scores[index]), classes)
+
+
+def class_name(number: int, classes: Sequence[str]) -> str:
+    """The name of a class by its number, also where the model has no name for it."""
+    return classes[number] if number < len(classes) else f"class {number}"
+
+
+def label(number: int, score: float, classes: Sequence[str]) -> str:
+    """Class and score of an instance, for people."""
+    return f"{class_name(number, classes)} {score:.0%}"

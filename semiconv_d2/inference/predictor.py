@@ -21,7 +21,7 @@ from ..data.pixels import Reading
 from ..errors import ConfigError, DatasetError
 from ..modeling.fast import make_fast
 from ..modeling.masks.postprocessing import has_regions, postprocess
-from .detections import Detections
+from .detections import Detections, label
 from .explanation import Explanation, can_explain, explain
 from .images import open_image, read_rgb
 from .loading import load_model
@@ -237,16 +237,13 @@ class Predictor:
         """
         found = explain(self.model, self._input(image), self.score_threshold)
         labels = self.labels(found.instances)
-        views = [v._replace(label=label) for v, label in zip(found.views, labels, strict=True)]
+        views = [v._replace(label=text) for v, text in zip(found.views, labels, strict=True)]
         return found._replace(views=views)
 
     def labels(self, instances: Instances) -> list[str]:
         """A label for each instance: class and score."""
         found = zip(instances.pred_classes.tolist(), instances.scores.tolist(), strict=True)
-        return [f"{self._name(index)} {score:.0%}" for index, score in found]
-
-    def _name(self, index: int) -> str:
-        return self.classes[index] if index < len(self.classes) else f"class {index}"
+        return [label(number, score, self.classes) for number, score in found]
 
     def _input(self, image: ImageLike) -> dict:
         """What the model takes for an image in one piece."""

@@ -26,12 +26,10 @@ class ImageFormat(NamedTuple):
     """Packages that it needs beside those of the demo."""
 
 
-LABELS, LAYERS = "labels", "layers"
-
 IMAGE_FORMATS = {
-    LABELS: ImageFormat("_labels.png", write_png),
+    "labels": ImageFormat("_labels.png", write_png),
     "labels-tif": ImageFormat("_labels.tif", write_tiff, ("tifffile",)),
-    LAYERS: ImageFormat("_labels.tif", write_layers, ("tifffile",)),
+    "layers": ImageFormat("_labels.tif", write_layers, ("tifffile",)),
     "rois": ImageFormat("_rois.zip", write_rois, ("roifile", "shapely")),
     "geojson": ImageFormat(".geojson", write_geojson, ("shapely",)),
 }
