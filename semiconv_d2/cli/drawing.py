@@ -41,7 +41,9 @@ WORMS = Drawn(
         "worms": (int, _RANGE, "number of worms in an image"),
         "width": (float, _RANGE, "width of a worm's body, px"),
         "length": (float, _RANGE, "length of a worm, px"),
-        "crowding": (float, _ONE, "probability that a worm lies across or beside another one"),
+        "crowding": (float, _ONE, "probability that a worm touches another one"),
+        "crossing": (float, _ONE, "probability that such a worm crosses the other one"),
+        "overlap": (float, _ONE, "largest part of a worm that others may cover"),
     },
 )
 DOTS = Drawn(

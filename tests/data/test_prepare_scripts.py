@@ -158,7 +158,7 @@ def test_the_wrong_data_set_as_root(run, request, tmp_path, script, dataset, exp
 
 def test_settings_that_cannot_be(run):
     _, message = run("prepare_synthetic_worms.py", "--crowding", 2)
-    assert message == "error: crowding must be a probability in [0, 1]: 2.0"
+    assert message == "error: crowding must be in [0, 1]: 2.0"
     _, message = run("prepare_dots.py", "--radius", 0)
     assert message == "error: radius must be at least 1: 0"
 

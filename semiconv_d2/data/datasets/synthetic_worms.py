@@ -1,4 +1,4 @@
-"""Binary images of crossing and touching worm-like curves, drawn from a random generator.
+"""Binary images of touching worm-like curves, drawn from a random generator.
 
 They are a small version of the worms' dataset: all worms look alike, and only their shapes tell
 which pixels belong together. Coordinates are (x, y) in pixels from the top left corner of the
@@ -49,17 +49,22 @@ class WormSettings:
     """Width of the body at its middle."""
     length: tuple[float, float] = (60.0, 110.0)
     """Length of the centre line."""
-    crowding: float = 0.5
+    crowding: float = 0.7
     """Probability that a worm is laid across or beside one that is already there, in [0, 1]. All
     others are laid where they touch none."""
+    crossing: float = 0.0
+    """Probability that such a worm is laid across the other one, and not beside it, in [0, 1]."""
+    overlap: float = 0.05
+    """Largest part of a worm that others may cover, in [0, 1]. A crossing takes a tenth or more."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise DatasetError(f"size must be a height and width of at least 1 pixel: {self.size}")
         for name in ("worms", "width", "length"):
             check_range(name, getattr(self, name))
-        if not 0 <= self.crowding <= 1:
-            raise DatasetError(f"crowding must be a probability in [0, 1]: {self.crowding}")
+        for name in ("crowding", "crossing", "overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DatasetError(f"{name} must be in [0, 1]: {getattr(self, name)}")
         if self.length[0] < 2 * self.width[1]:
             raise DatasetError(
                 f"the shortest worm must be at least twice as long as the widest one is wide: "
@@ -135,14 +140,12 @@ def _lay_worms(number: int, settings: WormSettings, rng: np.random.Generator) ->
             neighbour = int(rng.integers(index)) if crowded else None
             beside = None if neighbour is None else curves[neighbour]
             curve = _place(_random_curve(settings, rng), beside, settings, rng)
+            if not _lies_inside(curve, settings):
+                continue
             masks[index] = paint_curve(curve.points, curve.radii, settings.size)
             touched = (masks[:index] & _grown(masks[index])).any(axis=(1, 2))
             well_laid = not touched.any() if neighbour is None else touched[neighbour]
-            if (
-                well_laid
-                and _lies_inside(curve, settings)
-                and _can_be_told_apart(masks[: index + 1])
-            ):
+            if well_laid and _can_be_told_apart(masks[: index + 1], settings.overlap):
                 curves.append(curve)
                 break
         else:
@@ -177,11 +180,12 @@ def _place(
         there = _middle_point(neighbour, rng)
         position, heading = neighbour.points[there], neighbour.headings[there]
         side = rng.choice([-1, 1])
-        if rng.random() < 0.5:  # across, at 40 to 140 degrees
+        if rng.random() < settings.crossing:  # at 40 to 140 degrees
             heading = heading + side * rng.uniform(np.radians(40), np.radians(140))
         else:  # beside, within 10 degrees of parallel
             normal = np.array([-np.sin(heading), np.cos(heading)])
-            distance = (neighbour.radii[there] + curve.radii[anchor]) * rng.uniform(0.8, 1)
+            nearness = rng.uniform(max(0.8, 1 - settings.overlap), 1)
+            distance = nearness * (neighbour.radii[there] + curve.radii[anchor])
             position = position + side * distance * normal
             heading = heading + rng.uniform(-np.radians(10), np.radians(10))
     turn = heading - curve.headings[anchor]
@@ -233,8 +237,10 @@ def _lies_inside(curve: _Curve, settings: WormSettings) -> bool:
     return inside.all(axis=1).mean() >= _INSIDE
 
 
-def _can_be_told_apart(masks: np.ndarray) -> bool:
+def _can_be_told_apart(masks: np.ndarray, overlap: float) -> bool:
     """Whether each mask of (N, H, W) has enough own pixels, and no pixel has too many masks."""
     covering = masks.sum(axis=0)
-    own = masks & (covering == 1)
-    return covering.max() <= MAX_SHARING and own.sum(axis=(1, 2)).min() >= MIN_OWN_PIXELS
+    areas = masks.sum(axis=(1, 2))
+    own = (masks & (covering == 1)).sum(axis=(1, 2))
+    enough = own >= np.maximum(MIN_OWN_PIXELS, (1 - overlap) * areas)
+    return covering.max() <= MAX_SHARING and bool(enough.all())

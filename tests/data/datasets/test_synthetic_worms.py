@@ -60,7 +60,7 @@ def test_no_crowding_keeps_all_worms_apart():
 
 def test_full_crowding_lays_every_worm_to_an_earlier_one():
     crossings = touches = 0
-    for _, masks in drawn(WormSettings(crowding=1), 10):
+    for _, masks in drawn(WormSettings(crowding=1, crossing=0.5, overlap=1), 10):
         near = touching(masks)
         for index in range(1, len(masks)):
             assert near[index, :index].any()
@@ -69,6 +69,17 @@ def test_full_crowding_lays_every_worm_to_an_earlier_one():
             touches += (near[index, :index] & ~crossed).sum()
     assert crossings > 20
     assert touches > 2
+
+
+@pytest.mark.parametrize("overlap", [0, 0.05, 0.3])
+def test_others_cover_no_more_of_a_worm_than_asked_for(overlap):
+    touching_ones, covered = 0, []
+    for _, masks in drawn(WormSettings(crowding=0.8, overlap=overlap), 10):
+        shared = masks & (masks.sum(axis=0) > 1)
+        covered.extend(shared.sum(axis=(1, 2)) / masks.sum(axis=(1, 2)))
+        touching_ones += touching(masks).sum() - len(masks)
+    assert overlap / 2 <= max(covered) <= overlap
+    assert touching_ones > 20
 
 
 def test_worms_lie_mostly_inside_and_have_their_length_and_width():
@@ -110,6 +121,9 @@ def test_a_pixel_is_painted_where_its_centre_is_within_the_radius():
         ({"crowding": -0.1}, r"crowding .*\[0, 1\]"),
         ({"crowding": 1.1}, r"crowding .*\[0, 1\]"),
         ({"crowding": math.nan}, r"crowding .*\[0, 1\]"),
+        ({"crossing": 1.1}, r"crossing .*\[0, 1\]"),
+        ({"overlap": 1.1}, r"overlap .*\[0, 1\]"),
+        ({"overlap": math.nan}, r"overlap .*\[0, 1\]"),
         ({"length": (15, 60)}, "at least twice as long"),
         ({"size": (100, 192)}, "longest worm must fit into the image"),
         ({"length": (12, 20), "width": (2, 3)}, "at least 60 pixels"),
