@@ -18,6 +18,7 @@ from .. import get_config_file
 from ..config import add_semiconv_config, explain_unknown
 from ..data.datasets.catalog import register
 from ..errors import ConfigError
+from ..modeling.fast import has_bfloat16
 from .checks import TRAINING, Start, check_config
 from .data_fit import adapt_to_data, needs_training_data
 from .run_folder import checkpoint_of
@@ -130,13 +131,16 @@ def find_weights(weights: str) -> str:
 
 
 def adapt_to_machine(cfg: CfgNode) -> None:
-    """Sets MODEL.DEVICE to "cpu" without CUDA, and SOLVER.AMP.ENABLED to False on the CPU; logs a
-    warning for each."""
+    """Sets MODEL.DEVICE to "cpu" without CUDA, and SOLVER.AMP.ENABLED to False on a CPU that does
+    not compute bfloat16 in hardware; logs a warning for each."""
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
-        logger.warning("SOLVER.AMP.ENABLED needs CUDA and is ignored.")
+    on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
+    if cfg.SOLVER.AMP.ENABLED and not on_gpu and not has_bfloat16(torch.device("cpu")):
+        logger.warning(
+            "SOLVER.AMP.ENABLED is ignored: it needs CUDA, or a CPU that computes bfloat16."
+        )
         cfg.SOLVER.AMP.ENABLED = False
 
 

@@ -53,12 +53,17 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(cfg)
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
         model.register_forward_hook(self._check_losses)
-        steps = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = steps(model, loader, optimizer)
+        self._trainer = self._steps(cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = RunCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.register_hooks(self.build_hooks())
         record_run(cfg, model)
+
+    @staticmethod
+    def _steps(cfg: CfgNode) -> type[SimpleTrainer]:
+        if not cfg.SOLVER.AMP.ENABLED:
+            return SimpleTrainer
+        return AMPTrainer if cfg.MODEL.DEVICE.startswith("cuda") else _Bfloat16Trainer
 
     @property
     def progress(self) -> Progress:
@@ -252,6 +257,19 @@ class Trainer(DefaultTrainer):
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None
         return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]
+
+
+class _Bfloat16Trainer(SimpleTrainer):
+    """Detectron2's `AMPTrainer` for a CPU: convolutions and matrix products are in bfloat16, all
+    parameters in float32. Gradients need no scaling, since bfloat16 has the range of float32."""
+
+    def __init__(self, model: nn.Module, *args, **keys):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, *args, **keys)
+
+    def run_step(self) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            super().run_step()
 
 
 class _SharedStatistics(HookBase):

@@ -93,12 +93,13 @@ def test_unknown_key_in_a_file_is_named_with_the_file(tmp_path):
 
 
 @without_cuda
-def test_without_cuda_runs_on_the_cpu_and_ignores_amp(caplog):
+def test_without_cuda_or_bfloat16_runs_on_the_cpu_and_ignores_amp(caplog, monkeypatch):
+    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: False)
     with caplog.at_level(logging.WARNING):
         cfg = load_config(VOC, ["SOLVER.AMP.ENABLED", "True"])
     assert cfg.MODEL.DEVICE == "cpu"
     assert not cfg.SOLVER.AMP.ENABLED
-    assert "SOLVER.AMP.ENABLED needs CUDA and is ignored" in caplog.text
+    assert "SOLVER.AMP.ENABLED is ignored: it needs CUDA" in caplog.text
 
 
 def test_missing_weights_are_found_before_any_work(tmp_path):
@@ -252,9 +253,11 @@ def test_broken_config_files_are_named(tmp_path, text, message):
         load_config(str(path))
 
 
-def test_amp_is_ignored_wherever_the_model_is_on_the_cpu():
+@pytest.mark.parametrize("supported", [False, True])
+def test_amp_on_a_cpu_needs_bfloat16(monkeypatch, supported):
+    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: supported)
     overrides = ["MODEL.DEVICE", "cpu", "SOLVER.AMP.ENABLED", "True"]
-    assert not load_config(VOC, overrides).SOLVER.AMP.ENABLED
+    assert load_config(VOC, overrides).SOLVER.AMP.ENABLED is supported
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,21 @@ def test_a_resumed_training_is_that_which_was_never_stopped(config, straight):
     assert_same(expected, weights(straight))
 
 
+def test_mixed_precision_on_a_cpu_differs_by_its_rounding(config, monkeypatch):
+    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: True)
+    exact = train(config("exact"))
+    mixed = train(config("mixed", "SOLVER.AMP.ENABLED", True))
+    loss, expected = (t.storage.history("loss_rpn_cls").values()[0][0] for t in (mixed, exact))
+    assert loss != expected
+    assert loss == pytest.approx(expected, rel=0.02)
+    assert {w.dtype for w in mixed.model.parameters()} == {torch.float32}
+    folder = Path(mixed.cfg.OUTPUT_DIR)
+    trained = weights(folder)
+    stop_after(folder, 0)
+    assert train(mixed.cfg, resume=True).start_iter == 1
+    assert_same(trained, weights(folder))
+
+
 def test_what_does_not_train_makes_no_difference(config, straight, tmp_path, worms):
     evaluated = ("OWN_DATA.TEST_JSON", str(worms / "val.json"), "TEST.EVAL_PERIOD", 2)
     train(config("other", "DATALOADER.NUM_WORKERS", 2, "VIS_PERIOD", 1, *evaluated))
