@@ -149,8 +149,12 @@ def _add_model(node: CfgNode) -> None:
     # another 30 times as large.
     node.LR_FACTOR = 10.0
 
-    # --- Masks at test. Both keys also work on a stock model: RESCORE False and both weights 0.
-    # Test-time augmentation ignores them.
+    # --- Masks. These keys also work on a stock model: RESCORE False and both weights 0. Test-time
+    # augmentation ignores them.
+
+    # Predict masks in regions that are larger than the boxes by this part of their width and
+    # height, on each side, in training and at test: 0.1. Boxes cut the ends of instances off.
+    node.MASK_MARGIN = 0.0
 
     # Multiply each score by the IoU that is expected of the mask, from its own probabilities. All
     # scores become smaller; those of uncertain masks shrink most.

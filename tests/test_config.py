@@ -89,7 +89,7 @@ def test_every_part_of_the_paper_is_on_by_default():
     keys = load_config("").MODEL.SEMICONV
     assert {name: keys[name] for name in THE_PAPER_S} == THE_PAPER_S
     assert keys.EMBEDDING_LOSS_WEIGHT > 0
-    assert len(keys) <= 15
+    assert len(keys) <= 16
 
 
 @pytest.mark.parametrize("base", sorted(CONFIGS.glob("*semiconv*.yaml")), ids=lambda p: p.stem)
@@ -107,6 +107,14 @@ def test_presets_are_merged_over_any_config(tmp_path, preset, base):
     )
     one.freeze()
     assert one == other
+
+
+def test_the_preset_of_colouring_makes_another_model_of_the_same_backbone(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_BASE_: ['{CONFIGS}/leaves_semiconv.yaml', '{CONFIGS}/presets/coloring.yaml']")
+    model = build_model(load_config(str(own), ["MODEL.DEVICE", "cpu"]))
+    assert isinstance(model, semiconv_d2.InstanceColoring)
+    assert model.backbone.output_shape()["p2"].channels == 64
 
 
 @pytest.mark.parametrize("data", ["voc", "bbbc010"])

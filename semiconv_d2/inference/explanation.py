@@ -93,7 +93,7 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
 
     heads = model.roi_heads
     masks = heads.rescore_masks(features, [found])
-    boxes = found.pred_boxes
+    [boxes] = heads.mask_regions([found])
     region_embedding, maps = heads.mask_branch.region_embedding, heads.scene(features).maps
     psi = region_embedding(maps, [boxes])
     weights = masks.seed_weights
