@@ -68,11 +68,11 @@ drop-in:
 	"$$python" tools/drop_in.py --config-file configs/demo_semiconv.yaml --output $(DEMO)_drop_in \
 	    --sigmas 1 2 5 10 20 50 100
 
-# Trains the demo's model of stage 1, which is shipped: about 45 minutes on two cores.
+# Trains the demo's model of stage 1, which is shipped: 40 minutes on one core.
 demo-checkpoint:
 	@python="$$($(FIND_PYTHON))" && "$$python" datasets/prepare_synthetic_worms.py && \
 	"$$python" tools/train_net.py --config-file configs/demo_mask_rcnn.yaml SEED 1 && \
-	"$$python" tools/strip_checkpoint.py output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
+	"$$python" tools/strip_checkpoint.py --half output/demo_mask_rcnn/model_final.pth checkpoints/demo_mask_rcnn.pth
 
 # Stage 2 on BBBC010 from the shipped stage 1, beside the stock model.
 bbbc010:

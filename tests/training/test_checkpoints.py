@@ -19,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
 CONFIGS = {
     "demo_mask_rcnn": "demo_mask_rcnn",
+    "crossing_worms": "demo_mask_rcnn",
     "bbbc010_small_mask_rcnn": "bbbc010_small_mask_rcnn",
     "bbbc010_small_fit": "bbbc010_small_mask_rcnn",
     "bbbc010_small_one_stage": "bbbc010_small_semiconv",
