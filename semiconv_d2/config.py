@@ -76,6 +76,9 @@ def read_preset(name: str) -> dict[str, object]:
     return {f"MODEL.SEMICONV.{key}": value for key, value in content["MODEL"]["SEMICONV"].items()}
 
 
+MASK_OPTIONS = ("MASK_MARGIN", "MASK_SCORE", "EXCLUSIVE_MASKS")
+"""Keys of MODEL.SEMICONV that also work on a stock model."""
+
 REMOVED = (
     *("HIDDEN_LAYERS", "COORD_UNIT", "EMBEDDING_RESOLUTION", "SEED", "SEED_ROUNDS", "EVIDENCE"),
     *("KERNEL_PIXELS", "SHARED_PIXELS", "MASK_TARGETS"),
@@ -152,8 +155,9 @@ def _add_model(node: CfgNode) -> None:
     # --- Masks. These keys also work on a stock model: RESCORE False and both weights 0. Test-time
     # augmentation ignores them.
 
-    # Predict masks in regions that are larger than the boxes by this part of their width and
-    # height, on each side, in training and at test: 0.1. Boxes cut the ends of instances off.
+    # Learn and predict masks in regions that are larger than the boxes by this part of their width
+    # and height, on each side, because boxes cut the ends of instances off. Try 0.1. The model has
+    # to be trained with it.
     node.MASK_MARGIN = 0.0
 
     # Multiply each score by the IoU that is expected of the mask, from its own probabilities. All

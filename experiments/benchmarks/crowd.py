@@ -20,12 +20,12 @@ from semiconv_d2.data.datasets.synthetic_worms import WormSettings, draw_worms
 SIDE = 2048
 _TILE = 146  # pixels; worms do not cross the seams between tiles
 _WORMS = WormSettings(size=(_TILE, _TILE), worms=(5, 6), width=(6, 9), length=(45, 82))
-_MODEL = ("demo_semiconv", "checkpoints/demo_mask_rcnn.pth")
+_MODEL = ("demo_semiconv", "checkpoints/crossing_worms.pth")
 _OVERRIDES = (
     *("TEST.DETECTIONS_PER_IMAGE", "1000", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.8"),
     *("MODEL.RPN.PRE_NMS_TOPK_TEST", "4000", "MODEL.RPN.POST_NMS_TOPK_TEST", "4000"),
     *("MODEL.RPN.NMS_THRESH", "0.9", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"),
-)  # the shipped demo model, with overlapping detections, so that there are a thousand
+)  # a shipped model, with overlapping detections, so that there are a thousand
 
 # Runs in a process of its own. It works with any version of the package that has `Demo`.
 _PROGRAM = """

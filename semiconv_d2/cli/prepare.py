@@ -106,7 +106,7 @@ def sbd(argv: Sequence[str] | None = None) -> int:
 
 
 def synthetic_worms(argv: Sequence[str] | None = None) -> int:
-    """Draw images of worms that cross and touch."""
+    """Draw images of worms that touch."""
     parser = _parser(synthetic_worms, "synthetic_worms")
     return finish(lambda: draw(parser, WORMS, argv), _STOPPED)
 

@@ -10,6 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ..modeling import InstanceColoring, SemiConvMixin
+from ..modeling.masks.wide import widen
 from ..ops import (
     log_affinities,
     log_odds,
@@ -140,9 +141,7 @@ def _explain_coloring(model: InstanceColoring, image: dict, score_threshold: flo
     seeds = torch.stack(means) if means else psi.new_zeros(0, len(psi))
     centres = map_coordinates(*size, device=psi.device)
     places = [centres[:, mask].mean(dim=1) for mask in masks]
-    boxes = instances.pred_boxes.tensor
-    margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
-    boxes = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
+    boxes = widen(instances.pred_boxes, _MARGIN).tensor
     points = region_coordinates(boxes, _SIDE)
     instances.seeds = torch.stack(places) if places else psi.new_zeros(0, 2)
     instances.seed_embeddings = seeds

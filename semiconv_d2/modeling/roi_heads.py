@@ -228,7 +228,7 @@ class SemiConvMixin:
             for x in instances:
                 score_masks(x)
         if self.mask_on and self.mask_margin:
-            for x in instances:  # others than `forward` expect masks of boxes
+            for x in instances:  # test-time augmentation expects masks of the boxes
                 x.set(WIDE_MASKS, x.pred_masks)
                 x.pred_masks = cut_margin(x.pred_masks, self.mask_margin)
         return instances
@@ -282,9 +282,9 @@ class SemiConvMixin:
         regions = index_boxes(self.mask_regions(instances))
         if not self.training:
             scores = [class_scores(x) for x in instances]
-            return DetectionCompetitors(
-                regions, None if any(x is None for x in scores) else cat(scores)
-            )
+            boxes = index_boxes([x.pred_boxes for x in instances])
+            known = None if any(x is None for x in scores) else cat(scores)
+            return DetectionCompetitors(regions, boxes, known)
         # Proposals of an image without instances have no number. None of them is foreground.
         numbers = [x.get(NUMBER) for x in instances if x.has(NUMBER)]
         numbers = cat(numbers) if numbers else regions.new_zeros(0)

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.utils.file_io import PathManager
 
-from ..config import add_semiconv_config
+from ..config import MASK_OPTIONS, add_semiconv_config
 from ..data.datasets.catalog import PREPARED_DATASETS
 from ..data.pixels import Reading
 from ..errors import ConfigError, DatasetError, MeasureError
@@ -59,7 +59,7 @@ def check_config(cfg: CfgNode, start: Start) -> None:
 def check_architecture(cfg: CfgNode, start: Start) -> None:
     """The config asks for nothing that its meta-architecture cannot do."""
     if cfg.MODEL.META_ARCHITECTURE != "InstanceColoring":
-        for key in ("MASK_SCORE", "EXCLUSIVE_MASKS"):
+        for key in MASK_OPTIONS:
             if cfg.TEST.AUG.ENABLED and cfg.MODEL.SEMICONV[key]:
                 logger.warning("Test-time augmentation ignores MODEL.SEMICONV.%s.", key)
         return
@@ -85,7 +85,7 @@ def check_mask_options(cfg: CfgNode, start: Start) -> None:
         return
     defaults = get_cfg()
     add_semiconv_config(defaults)
-    for key in ("MASK_SCORE", "EXCLUSIVE_MASKS"):
+    for key in MASK_OPTIONS:
         value = cfg.MODEL.SEMICONV[key]
         if value != defaults.MODEL.SEMICONV[key]:
             raise ConfigError(

@@ -18,7 +18,7 @@ from .. import get_config_file
 from ..config import add_semiconv_config, explain_unknown
 from ..data.datasets.catalog import register
 from ..errors import ConfigError
-from ..modeling.fast import has_bfloat16
+from ..modeling.fast import has_mixed_precision
 from .checks import TRAINING, Start, check_config
 from .data_fit import adapt_to_data, needs_training_data
 from .run_folder import checkpoint_of
@@ -136,8 +136,7 @@ def adapt_to_machine(cfg: CfgNode) -> None:
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("There is no CUDA device: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"
-    on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
-    if cfg.SOLVER.AMP.ENABLED and not on_gpu and not has_bfloat16(torch.device("cpu")):
+    if cfg.SOLVER.AMP.ENABLED and not has_mixed_precision(torch.device(cfg.MODEL.DEVICE)):
         logger.warning(
             "SOLVER.AMP.ENABLED is ignored: it needs CUDA, or a CPU that computes bfloat16."
         )

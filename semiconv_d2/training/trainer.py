@@ -29,6 +29,7 @@ from torch import nn
 from ..errors import TrainingError
 from ..evaluation import NEED_THRESHOLD, Threshold
 from ..evaluation.evaluator import InstanceEvaluator, ThresholdChooser
+from ..modeling.fast import train_in_bfloat16
 from .checkpoints import FINAL, Diverged, RunCheckpointer, is_whole, set_aside, tell_newest
 from .images.mapper import ImageMapper
 from .images.order import Progress, build_train_loader, seed_all
@@ -49,21 +50,19 @@ class Trainer(DefaultTrainer):
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         self._diverged = False
         model = self.build_model(cfg)
+        on_cpu = torch.device(cfg.MODEL.DEVICE).type == "cpu"
+        if cfg.SOLVER.AMP.ENABLED and on_cpu:
+            train_in_bfloat16(model)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg)
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=None)
         model.register_forward_hook(self._check_losses)
-        self._trainer = self._steps(cfg)(model, loader, optimizer)
+        steps = AMPTrainer if cfg.SOLVER.AMP.ENABLED and not on_cpu else SimpleTrainer
+        self._trainer = steps(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = RunCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.register_hooks(self.build_hooks())
         record_run(cfg, model)
-
-    @staticmethod
-    def _steps(cfg: CfgNode) -> type[SimpleTrainer]:
-        if not cfg.SOLVER.AMP.ENABLED:
-            return SimpleTrainer
-        return AMPTrainer if cfg.MODEL.DEVICE.startswith("cuda") else _Bfloat16Trainer
 
     @property
     def progress(self) -> Progress:
@@ -116,6 +115,9 @@ class Trainer(DefaultTrainer):
         return super().state_dict() | {"iteration": made, "random_seed": self.progress.seed}
 
     def load_state_dict(self, state_dict: dict) -> None:
+        if isinstance(self._trainer, AMPTrainer):  # a run that began without one, or on a CPU
+            scaler = self._trainer.grad_scaler.state_dict()
+            state_dict["_trainer"].setdefault("grad_scaler", scaler)
         super().load_state_dict(state_dict)
         if self.cfg.SEED < 0:
             self.progress.seed = state_dict.get("random_seed", self.progress.seed)
@@ -257,19 +259,6 @@ class Trainer(DefaultTrainer):
             chooser = ThresholdChooser(name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
             threshold = inference_on_dataset(model, loader, chooser) or None
         return [cls.build_evaluator(cfg, d, folder, threshold) for d in cfg.DATASETS.TEST]
-
-
-class _Bfloat16Trainer(SimpleTrainer):
-    """Detectron2's `AMPTrainer` for a CPU: convolutions and matrix products are in bfloat16, all
-    parameters in float32. Gradients need no scaling, since bfloat16 has the range of float32."""
-
-    def __init__(self, model: nn.Module, *args, **keys):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(model, *args, **keys)
-
-    def run_step(self) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            super().run_step()
 
 
 class _SharedStatistics(HookBase):

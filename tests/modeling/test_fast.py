@@ -7,7 +7,14 @@ import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from torch import nn
 
-from semiconv_d2.modeling.fast import fold_norms, has_bfloat16, make_fast, use_bfloat16
+from semiconv_d2.modeling.fast import (
+    fold_norms,
+    has_bfloat16,
+    has_mixed_precision,
+    make_fast,
+    train_in_bfloat16,
+    use_bfloat16,
+)
 
 
 class Small(nn.Module):
@@ -93,3 +100,37 @@ def test_bfloat16_of_gpus(monkeypatch, capability, supported):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert has_bfloat16(torch.device("cuda")) == supported
     assert not has_bfloat16(torch.device("mps"))
+
+
+def test_training_in_bfloat16_rounds_convolutions_and_no_regions(make_model, make_batch, losses_of):
+    model = make_model()
+    train_in_bfloat16(model)
+    kinds: dict[str, set] = {"pooled from": set(), "convolved": set(), "predicted": set()}
+
+    def note(kind):
+        def hook(module, inputs, output):
+            x = inputs[0] if kind == "pooled from" else output
+            kinds[kind].update(y.dtype for y in (x if isinstance(x, list) else [x]))
+
+        return hook
+
+    heads = model.roi_heads
+    for pooler in (heads.box_pooler, heads.mask_pooler):
+        pooler.register_forward_hook(note("pooled from"))
+    for convolution in (model.backbone.bottom_up.stem.conv1, heads.mask_head.mask_fcn1):
+        convolution.register_forward_hook(note("convolved"))
+    losses = losses_of(model, make_batch(2, 1))
+    sum(losses.values()).backward()
+    assert kinds["pooled from"] == {torch.float32}
+    assert kinds["convolved"] == {torch.bfloat16}
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+
+    heads.mask_head.predictor.register_forward_hook(note("predicted"))
+    with torch.no_grad():
+        model.eval()(make_batch(2))
+    assert kinds["predicted"] == {torch.float32}
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "meta"])
+def test_mixed_precision_is_for_known_devices(device):
+    assert has_mixed_precision(torch.device(device)) is (device == "cuda")

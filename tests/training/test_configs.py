@@ -94,7 +94,7 @@ def test_unknown_key_in_a_file_is_named_with_the_file(tmp_path):
 
 @without_cuda
 def test_without_cuda_or_bfloat16_runs_on_the_cpu_and_ignores_amp(caplog, monkeypatch):
-    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("semiconv_d2.training.configs.has_mixed_precision", lambda device: False)
     with caplog.at_level(logging.WARNING):
         cfg = load_config(VOC, ["SOLVER.AMP.ENABLED", "True"])
     assert cfg.MODEL.DEVICE == "cpu"
@@ -255,7 +255,9 @@ def test_broken_config_files_are_named(tmp_path, text, message):
 
 @pytest.mark.parametrize("supported", [False, True])
 def test_amp_on_a_cpu_needs_bfloat16(monkeypatch, supported):
-    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: supported)
+    monkeypatch.setattr(
+        "semiconv_d2.training.configs.has_mixed_precision", lambda device: supported
+    )
     overrides = ["MODEL.DEVICE", "cpu", "SOLVER.AMP.ENABLED", "True"]
     assert load_config(VOC, overrides).SOLVER.AMP.ENABLED is supported
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.engine import AMPTrainer
 
 from semiconv_d2.errors import ConfigError, TrainingError
 from semiconv_d2.training import Trainer, load_config, register_own_data
@@ -104,13 +105,16 @@ def test_a_resumed_training_is_that_which_was_never_stopped(config, straight):
 
 
 def test_mixed_precision_on_a_cpu_differs_by_its_rounding(config, monkeypatch):
-    monkeypatch.setattr("semiconv_d2.training.configs.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("semiconv_d2.training.configs.has_mixed_precision", lambda device: True)
     exact = train(config("exact"))
     mixed = train(config("mixed", "SOLVER.AMP.ENABLED", True))
     loss, expected = (t.storage.history("loss_rpn_cls").values()[0][0] for t in (mixed, exact))
     assert loss != expected
     assert loss == pytest.approx(expected, rel=0.02)
     assert {w.dtype for w in mixed.model.parameters()} == {torch.float32}
+    state = mixed.state_dict()
+    mixed._trainer = AMPTrainer(mixed.model, mixed.data_loader, mixed.optimizer)
+    mixed.load_state_dict(state)  # the run goes on with a GPU
     folder = Path(mixed.cfg.OUTPUT_DIR)
     trained = weights(folder)
     stop_after(folder, 0)

@@ -28,6 +28,9 @@ MIN_OWN_PIXELS = 30
 MAX_SHARING = 2
 """No pixel is covered by more worms than this, as in photographs of real worms."""
 
+LEAST_CROSSING = 0.2
+"""Most worms that cross have less than this part covered; few have half of it."""
+
 _STEP = 0.5  # pixels between two points of a centre line, at most
 _INSIDE = 0.9  # part of a worm's length that lies inside the image, at least
 _TRIES = 200  # places tried for one worm before the image is begun again
@@ -55,7 +58,8 @@ class WormSettings:
     crossing: float = 0.0
     """Probability that such a worm is laid across the other one, and not beside it, in [0, 1]."""
     overlap: float = 0.05
-    """Largest part of a worm that others may cover, in [0, 1]. A crossing takes a tenth or more."""
+    """Largest part of a worm that others may cover, in [0, 1]. A crossing usually takes more than a
+    tenth."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -65,6 +69,11 @@ class WormSettings:
         for name in ("crowding", "crossing", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DatasetError(f"{name} must be in [0, 1]: {getattr(self, name)}")
+        if self.crossing and self.overlap < LEAST_CROSSING:
+            raise DatasetError(
+                f"worms cannot cross where others may cover {self.overlap} of a worm: raise "
+                f"overlap to {LEAST_CROSSING} or more, 1 for no limit, or set crossing to 0"
+            )
         if self.length[0] < 2 * self.width[1]:
             raise DatasetError(
                 f"the shortest worm must be at least twice as long as the widest one is wide: "

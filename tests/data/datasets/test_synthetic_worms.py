@@ -124,6 +124,7 @@ def test_a_pixel_is_painted_where_its_centre_is_within_the_radius():
         ({"crossing": 1.1}, r"crossing .*\[0, 1\]"),
         ({"overlap": 1.1}, r"overlap .*\[0, 1\]"),
         ({"overlap": math.nan}, r"overlap .*\[0, 1\]"),
+        ({"crossing": 0.5}, "cannot cross where others may cover 0.05 .* raise overlap to 0.2"),
         ({"length": (15, 60)}, "at least twice as long"),
         ({"size": (100, 192)}, "longest worm must fit into the image"),
         ({"length": (12, 20), "width": (2, 3)}, "at least 60 pixels"),

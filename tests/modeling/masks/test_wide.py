@@ -59,7 +59,10 @@ def test_boxes_are_wide_for_a_while():
     assert found.pred_boxes is BOXES
 
 
-@pytest.mark.parametrize("other", [(), STOCK], ids=["semiconv", "stock"])
+ALONE = ("MODEL.SEMICONV.COMPETITION", False)
+
+
+@pytest.mark.parametrize("other", [ALONE, STOCK], ids=["semiconv", "stock"])
 def test_masks_with_a_margin_are_those_of_larger_boxes(make_model, make_batch, other):
     plain = make_model(*other).eval()
     model = make_model(*other, *MARGIN, like=plain).eval()
