@@ -14,7 +14,7 @@ from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
 
 import semiconv_d2
-from semiconv_d2.config import read_preset
+from semiconv_d2.config import MASK_OPTIONS, read_preset
 from semiconv_d2.training import load_config
 
 CONFIGS = Path(semiconv_d2.get_config_file("Base-RCNN-FPN")).parent
@@ -145,7 +145,7 @@ def test_parts_have_the_defaults_of_their_keys():
         (semiconv_d2.EmbeddingHead, ("HIDDEN_DIM", "EMBEDDING_DIM", "GRADIENT_SCALE")),
         (semiconv_d2.RegionEmbedding, ("MIXING",)),
         (semiconv_d2.SemiConvMaskBranch, ("EMBEDDING_LOSS_WEIGHT", "KERNEL_LOSS_WEIGHT")),
-        (semiconv_d2.SemiConvMixin, ("MASK_SCORE", "EXCLUSIVE_MASKS")),
+        (semiconv_d2.SemiConvMixin, MASK_OPTIONS),
     ):
         parameters = inspect.signature(part).parameters
         assert {n: parameters[n.lower()].default for n in names} == {n: keys[n] for n in names}

@@ -275,11 +275,14 @@ def test_what_instance_coloring_cannot_do_is_refused_before_training(overrides, 
         load_checked_config(config, overrides)
 
 
-def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them():
-    cfg = load_config(VOC, ["MODEL.SEMICONV.MASK_SCORE", "True"])
-    check_mask_options(cfg, TRAINING)
-    cfg = load_config(VOC, [*STOCK_HEADS, "MODEL.SEMICONV.MASK_SCORE", "True"])
-    with pytest.raises(ConfigError, match="MASK_SCORE is True, but StandardROIHeads"):
+@pytest.mark.parametrize(
+    ("key", "value"), [("MASK_MARGIN", "0.1"), ("MASK_SCORE", "True"), ("EXCLUSIVE_MASKS", "True")]
+)
+def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them(key, value):
+    keys = [f"MODEL.SEMICONV.{key}", value]
+    check_mask_options(load_config(VOC, keys), TRAINING)
+    cfg = load_config(VOC, [*STOCK_HEADS, *keys])
+    with pytest.raises(ConfigError, match=f"{key} is {value}, but StandardROIHeads"):
         check_mask_options(cfg, TRAINING)
     check_mask_options(load_config(VOC, STOCK_HEADS), TRAINING)
 

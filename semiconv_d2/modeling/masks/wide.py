@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...data.mask_windows import MaskWindow
 from .pasting import paste_windows
@@ -49,13 +48,11 @@ def wide_boxes(instances: Sequence[Instances], margin: float) -> Iterator[None]:
 
 def cut_margin(masks: Tensor, margin: float) -> Tensor:
     """Masks of boxes from the masks of regions with a margin, interpolated: both (R, C, M, M)."""
-    side = masks.shape[-1]
-    centres = (2 * torch.arange(side, device=masks.device) + 1) / side - 1
-    x, y = torch.meshgrid(centres, centres, indexing="xy")
-    grid = torch.stack([x, y], dim=-1).to(masks) / (1 + 2 * margin)
-    return F.grid_sample(
-        masks, grid.expand(len(masks), -1, -1, -1), padding_mode="border", align_corners=False
-    )
+    cells = torch.arange(masks.shape[-1], device=masks.device)
+    middle = (len(cells) - 1) / 2
+    places = middle + (cells - middle) / (1 + 2 * margin)  # of the box's cells in the region
+    weights = (1 - (places[:, None] - cells).abs()).clamp(min=0).to(masks)
+    return weights @ masks @ weights.T
 
 
 def region_masks(found: Instances) -> Tensor:
