@@ -282,7 +282,8 @@ class SemiConvMixin:
         regions = index_boxes(self.mask_regions(instances))
         if not self.training:
             scores = [class_scores(x) for x in instances]
-            boxes = index_boxes([x.pred_boxes for x in instances])
+            plain = [x.pred_boxes for x in instances]
+            boxes = index_boxes(plain) if self.mask_margin else regions
             known = None if any(x is None for x in scores) else cat(scores)
             return DetectionCompetitors(regions, boxes, known)
         # Proposals of an image without instances have no number. None of them is foreground.
