@@ -26,7 +26,6 @@ from experiments.dataset_dicts import record_masks
 from semiconv_d2.data.geometry import CONTACT, contact
 from semiconv_d2.errors import ConfigError
 from semiconv_d2.inference.explanation import can_explain
-from semiconv_d2.modeling.masks.wide import widen
 from semiconv_d2.ops import seed_embedding
 from semiconv_d2.training.checks import EVALUATION, check_tests, check_weights
 from semiconv_d2.training.loading import build_checked, load_trained
@@ -155,7 +154,6 @@ def _measure_image(model: nn.Module, image: dict, record: dict, truth: Tensor) -
     regions = Boxes((boxes * scale).to(model.device))
     features = model.backbone(batch.tensor)
     logits, log_kernel, rescored = _logits(model, features, regions, classes)
-    boxes = _with_margin(model, Boxes(boxes)).tensor
 
     covered = truth.sum(dim=0)
     found = paste_masks_in_image(
@@ -196,11 +194,10 @@ def _logits(
     heads, classes = model.roi_heads, classes.to(boxes.device)
     if can_explain(model):
         # The size of the image is not used.
-        found = Instances((0, 0), pred_boxes=boxes, pred_classes=classes)
-        masks = heads.rescore_masks(features, [found])
+        regions = Instances((0, 0), pred_boxes=boxes, pred_classes=classes)
+        masks = heads.rescore_masks(features, [regions])
         return masks.logits.cpu(), masks.log_kernel.cpu(), masks.rescored.cpu()
-    regions = _with_margin(model, boxes)
-    pooled = heads.mask_pooler([features[f] for f in heads.mask_in_features], [regions])
+    pooled = heads.mask_pooler([features[f] for f in heads.mask_in_features], [boxes])
     logits = heads.mask_head.layers(pooled)
     one = logits[torch.arange(len(classes)), classes if logits.shape[1] > 1 else 0].float().cpu()
     return one, None, one
@@ -211,7 +208,7 @@ def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own:
     the CPU."""
     heads, branch = model.roi_heads, model.roi_heads.mask_branch
     scene = heads.scene(features)
-    embedding = branch.region_embedding(scene.maps, [_with_margin(model, boxes)])
+    embedding = branch.region_embedding(scene.maps, [boxes])
     weights = own.to(embedding) / own.flatten(1).sum(dim=1).clamp(min=1)[:, None, None].to(
         embedding
     )
@@ -219,11 +216,6 @@ def _closeness(model: nn.Module, features: dict[str, Tensor], boxes: Boxes, own:
     competitors = heads.competitors(scene, [Instances((0, 0), pred_boxes=boxes)])
     evidence = branch.seed_kernel.compare(embedding, seed, competitors)
     return (nn.functional.logsigmoid(evidence) if branch.competes else evidence).cpu()
-
-
-def _with_margin(model: nn.Module, boxes: Boxes) -> Boxes:
-    """Where the model predicts the masks of boxes."""
-    return widen(boxes, getattr(model.roi_heads, "mask_margin", 0.0))
 
 
 def _crop(masks: Tensor, boxes: Tensor, side: int) -> Tensor:

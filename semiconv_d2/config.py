@@ -76,7 +76,7 @@ def read_preset(name: str) -> dict[str, object]:
     return {f"MODEL.SEMICONV.{key}": value for key, value in content["MODEL"]["SEMICONV"].items()}
 
 
-MASK_OPTIONS = ("MASK_MARGIN", "MASK_SCORE", "EXCLUSIVE_MASKS")
+MASK_OPTIONS = ("MASK_SCORE", "EXCLUSIVE_MASKS")
 """Keys of MODEL.SEMICONV that also work on a stock model."""
 
 REMOVED = (
@@ -152,13 +152,8 @@ def _add_model(node: CfgNode) -> None:
     # another 30 times as large.
     node.LR_FACTOR = 10.0
 
-    # --- Masks. These keys also work on a stock model: RESCORE False and both weights 0. Test-time
-    # augmentation ignores them.
-
-    # Learn and predict masks in regions that are larger than the boxes by this part of their width
-    # and height, on each side, because boxes cut the ends of instances off. Try 0.1. The model has
-    # to be trained with it.
-    node.MASK_MARGIN = 0.0
+    # --- Masks at test. Both keys also work on a stock model: RESCORE False and both weights 0.
+    # Test-time augmentation ignores them.
 
     # Multiply each score by the IoU that is expected of the mask, from its own probabilities. All
     # scores become smaller; those of uncertain masks shrink most.

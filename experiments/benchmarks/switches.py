@@ -23,7 +23,6 @@ from semiconv_d2.inference.detections import Detections
 from semiconv_d2.inference.outputs.coco import coco_results
 from semiconv_d2.modeling.fast import fold_norms, make_fast, use_bfloat16
 from semiconv_d2.modeling.masks.postprocessing import postprocess
-from semiconv_d2.modeling.masks.wide import region_masks
 
 _SURE = 0.5  # score of the instances whose masks are compared
 NONE = "none"
@@ -134,7 +133,7 @@ def _time(model: nn.Module, seen: dict) -> tuple[float, Instances]:
     with torch.no_grad():
         [raw] = model.inference([seen], do_postprocess=False)
     taken = time.perf_counter() - start
-    raw.pred_masks = region_masks(raw)[:, None].float()
+    raw.pred_masks = raw.pred_masks.float()
     raw.scores = raw.scores.float()
     return taken, raw
 

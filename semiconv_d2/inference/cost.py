@@ -284,7 +284,7 @@ def _measure_parts(model: nn.Module, setting: Setting, device: str, repeats: int
     inputs = [_draw_image(setting)] * setting.images
     features = model.backbone(model.preprocess_image(inputs).tensor)
     found = model.inference(inputs, do_postprocess=False)
-    boxes = heads.mask_regions(found)
+    boxes = [x.pred_boxes for x in found]
     branch, levels = heads.mask_branch, [features[f] for f in heads.mask_in_features]
     scene = branch.scene(levels)
     embedding = branch.region_embedding(scene.maps, boxes)

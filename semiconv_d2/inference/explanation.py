@@ -10,7 +10,6 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from ..modeling import InstanceColoring, SemiConvMixin
-from ..modeling.masks.wide import widen
 from ..ops import (
     log_affinities,
     log_odds,
@@ -94,7 +93,7 @@ def _explain_regions(model: nn.Module, image: dict, score_threshold: float) -> E
 
     heads = model.roi_heads
     masks = heads.rescore_masks(features, [found])
-    [boxes] = heads.mask_regions([found])
+    boxes = found.pred_boxes
     region_embedding, maps = heads.mask_branch.region_embedding, heads.scene(features).maps
     psi = region_embedding(maps, [boxes])
     weights = masks.seed_weights
@@ -141,7 +140,9 @@ def _explain_coloring(model: InstanceColoring, image: dict, score_threshold: flo
     seeds = torch.stack(means) if means else psi.new_zeros(0, len(psi))
     centres = map_coordinates(*size, device=psi.device)
     places = [centres[:, mask].mean(dim=1) for mask in masks]
-    boxes = widen(instances.pred_boxes, _MARGIN).tensor
+    boxes = instances.pred_boxes.tensor
+    margin = _MARGIN * (boxes[:, 2:] - boxes[:, :2])
+    boxes = torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
     points = region_coordinates(boxes, _SIDE)
     instances.seeds = torch.stack(places) if places else psi.new_zeros(0, 2)
     instances.seed_embeddings = seeds

@@ -152,14 +152,13 @@ class DetectionCompetitors:
     high score, small for a second detection of the same instance, and 0 for the region itself.
     """
 
-    def __init__(self, regions: Tensor, boxes: Tensor, scores: Tensor | None):
+    def __init__(self, regions: Tensor, scores: Tensor | None):
         """
         Args:
-            regions: where the masks of detections are predicted, (R, 5).
-            boxes: the boxes of the same detections, (R, 5).
+            regions: detections, (R, 5).
             scores: (R,); None: all are 1.
         """
-        self.overlap = overlaps(regions, _fill_up(boxes, -1.0))
+        self.overlap = overlaps(regions, _fill_up(regions, -1.0))
         self.claims = self.overlap.sign()
         if scores is not None:
             self.claims = self.claims * _fill_up(scores.square())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from detectron2.layers import ShapeSpec, cat
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import (
     ROI_HEADS_REGISTRY,
+    BaseMaskRCNNHead,
     CascadeROIHeads,
     StandardROIHeads,
     select_foreground_proposals,
@@ -17,9 +19,10 @@ from detectron2.modeling.roi_heads import (
 from detectron2.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import complete
+from ..ops import expected_iou
 from ..ops.checks import check_choice
 from ..visualization.embedding import draw_map
 from ..visualization.regions import draw_regions, place_beside
@@ -35,9 +38,6 @@ from .embedding_head import EmbeddingHead
 from .ground_truth import CroppedMasks, crop_masks
 from .mask_branch import RescoredMasks, Scene, SeedKernel, SemiConvMaskBranch
 from .masks.exclusive import ExclusiveMasks
-from .masks.head import check_mask_branch, logits_of_class, mask_side
-from .masks.scores import class_scores, has_mask_scores, score_masks
-from .masks.wide import WIDE_MASKS, WideMasks, cut_margin, wide_boxes, widen
 from .region_embedding import RegionEmbedding
 from .regions import index_boxes
 
@@ -47,6 +47,7 @@ features. No backbone feature has this name."""
 
 EMBEDDING_LEVELS = ("summed", "assigned")
 
+_CLASS_SCORES = "class_scores"  # field for the scores before they were multiplied by mask scores
 
 _RATIO = "log_background_ratio."
 _RENAMED = (  # parameters of version 0.1: old and new prefix
@@ -92,7 +93,6 @@ class SemiConvMixin:
         self,
         *,
         mask_branch: SemiConvMaskBranch | None = None,
-        mask_margin: float = 0.0,
         mask_score: bool = False,
         exclusive_masks: bool = False,
         **kwargs,
@@ -100,8 +100,6 @@ class SemiConvMixin:
         """
         Args:
             mask_branch: what section 3.5 adds. None: the stock ROI heads.
-            mask_margin: masks are predicted in regions that are larger than the boxes by this part
-                of their width and height, on each side.
             mask_score: whether scores are multiplied by the mask's expected IoU, at test.
             exclusive_masks: whether a pixel that several detections claim goes to one, at test.
             kwargs: the arguments of the ROI heads that this class extends.
@@ -113,11 +111,8 @@ class SemiConvMixin:
                     "mask_branch needs ROI heads with a mask branch: mask_in_features, "
                     "mask_pooler and mask_head."
                 )
-            check_mask_branch(self.mask_head, self.mask_pooler)
-        if not 0 <= mask_margin <= 1:
-            raise ValueError(f"MASK_MARGIN is {mask_margin}; it must be in [0, 1].")
+            _check_mask_branch(self.mask_head, self.mask_pooler)
         self.mask_branch = mask_branch
-        self.mask_margin = mask_margin
         self.mask_score = mask_score
         self.exclusive_masks = exclusive_masks
 
@@ -132,7 +127,6 @@ class SemiConvMixin:
         ret = super().from_config(cfg, input_shape)
         if cfg.MODEL.MASK_ON:
             node = complete(cfg).MODEL.SEMICONV
-            ret["mask_margin"] = node.MASK_MARGIN
             ret["mask_score"] = node.MASK_SCORE
             ret["exclusive_masks"] = node.EXCLUSIVE_MASKS
             ret["mask_branch"] = cls._init_mask_branch(cfg, node, input_shape, ret)
@@ -151,7 +145,7 @@ class SemiConvMixin:
         if not use_kernel and not node.EMBEDDING_LOSS_WEIGHT > 0:
             return None
         mask_head, mask_pooler = stock["mask_head"], stock["mask_pooler"]
-        check_mask_branch(mask_head, mask_pooler)
+        _check_mask_branch(mask_head, mask_pooler)
         shapes = [input_shape[f] for f in stock["mask_in_features"]]
         channels = shapes[0].channels
         seed_kernel = None
@@ -179,7 +173,7 @@ class SemiConvMixin:
             ),
             region_embedding=RegionEmbedding(
                 pooler=ROIPooler(
-                    output_size=mask_side(mask_head, channels, mask_pooler.output_size),
+                    output_size=_mask_side(mask_head, channels, mask_pooler.output_size),
                     scales=tuple(1.0 / s for s in (strides[:1] if summed else strides)),
                     sampling_ratio=cfg.MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO,
                     pooler_type=cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE,
@@ -217,30 +211,20 @@ class SemiConvMixin:
         branch = self.mask_branch if self.mask_on else None
         if self.training:
             if branch is None or branch.seed_kernel is None:
-                return self._forward_stock_mask(features, instances)
+                return super()._forward_mask(features, instances)
             return self._mask_losses(features, instances)
         if branch is None or not branch.rescores:
-            instances = self._forward_stock_mask(features, instances)
+            instances = super()._forward_mask(features, instances)
         else:
             masks = self.rescore_masks(features, instances)
             mask_rcnn_inference(masks.rescored[:, None], instances)
         if self.mask_on and self.mask_score:
             for x in instances:
-                score_masks(x)
-        if self.mask_on and self.mask_margin:
-            for x in instances:  # test-time augmentation expects masks of the boxes
-                x.set(WIDE_MASKS, x.pred_masks)
-                x.pred_masks = cut_margin(x.pred_masks, self.mask_margin)
+                scores = _class_scores(x)
+                if scores is not None:
+                    x.set(_CLASS_SCORES, scores)
+                    x.scores = scores * expected_iou(x.pred_masks[:, 0])
         return instances
-
-    def _forward_stock_mask(self, features: dict[str, Tensor], instances: list[Instances]):
-        """As in `StandardROIHeads`, with the margin around boxes."""
-        if not self.mask_on or not self.mask_margin:
-            return super()._forward_mask(features, instances)
-        if self.training:
-            instances, _ = select_foreground_proposals(instances, self.num_classes)
-        with wide_boxes(instances, self.mask_margin):
-            return super()._forward_mask(features, instances)
 
     def _mask_losses(
         self, features: dict[str, Tensor], instances: list[Instances]
@@ -248,7 +232,7 @@ class SemiConvMixin:
         instances, _ = select_foreground_proposals(instances, self.num_classes)
         masks = self.rescore_masks(features, instances)
         # All losses use the same crops.
-        boxes = self.mask_regions(instances)
+        boxes = self._boxes(instances)
         crops = crop_masks(instances, boxes, masks.logits.shape[-1])
         for x, crop in zip(instances, crops, strict=True):
             # Only this branch sees these proposals: selecting the foreground has copied them.
@@ -270,7 +254,7 @@ class SemiConvMixin:
             instances: regions of each image. At test with `pred_boxes`, `pred_classes` and, for
                 competition, `scores`; in training the foreground of the sampled proposals.
         """
-        branch, scene, boxes = self.mask_branch, self.scene(features), self.mask_regions(instances)
+        branch, scene, boxes = self.mask_branch, self.scene(features), self._boxes(instances)
         logits = self._class_logits(features, instances)
         return branch.rescore(scene, logits, boxes, self.competitors(scene, instances))
 
@@ -279,13 +263,12 @@ class SemiConvMixin:
         detections at test. None without competition. `instances` as in `rescore_masks`."""
         if not self.mask_branch.competes:
             return None
-        regions = index_boxes(self.mask_regions(instances))
+        regions = index_boxes(self._boxes(instances))
         if not self.training:
-            scores = [class_scores(x) for x in instances]
-            plain = [x.pred_boxes for x in instances]
-            boxes = index_boxes(plain) if self.mask_margin else regions
-            known = None if any(x is None for x in scores) else cat(scores)
-            return DetectionCompetitors(regions, boxes, known)
+            scores = [_class_scores(x) for x in instances]
+            return DetectionCompetitors(
+                regions, None if any(x is None for x in scores) else cat(scores)
+            )
         # Proposals of an image without instances have no number. None of them is foreground.
         numbers = [x.get(NUMBER) for x in instances if x.has(NUMBER)]
         numbers = cat(numbers) if numbers else regions.new_zeros(0)
@@ -307,37 +290,28 @@ class SemiConvMixin:
     def _mask_features(self, features: dict[str, Tensor]) -> list[Tensor]:
         return [features[f] for f in self.mask_in_features]
 
-    def mask_regions(self, instances: Sequence[Instances]) -> list[Boxes]:
-        """Where the masks of regions are predicted: their boxes with the margin around them."""
-        boxes = [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
-        return [widen(b, self.mask_margin) for b in boxes] if self.mask_margin else boxes
+    def _boxes(self, instances: Sequence[Instances]) -> list[Boxes]:
+        return [x.proposal_boxes if self.training else x.pred_boxes for x in instances]
 
     def _class_logits(self, features: dict[str, Tensor], instances: list[Instances]) -> Tensor:
         """The mask head's logits for the class of each region, (R, M, M)."""
         classes = cat([x.gt_classes if self.training else x.pred_classes for x in instances])
-        pooled = self.mask_pooler(self._mask_features(features), self.mask_regions(instances))
-        return logits_of_class(self.mask_head.layers(pooled), classes)
+        pooled = self.mask_pooler(self._mask_features(features), self._boxes(instances))
+        return _logits_of_class(self.mask_head.layers(pooled), classes)
 
     def _finish(self, found: Instances) -> Instances:
-        """Sorts detections by falling score, as Detectron2 does, and chooses how their masks are
-        pasted into the image."""
-        if has_mask_scores(found):
+        """Sorts detections by falling score, as Detectron2 does, and makes masks exclusive if that
+        is on."""
+        if found.has(_CLASS_SCORES):
             found = found[found.scores.argsort(descending=True)]
-        if not found.has("pred_masks"):
-            return found
-        wide = found.has(WIDE_MASKS) and not torch.jit.is_tracing()  # a traced model keeps both
-        masks = found.get(WIDE_MASKS if wide else "pred_masks")[:, 0]
-        if self.exclusive_masks:
+        if self.exclusive_masks and found.has("pred_masks"):
             if torch.jit.is_tracing():
                 raise ValueError(
                     "Exclusive masks cannot be traced: set MODEL.SEMICONV.EXCLUSIVE_MASKS False."
                 )
-            claims = masks * found.scores[:, None, None]
-            found.pred_masks = ExclusiveMasks(masks, claims, self.mask_margin)
-        elif wide:
-            found.pred_masks = WideMasks(masks, self.mask_margin)
-        if wide:
-            found.remove(WIDE_MASKS)
+            probabilities = found.pred_masks[:, 0]
+            claims = probabilities * found.scores[:, None, None]
+            found.pred_masks = ExclusiveMasks(probabilities, claims)
         return found
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
@@ -391,3 +365,36 @@ class SemiConvROIHeads(SemiConvMixin, StandardROIHeads):
 @ROI_HEADS_REGISTRY.register()
 class SemiConvCascadeROIHeads(SemiConvMixin, CascadeROIHeads):
     """Cascade Mask R-CNN's ROI heads, semi-convolutional."""
+
+
+def _class_scores(found: Instances) -> Tensor | None:
+    """Scores before they were multiplied by mask scores; None if there are no scores."""
+    known = [name for name in (_CLASS_SCORES, "scores") if found.has(name)]
+    return found.get(known[0]) if known else None
+
+
+def _check_mask_branch(mask_head: nn.Module, mask_pooler: nn.Module | None) -> None:
+    if (
+        mask_pooler is None
+        or not callable(getattr(mask_head, "layers", None))
+        or type(mask_head).forward is not BaseMaskRCNNHead.forward
+    ):
+        raise TypeError(
+            f"The masks of {type(mask_head).__name__} cannot be rescored: SemiConv needs a mask "
+            "head with `layers` and the `forward` of BaseMaskRCNNHead, on pooled features. Set "
+            "MODEL.ROI_MASK_HEAD.NAME to 'MaskRCNNConvUpsampleHead', or use the stock ROI heads."
+        )
+
+
+def _mask_side(mask_head: nn.Module, in_channels: int, pooled_size: tuple[int, int]) -> int:
+    """Side of a mask head's logits, found with tensors on the meta device, which hold no data."""
+    head = copy.deepcopy(mask_head).to("meta").eval()
+    return head.layers(torch.empty(1, in_channels, *pooled_size, device="meta")).shape[-1]
+
+
+def _logits_of_class(logits: Tensor, classes: Tensor) -> Tensor:
+    """The channel of each region's class: (R, C, M, M), or (R, 1, M, M), to (R, M, M)."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    index = classes[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    return logits.gather(1, index)[:, 0]

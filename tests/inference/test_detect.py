@@ -24,10 +24,6 @@ KINDS = {
     "as it is": (),
     "stock": ("MODEL.ROI_HEADS.NAME", "StandardROIHeads"),
     "exclusive": ("MODEL.SEMICONV.EXCLUSIVE_MASKS", "True"),
-    "margin": ("MODEL.SEMICONV.MASK_MARGIN", "0.1"),
-    "exclusive, margin": (
-        *("MODEL.SEMICONV.EXCLUSIVE_MASKS", "True", "MODEL.SEMICONV.MASK_MARGIN", "0.1"),
-    ),
     "mask score": ("MODEL.SEMICONV.MASK_SCORE", "True"),
     "class-agnostic": ("MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK", "True"),
     "boxes": ("MODEL.MASK_ON", "False"),

@@ -21,7 +21,6 @@ from semiconv_d2.modeling.competition import (
     number_instances,
     overlaps,
 )
-from semiconv_d2.modeling.masks.wide import widen
 from semiconv_d2.modeling.regions import index_boxes
 
 ALONE = ("MODEL.SEMICONV.COMPETITION", False)
@@ -151,7 +150,7 @@ def test_detections_compete_by_score_and_not_with_their_doubles():
 
     def weights(scores):
         """(4, 4), by which competitor it is."""
-        found = chosen(DetectionCompetitors(regions, regions, scores), seeds)
+        found = chosen(DetectionCompetitors(regions, scores), seeds)
         matrix = torch.zeros(4, 4)
         for i in range(4):
             for seed, weight in zip(found.seeds[i], found.weights[i].tolist(), strict=True):
@@ -168,20 +167,6 @@ def test_detections_compete_by_score_and_not_with_their_doubles():
     assert by_score[2, 0].item() == pytest.approx(0.81)
     assert not by_score[3].any(), "it is alone in its image"
     assert weights(None)[2, 0].item() == pytest.approx(1.0)
-
-
-def test_detections_compete_where_a_box_reaches_into_a_region_with_a_margin():
-    """As true instances do in training."""
-    corners = torch.tensor([[0.0, 0, 100, 100], [107, 0, 207, 100], [320, 0, 420, 100]])
-    wide = widen(Boxes(corners), 0.1)  # the first two overlap, and the box of the second is reached
-    boxes, regions = index_boxes([Boxes(corners)]), index_boxes([wide])
-    weights = chosen(DetectionCompetitors(regions, boxes, None), torch.eye(3) * 99).weights
-    assert (weights > 0).sum(dim=1).tolist() == [1, 1, 0]
-    corners[1, [0, 2]] += 10  # the regions still overlap
-    boxes = index_boxes([Boxes(corners)])
-    regions = index_boxes([widen(Boxes(corners), 0.1)])
-    weights = chosen(DetectionCompetitors(regions, boxes, None), torch.eye(3) * 99).weights
-    assert not weights.any()
 
 
 def test_competitors_are_those_that_reach_into_the_region(monkeypatch):
@@ -201,7 +186,7 @@ def test_no_instances_have_competitors_without_weight():
     regions, numbers = torch.zeros(0, 5), torch.zeros(0)
     competitors = chosen(TrueCompetitors(regions, numbers, none))
     assert competitors.seeds.shape == (0, MAX_COMPETITORS, 2)
-    competitors = DetectionCompetitors(regions, regions, None)
+    competitors = DetectionCompetitors(regions, None)
     assert chosen(competitors, torch.zeros(0, 2)).weights.shape == (0, MAX_COMPETITORS)
 
 

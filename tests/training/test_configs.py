@@ -275,9 +275,7 @@ def test_what_instance_coloring_cannot_do_is_refused_before_training(overrides, 
         load_checked_config(config, overrides)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("MASK_MARGIN", "0.1"), ("MASK_SCORE", "True"), ("EXCLUSIVE_MASKS", "True")]
-)
+@pytest.mark.parametrize(("key", "value"), [("MASK_SCORE", "True"), ("EXCLUSIVE_MASKS", "True")])
 def test_options_of_masks_are_refused_with_roi_heads_that_do_not_know_them(key, value):
     keys = [f"MODEL.SEMICONV.{key}", value]
     check_mask_options(load_config(VOC, keys), TRAINING)

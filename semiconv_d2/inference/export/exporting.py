@@ -146,8 +146,4 @@ def _thresholds(network: Network) -> dict:
             "kernel": model.kernel.kernel,
             "sigma": model.kernel.sigma.item(),
         }
-    return {
-        "mask_margin": network.mask_margin,
-        "mask_threshold": FOREGROUND,
-        "score_threshold": SCORE_THRESHOLD,
-    }
+    return {"mask_threshold": FOREGROUND, "score_threshold": SCORE_THRESHOLD}

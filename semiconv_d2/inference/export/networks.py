@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...modeling import InstanceColoring
-from ...modeling.masks.wide import region_masks
 
 FOREGROUND = 0.5
 """A point of a mask belongs to the instance from this probability on."""
@@ -59,8 +58,7 @@ _SCORES = Output("scores", "from 0 to 1, the highest first", _FOUND, farthest, 1
 _CLASSES = Output("classes", "numbers of classes, from 0", _FOUND, farthest, 0, "")
 _MASKS = Output(
     "masks",
-    "probabilities at the centres of the cells of a grid over each box and its mask_margin; rows, "
-    "columns",
+    "probabilities at the centres of the cells of a grid over each box; rows, columns",
     _FOUND,
     changed_sides(FOREGROUND),
     1e-3,
@@ -74,17 +72,14 @@ class RegionNetwork(nn.Module):
     def __init__(self, model: GeneralizedRCNN):
         super().__init__()
         self.model = model
-        self.mask_margin = getattr(model.roi_heads, "mask_margin", 0.0)
         masks = [_MASKS] if model.roi_heads.mask_on else []
         self.outputs = [_BOXES, _SCORES, _CLASSES, *masks]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         with patch_builtin_len():  # while it is traced, the number of instances stays open
             [found] = self.model.inference([{"image": image}], do_postprocess=False)
-        outputs = found.pred_boxes.tensor, found.scores, found.pred_classes
-        if self.outputs[-1] is not _MASKS:
-            return outputs
-        return *outputs, region_masks(found)
+        masks = (found.pred_masks[:, 0],) if self.outputs[-1] is _MASKS else ()
+        return found.pred_boxes.tensor, found.scores, found.pred_classes, *masks
 
 
 class ColoringNetwork(nn.Module):

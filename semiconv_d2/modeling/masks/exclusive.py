@@ -5,60 +5,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from detectron2.structures import BitMasks, Boxes
+from detectron2.structures import BitMasks, Boxes, ROIMasks
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...data.mask_windows import MaskWindow
-from .wide import WideMasks, widen
+from .pasting import paste_windows
 
 
-class ExclusiveMasks(WideMasks):
+class ExclusiveMasks(ROIMasks):
     """Masks of regions that become exclusive when they are pasted into the image: where several
     instances claim a pixel, the largest claim wins it.
 
     They replace `pred_masks` before Detectron2's postprocessing, which pastes them.
     """
 
-    def __init__(self, tensor: Tensor, claims: Tensor, margin: float = 0.0):
+    def __init__(self, tensor: Tensor, claims: Tensor):
         """
         Args:
             tensor: probabilities, (R, M, M).
             claims: how much each region claims its cells, (R, M, M), in any unit.
         """
-        super().__init__(tensor, margin)
+        super().__init__(tensor)
         self.claims = claims
 
     def to(self, device: torch.device) -> ExclusiveMasks:
-        return ExclusiveMasks(self.tensor.to(device), self.claims.to(device), self.margin)
+        return ExclusiveMasks(self.tensor.to(device), self.claims.to(device))
 
     def __getitem__(self, item) -> ExclusiveMasks:
-        return ExclusiveMasks(super().__getitem__(item).tensor, self.claims[item], self.margin)
+        return ExclusiveMasks(super().__getitem__(item).tensor, self.claims[item])
 
     def to_bitmasks(
         self, boxes: Boxes, height: int, width: int, threshold: float = 0.5
     ) -> BitMasks:
+        """As in `ROIMasks`; boxes (R,), in pixels of an image of this height and width."""
         masks = super().to_bitmasks(boxes, height, width, threshold).tensor
-        regions = widen(boxes, self.margin).tensor
-        places = _reach(regions, self.claims.shape[-1], height, width)
+        places = _reach(boxes.tensor, self.claims.shape[-1], height, width)
         own = [mask[rows, columns] for mask, (rows, columns) in zip(masks, places, strict=True)]
-        self._share_out(own, places, regions, (height, width))
+        self._share_out(own, places, boxes, (height, width))
         return BitMasks(masks)
 
     def to_windows(
         self, boxes: Boxes, height: int, width: int, threshold: float = 0.5
     ) -> list[MaskWindow]:
-        windows = super().to_windows(boxes, height, width, threshold)
-        regions = widen(boxes, self.margin).tensor
+        """The masks of `to_bitmasks` on the CPU, as windows of the image."""
+        windows = paste_windows(self.tensor, boxes.tensor, (height, width), threshold)
         own = [torch.from_numpy(window.pixels) for window in windows]  # they share their memory
-        self._share_out(own, [w.slices for w in windows], regions, (height, width))
+        self._share_out(own, [w.slices for w in windows], boxes, (height, width))
         return [MaskWindow.of(w.pixels, w.top, w.left) for w in windows]
 
     def _share_out(
         self,
         masks: Sequence[Tensor],
         places: Sequence[tuple[slice, slice]],
-        regions: Tensor,
+        boxes: Boxes,
         size: tuple[int, int],
     ) -> None:
         """Takes from masks, in place, the pixels that another instance wins.
@@ -66,11 +66,10 @@ class ExclusiveMasks(WideMasks):
         Args:
             masks: R masks, (h, w) bool, each of a part of the image that has all its pixels.
             places: rows and columns of these parts in the image.
-            regions: corners of the R regions in the image, (R, 4).
         """
         # If GPU memory is short, Detectron2 pastes on the CPU.
         device = masks[0].device if masks else "cpu"
-        corners, claims = regions.to(device), self.claims.to(device).float()
+        corners, claims = boxes.tensor.to(device), self.claims.to(device).float()
         most = torch.full(size, -torch.inf, device=device)
         owner = torch.full(size, -1, device=device)
         for number, (mask, place) in enumerate(zip(masks, places, strict=True)):

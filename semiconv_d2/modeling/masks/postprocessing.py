@@ -14,7 +14,6 @@ from torch import nn
 from ...data.mask_windows import MaskWindow
 from .exclusive import ExclusiveMasks
 from .pasting import paste_windows
-from .wide import WideMasks
 
 
 def has_regions(model: nn.Module) -> TypeGuard[GeneralizedRCNN]:
@@ -66,7 +65,7 @@ def _take(kept: Instances, sure: torch.Tensor) -> Instances:
 
 
 def _windows(masks: ROIMasks, boxes: Boxes, size: tuple[int, int]) -> list[MaskWindow]:
-    if isinstance(masks, WideMasks):
+    if isinstance(masks, ExclusiveMasks):
         return masks.to_windows(boxes, *size)
     if type(masks) is ROIMasks:
         return paste_windows(masks.tensor, boxes.tensor, size)

@@ -51,15 +51,11 @@ def shipped() -> Predictor:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory) -> dict:
-    return program_beside(tmp_path_factory)
-
-
-def program_beside(tmp_path_factory, *keys: str) -> dict:
     """The names of the page's program, run beside the model that the command exports."""
     pytest.importorskip("onnxruntime", reason="no ONNX: pip install onnx onnxruntime")
     pytest.importorskip("onnx", reason="no ONNX: pip install onnx onnxruntime")
     folder = tmp_path_factory.mktemp("exported")
-    assert export_shipped("onnx", folder / "model.onnx", *keys) == 0
+    assert export_shipped("onnx", folder / "model.onnx") == 0
     code = next(c for c in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "def find" in c)
     scope: dict = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -117,15 +113,6 @@ def test_the_program_of_the_page_finds_what_the_predictor_finds(program, shipped
     Image.new("RGB", (1500, 300)).save(tmp_path / "black.png")  # limited by its longer side
     assert program["find"](tmp_path / "black.png") == []
     assert program["prepare"](Image.new("RGB", (1500, 300))).shape == (3, 267, 1333)
-
-
-def test_the_program_of_the_page_knows_the_margin_of_masks(tmp_path_factory):
-    keys = ("MODEL.SEMICONV.MASK_MARGIN", "0.1")
-    program = program_beside(tmp_path_factory, "--opts", *keys)
-    predictor = Predictor.load(CONFIG, weights=SHIPPED, device="cpu", overrides=keys)
-    expected = predictor(SAMPLE)
-    assert len(expected) > 10
-    assert same_instances(program["find"](SAMPLE), expected, predictor.classes) < 1e-3
 
 
 @pytest.mark.slow
