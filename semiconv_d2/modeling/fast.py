@@ -72,7 +72,7 @@ def train_in_bfloat16(model: nn.Module) -> None:
     products in bfloat16, all else, with the parameters, in float32.
 
     Gradients need no scaling, since bfloat16 has the range of float32. Feature maps become float32
-    again, because ROIAlign rounds boxes to the precision of the map, here to several pixels.
+    again, because ROIAlign rounds boxes to the precision of the map: in bfloat16 to several pixels.
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = model.forward
