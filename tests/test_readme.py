@@ -295,4 +295,6 @@ def test_the_gain_on_leaves_is_what_was_measured():
 def test_the_demo_s_gain_is_what_was_measured():
     gain = json.loads((RESULTS / "demo.json").read_text())["gain"]
     told = f"SemiConv gains {gain['difference']:.1f} AP there, with a 95 % interval over the images"
-    assert f"{told} of {gain['low']:.1f} to {gain['high']:.1f}." in " ".join(README.split())
+    other = json.loads((RESULTS / "demo_one_core.json").read_text())["gain"]["difference"]
+    interval = f"{gain['low']:.1f} to {gain['high']:.1f}. Another run gained {other:.1f}."
+    assert f"{told} of {interval}" in " ".join(README.split())
